@@ -1,0 +1,182 @@
+"""Owns the settings of the surroundings (Kafka, Redis, process, pages, metrics, log): default, limits, meaning.
+
+Invariant: every key has a default that works on one machine, a unit at the end of its name where it has
+one, and a description; docs/settings.md and orgpulse.example.toml are made from here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+_TOPIC_TEXT = r"^[A-Za-z0-9._-]*$"
+_NAME_TEXT = r"^[A-Za-z0-9._-]+$"
+
+
+class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The Kafka cluster, the names on it, and how patient orgpulse is with it."""
+
+    brokers: Annotated[
+        str,
+        Meta(min_length=1, description="Where to find the cluster: `host:port`, several separated by commas."),
+    ] = "127.0.0.1:9092"
+    prefix: Annotated[
+        str,
+        Meta(
+            pattern=_TOPIC_TEXT,
+            max_length=100,
+            description="Put in front of every topic name, so that several installations share a cluster. "
+            "Table changelogs begin with `application` instead: change both.",
+        ),
+    ] = ""
+    application: Annotated[
+        str,
+        Meta(
+            pattern=_NAME_TEXT,
+            max_length=100,
+            description="Consumer group, and first part of the names of changelogs and transactional ids. "
+            "Changing it starts from nothing.",
+        ),
+    ] = "orgpulse"
+    partitions: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1024,
+            description="Partitions of every topic, so also the most workers that can share the work. "
+            "Fixed once the topics exist: orgs live in the partition that their id hashes to.",
+        ),
+    ] = 4
+    replication: Annotated[
+        int, Meta(ge=1, le=15, description="Copies of every partition. Use 3 on a real cluster; needs as many brokers.")
+    ] = 1
+    session_timeout_seconds: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=1800,
+            description="After this long without a heartbeat a worker's partitions go to the others. "
+            "Brokers refuse less than their `group.min.session.timeout.ms` (6 s as shipped).",
+        ),
+    ] = 10.0
+    max_message_bytes: Annotated[
+        int,
+        Meta(ge=65536, le=104857600, description="Largest record batch: `max.message.bytes` of every topic."),
+    ] = 1048576
+    request_timeout_seconds: Annotated[
+        float,
+        Meta(gt=0, le=3600, description="How long one request to a broker may take. Not below the session timeout."),
+    ] = 60.0
+    transaction_timeout_seconds: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=900,
+            description="After this long the broker ends the open transaction of a dead worker; until then its "
+            "readers wait. The broker's `transaction.max.timeout.ms` (15 minutes as shipped) is the upper limit.",
+        ),
+    ] = 10.0
+
+
+class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where scores and latency are shown."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(redis|rediss|unix)://.+$",
+            description="Redis or Valkey, 6.2 or newer: `redis://[user:password@]host:port/db`, `rediss://` with "
+            "TLS, or `unix:///path`. Hold a password in a file and name it in `ORGPULSE_REDIS_URL_FILE`.",
+            extra={"secret": True},
+        ),
+    ] = "redis://127.0.0.1:6379/0"
+    prefix: Annotated[
+        str, Meta(pattern=r"^[^\s{}]*$", max_length=100, description="Put in front of every Redis key.")
+    ] = "orgpulse:v1:"
+    ttl_hours: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=8784,
+            description="Values that nobody renews for this long disappear. Longer than the rolling week (168 hours).",
+        ),
+    ] = 192
+    max_pending_writes: Annotated[
+        int,
+        Meta(
+            ge=1000,
+            le=50000000,
+            description="Writes that wait in memory while Redis is away; above it the oldest value of a subject "
+            "gives way to its newest, and the worker is not ready.",
+        ),
+    ] = 500000
+    batch: Annotated[int, Meta(ge=1, le=10000, description="Writes sent to Redis in one pipeline.")] = 500
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker process."""
+
+    name: Annotated[
+        str,
+        Meta(pattern=_NAME_TEXT, max_length=100, description="This worker's name in logs and in the group. Unique."),
+    ] = "worker-1"
+    generation: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000000,
+            description="First part of every fence in Redis. Raise it by one, on all workers, when state is rebuilt "
+            "from an older position, so that the rebuilt values win over those before.",
+        ),
+    ] = 0
+    static_membership: Annotated[
+        bool,
+        Meta(
+            description="Join the group under `name` for good: a restart within the session timeout moves no "
+            "partitions, but a worker that does not come back is missed only after that timeout."
+        ),
+    ] = False
+
+
+class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The worker's own pages: `/live`, `/ready` and `/metrics`. They need no password: keep them inside."""
+
+    host: Annotated[
+        str, Meta(min_length=1, description="Address to listen on. `0.0.0.0` in a container, where its ports are shut.")
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one and logs it.")] = 6066
+
+
+class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How many orgs Prometheus sees; users are never labels."""
+
+    org_limit: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10000,
+            description="Without a list: so many orgs, the most active ones, get their own series; the rest are "
+            '`org="other"`.',
+        ),
+    ] = 50
+    orgs: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=10000,
+            description="Only these org ids get their own series; empty: the most active. In the environment "
+            "separated by commas.",
+        ),
+    ] = ()
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The log, on standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="Lines below this level are left out.")
+    ] = "info"
+    format: Annotated[
+        Literal["json", "console"], Meta(description="`json`: one object a line, for machines. `console`: for people.")
+    ] = "json"

@@ -1,0 +1,184 @@
+"""Owns the settings of the work itself (time, intake, model, latency, limits): default, limits, meaning.
+
+Invariant: every key has a default that works on one machine, a unit at the end of its name where it has
+one, and a description; docs/settings.md and orgpulse.example.toml are made from here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+_Unknown = Literal["create", "park"]
+
+
+class TimeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How time passes, and which event times are believed."""
+
+    clock: Annotated[
+        Literal["wall", "event"],
+        Meta(
+            description="`wall`: time passes by itself, so that quiet users age (live). `event`: only events move "
+            "time on (backfill and replay)."
+        ),
+    ] = "wall"
+    tick_seconds: Annotated[
+        float,
+        Meta(
+            ge=0.01,
+            le=60,
+            description="How often a shard scores what has changed and commits. Smaller: fresher scores, more "
+            "transactions.",
+        ),
+    ] = 0.25
+    backlog_tick_seconds: Annotated[
+        float, Meta(ge=0.01, le=600, description="The same while a backlog is worked off, when throughput counts.")
+    ] = 2.0
+    allowed_lateness_hours: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=17568,
+            description="Events older than the watermark by more than this are `late`: counted, dead letters, never "
+            "applied. 1344 hours are 8 weeks.",
+        ),
+    ] = 1344
+    max_ahead_seconds: Annotated[
+        int,
+        Meta(ge=0, le=31622400, description="Events further ahead of now than this are dead letters, `bad_time`."),
+    ] = 3600
+    syslog_zone: Annotated[
+        str,
+        Meta(min_length=1, description="IANA time zone of RFC 3164 lines, which carry none. Example: `Europe/Vienna`."),
+    ] = "UTC"
+    syslog_year: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=9999,
+            description="Year of RFC 3164 lines, which carry none. 0: the latest year that puts the line not ahead "
+            "of now.",
+        ),
+    ] = 0
+
+
+class IngestSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How raw messages are taken in."""
+
+    chunk_records: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100000,
+            description="Most records of one partition that are handled, and committed, at once.",
+        ),
+    ] = 5000
+    max_value_bytes: Annotated[
+        int, Meta(ge=256, le=52428800, description="A bigger raw message is a dead letter, `too_large`.")
+    ] = 65536
+    max_id_chars: Annotated[
+        int, Meta(ge=8, le=4096, description="A longer id or alias makes its message a dead letter, `bad_id`.")
+    ] = 200
+    unknown_product_events: Annotated[
+        _Unknown,
+        Meta(
+            description="A product event by somebody the directory doesn't know: `park` waits for the directory, "
+            "`create` makes a user of the org that the message names."
+        ),
+    ] = "park"
+    unknown_syslog: Annotated[_Unknown, Meta(description="The same for syslog activities.")] = "create"
+    unknown_chat: Annotated[_Unknown, Meta(description="The same for chat messages.")] = "create"
+    unknown_transactions: Annotated[_Unknown, Meta(description="The same for orgs of transactions.")] = "park"
+    flood_ratio: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description="The worker stops when more than this share of a window became dead letters: rather a loud "
+            "stop than a topic drained after a bad deploy. 1 never stops it.",
+        ),
+    ] = 0.5
+    flood_window_events: Annotated[
+        int, Meta(ge=10, le=10000000, description="Messages of one partition in that window.")
+    ] = 10000
+    channels: Annotated[
+        dict[str, str],
+        Meta(
+            description="Which org a chat channel or server, or a mailing list, belongs to, where messages don't say: "
+            '`"#support" = "42"`. In the environment: `#support=42,#sales=7`.'
+        ),
+    ] = msgspec.field(default_factory=dict)
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The scoring model."""
+
+    file: Annotated[
+        str,
+        Meta(description="Path of the model's TOML file, from the working directory; empty: the shipped health.toml."),
+    ] = ""
+
+
+class CalibrationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the decile cut points follow the population."""
+
+    every_seconds: Annotated[
+        float, Meta(ge=1, le=604800, description="How often new cut points are made from all active users.")
+    ] = 3600.0
+    min_population: Annotated[
+        int,
+        Meta(ge=1, le=100000000, description="With fewer active users the shipped cut points are used; scores say so."),
+    ] = 30
+
+
+class LatencySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply latency by hour of week."""
+
+    quantile: Annotated[
+        float, Meta(gt=0, le=1, description="Which quantile of reply latencies a cell shows; 0.8 is p80.")
+    ] = 0.8
+    min_count: Annotated[
+        int, Meta(ge=1, le=1000000, description="Cells with fewer replies are shown as no data, never as a number.")
+    ] = 1
+    rolling_months: Annotated[
+        int, Meta(ge=1, le=120, description="Calendar months that the rolling map covers, the running one included.")
+    ] = 3
+    reply_horizon_days: Annotated[
+        int, Meta(ge=1, le=3660, description="A message that got no reply in this time counts as never answered.")
+    ] = 731
+    max_open_messages: Annotated[
+        int,
+        Meta(
+            ge=100,
+            le=100000000,
+            description="Messages remembered per partition so that replies find them; above it the oldest are let go, "
+            "and counted.",
+        ),
+    ] = 250000
+
+
+class DedupeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Recognising an event that a producer sent twice."""
+
+    max_ids: Annotated[
+        int,
+        Meta(
+            ge=1000,
+            le=1000000000,
+            description="Event ids remembered per partition; above it the oldest are let go, and counted.",
+        ),
+    ] = 4000000
+
+
+class CheckpointSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a restart has to replay."""
+
+    every_seconds: Annotated[
+        float,
+        Meta(ge=1, le=86400, description="A shard writes a checkpoint of its state at least this often."),
+    ] = 60.0
+    every_rows: Annotated[
+        int, Meta(ge=1000, le=1000000000, description="It also writes one after this many activities.")
+    ] = 2000000
