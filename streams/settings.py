@@ -59,6 +59,9 @@ VARIABLE_PREFIX = "ORGPULSE_"
 CONFIG_VARIABLE = "ORGPULSE_CONFIG"
 DEFAULT_CONFIG = Path("orgpulse.toml")
 
+# Not settings: where the file is, where downloads are kept (deploy/local), what a test run uses.
+_NOT_SETTINGS = re.compile(r"^ORGPULSE_(CONFIG|CACHE|TEST_\w+)$")
+
 # Kubernetes puts variables of this form into every container when a service is called orgpulse-something.
 _SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)$")
 
@@ -228,7 +231,7 @@ def _take_environment(
 
 def _is_ours(variable: str, text: str) -> bool:
     """Say whether a variable is meant as a setting and holds something."""
-    if not variable.startswith(VARIABLE_PREFIX) or variable == CONFIG_VARIABLE or not text:
+    if not variable.startswith(VARIABLE_PREFIX) or _NOT_SETTINGS.match(variable) or not text:
         return False
     return not (_SERVICE_LINK.match(variable) or text.startswith(("tcp://", "udp://")))
 

@@ -1,0 +1,147 @@
+"""Owns the command `orgpulse`: its options, its list of commands, and how errors reach the user.
+
+Invariant: no command's module is imported before that command runs, so `orgpulse --help` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agents.cli_errors import EXIT_FAILED, ToldError, told
+from streams.settings import Settings, config_path, load_settings
+from streams.settings_file import nearest_name
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("agents.cli_demo:demo", "See it all work: own Kafka and Redis, a simulated company base, a live view."),
+    "doctor": ("agents.cli_doctor:doctor", "Check machine, settings, Kafka, topics, Redis; say what to do."),
+    "topics": ("agents.cli_topics:topics", "Create the topics, or check them."),
+    "worker": ("agents.cli_worker:worker", "Run one worker."),
+    "import": ("agents.cli_import:import_group", "Send mail, chat, syslog, events or transactions to Kafka."),
+    "simulate": ("agents.cli_simulate:simulate", "Send a simulated company base to Kafka."),
+    "score": ("agents.cli_show:score", "Show the health score of a user or an org, with reasons."),
+    "latency": ("agents.cli_show:latency", "Show an org's reply latency by hour of week."),
+    "settings": ("agents.cli_settings:settings_command", "Show the settings in effect."),
+}
+"""Command → (where it lives, what it does in one line)."""
+
+_HELP_KEY = "orgpulse.help_wanted"
+
+_EPILOG = """\b
+Examples:
+  orgpulse demo                              everything, on this machine
+  orgpulse topics create && orgpulse worker  a worker on your own Kafka and Redis
+  orgpulse import mail archive.txt.gz        your own data
+  orgpulse score alice@example.org           what Redis says, with reasons
+  orgpulse doctor                            what is wrong, and what to do
+
+\b
+Settings come from defaults, then the settings file, then the environment
+(ORGPULSE_<SECTION>_<KEY>, for example ORGPULSE_KAFKA_BROKERS=kafka-1:9092).
+
+\b
+Exit codes:
+  0  done, everything is well
+  1  a check found something, or the run failed
+  2  the command line or the settings are wrong
+"""
+
+
+class OrgpulseGroup(click.Group):
+    """A group whose commands are loaded when they run and whose user errors are told in plain lines."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order in which a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module and return the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module_name, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        try:
+            command = getattr(importlib.import_module(module_name), attribute)
+        except ModuleNotFoundError as error:
+            remedy = "Install orgpulse anew from its lock: pip install --require-hashes -r requirements.lock"
+            raise ToldError(f"{cmd_name} can't run: {error.name} is not installed", remedy) from error
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name][0]} is not a command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; for an unknown one name the nearest that exists."""
+        near = nearest_name(args[0], COMMANDS)
+        if args[0] not in COMMANDS and near:
+            ctx.fail(f'no such command "{args[0]}". Did you mean "{near}"?')
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Note whether only help is wanted: it must work with broken settings too."""
+        ctx.meta[_HELP_KEY] = "--help" in args
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; errors that a user can mend become plain lines."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            plain = told(error)
+            if plain is None:
+                raise
+            raise plain from error
+
+
+@click.group(cls=OrgpulseGroup, epilog=_EPILOG, context_settings={"max_content_width": 100})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Settings file (TOML). Default: $ORGPULSE_CONFIG, else ./orgpulse.toml if there is one.",
+)
+@click.version_option(package_name="orgpulse", prog_name="orgpulse", message="%(prog)s %(version)s")
+@click.pass_context
+def orgpulse(ctx: click.Context, config: Path | None) -> None:
+    """Health scores per user and organisation, and reply latency by hour of week, live from Kafka."""
+    # The Kafka client warns about each refused connection; commands tell the outcome once instead.
+    logging.getLogger("kafka").setLevel(logging.ERROR)
+    if not ctx.meta[_HELP_KEY]:
+        ctx.obj = load_settings(config_in_use(config))
+
+
+def config_in_use(named: Path | None) -> Path | None:
+    """Return the settings file that is read: the one named, else where settings are by default."""
+    return named if named is not None else config_path()
+
+
+def settings_of(ctx: click.Context) -> Settings:
+    """Return the loaded settings of a command's context."""
+    settings = ctx.find_root().obj
+    if not isinstance(settings, Settings):
+        raise TypeError("the settings are not loaded")
+    return settings
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        orgpulse(prog_name="orgpulse")
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        sys.stderr.close()
+        sys.exit(EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    main()

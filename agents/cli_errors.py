@@ -1,0 +1,60 @@
+"""Owns what a person sees when a command fails: which errors are told in plain lines, and the exit codes.
+
+Invariant: an error that the user can mend is one or two lines on standard error, never a traceback; a
+fault of the program itself keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import IO, Any
+
+import click
+
+from streams.settings import SettingsError, redacted_url
+
+EXIT_FAILED = 1
+"""A check found something, or a run failed."""
+EXIT_USAGE = 2
+"""The command line or the configuration is wrong."""
+
+
+class ToldError(click.ClickException):
+    """An error in the form in which the command line shows it."""
+
+    def __init__(self, message: str, remedy: str = "", exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+        self.exit_code = exit_code
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write the message, and below it what to do, to standard error."""
+        click.echo(f"orgpulse: {redacted_url(self.message)}", file=file, err=True)
+        if self.remedy:
+            click.echo(f"  {redacted_url(self.remedy)}", file=file, err=True)
+
+
+def told(error: Exception) -> ToldError | None:
+    """Return how to tell *error*, or None if it is no user's error.
+
+    Errors of this house that a user can mend carry `message` and `remedy`. Those of the Kafka and Redis
+    clients are recognised only if their module was loaded: else they can't have been raised.
+    """
+    if isinstance(error, SettingsError):
+        return ToldError(error.message, error.remedy, EXIT_USAGE)
+    message, remedy = getattr(error, "message", None), getattr(error, "remedy", None)
+    if isinstance(message, str) and isinstance(remedy, str):
+        return ToldError(message, remedy)
+    for module, base, server, section in (
+        ("kafka.errors", "KafkaError", "Kafka", "[kafka] brokers"),
+        ("aiokafka.errors", "KafkaError", "Kafka", "[kafka] brokers"),
+        ("redis.exceptions", "RedisError", "Redis", "[redis] url"),
+    ):
+        kind = getattr(sys.modules.get(module), base, None)
+        if kind is not None and isinstance(error, kind):
+            text = f"{server}: {error or type(error).__name__}"
+            return ToldError(text, f"Run `orgpulse doctor`; check {section} in the settings.")
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        text = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+        return ToldError(text)
+    return None
