@@ -1,0 +1,45 @@
+# Everything runs in .venv, which `make env` builds from requirements-dev.lock.
+# Arguments: make demo ARGS=--once, make test ARGS="-k ring", make env PYTHON=python3.12
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+SOURCES := state streams agents reports deploy tests
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test check format bench lock docs clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: ## Build or refresh .venv from requirements-dev.lock
+	@$(PYTHON) deploy/local/bootstrap.py env
+
+demo: env ## Run the whole system here, with its own Kafka and Redis (ARGS=--once: one round, then stop)
+	@$(BIN)/orgpulse demo $(ARGS)
+
+test: check ## Check everything, then run all tests but the benchmarks
+	@$(BIN)/python -m pytest tests --ignore=tests/bench $(ARGS)
+
+check: env ## Lint, formatting, types, and the direction of imports
+	@$(BIN)/ruff check --quiet $(SOURCES)
+	@$(BIN)/ruff format --check --quiet $(SOURCES)
+	@$(BIN)/mypy --no-error-summary
+	@said=$$($(BIN)/lint-imports --no-cache --no-logo 2>&1) || { printf '%s\n' "$$said"; exit 1; }
+
+format: env ## Format the code and order its imports
+	@$(BIN)/ruff check --fix $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+
+bench: env ## Measure throughput and latency (minutes; wants an idle machine)
+	@$(BIN)/python -m pytest tests/bench -s $(ARGS)
+
+lock: ## Write both lock files from pyproject.toml (ARGS=--upgrade: newest indirect ones too)
+	@$(PYTHON) deploy/local/bootstrap.py lock $(ARGS)
+
+docs: env ## Write the generated parts of the documentation
+	@$(BIN)/orgpulse docs $(ARGS)
+
+clean: ## Remove .venv and everything the tools left behind
+	@rm -rf .venv .run build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
