@@ -1,0 +1,149 @@
+"""Every metric of orgpulse, each declared once with its comment and unit.
+
+Invariant: no user label, ever, and a bounded number of orgs: an allow-list, or the most active of those this worker
+owns. What a partition set goes when `drop_partition` says that this worker owns it no longer.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Collection, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+
+from streams.metric_kinds import Count, Level, Spread
+from streams.org_metrics import OrgMetrics
+
+EVENT_TO_SCORE_BOUNDS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600)
+CHUNK_BOUNDS_RECORDS = (1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000, 50_000)
+
+
+class Metrics:
+    """The worker's figures: plain attributes to add to and set, read by Prometheus through `registry`."""
+
+    def __init__(self, allowed_orgs: Collection[str] = (), org_limit: int = 20, version: str = "0.1.0") -> None:
+        """Start with nothing counted.
+
+        Args:
+            allowed_orgs: The orgs that get series of their own; empty = the *org_limit* most active ones.
+            org_limit: How many orgs get series of their own at most.
+            version: The application's, for ``orgpulse_build_info``.
+        """
+        self._declare_ledger()
+        self._declare_progress()
+        self._declare_redis()
+        self._declare_model()
+        self.build_info = Level("orgpulse_build_info", "What runs here; always 1.", ("version", "python"))
+        self.build_info.set(1, version, platform.python_version())
+        self.orgs = OrgMetrics(tuple(allowed_orgs), org_limit)
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(self)
+
+    def _declare_ledger(self) -> None:
+        self.events = Count(
+            "orgpulse_events",
+            "Messages accounted for, by what became of them (consumed = the sum of all other outcomes).",
+            ("topic", "outcome"),
+        )
+        self.dead_letters = Count(
+            "orgpulse_dead_letters", "Messages that could not be used, by reason.", ("topic", "reason")
+        )
+        self.ledger_open = Level(
+            "orgpulse_ledger_open_messages",
+            "Messages consumed and not yet accounted for; 0 at rest.",
+            ("topic", "partition"),
+        )
+
+    def _declare_progress(self) -> None:
+        self.watermark = Level(
+            "orgpulse_watermark_timestamp_seconds", "Event time reached, seconds since epoch.", ("partition",)
+        )
+        self.lag = Level("orgpulse_lag_messages", "Messages in the log and not yet committed.", ("topic", "partition"))
+        self.last_commit = Level(
+            "orgpulse_last_commit_timestamp_seconds",
+            "When the last transaction committed, seconds since epoch.",
+            ("topic", "partition"),
+        )
+        self.event_to_score = Spread(
+            "orgpulse_event_to_score_seconds",
+            "From a message's arrival in Kafka to its score's commit, seconds.",
+            EVENT_TO_SCORE_BOUNDS_SECONDS,
+        )
+        self.chunk_records = Spread("orgpulse_chunk_records", "Records per fetched chunk.", CHUNK_BOUNDS_RECORDS)
+        self.recovery_duration = Level(
+            "orgpulse_recovery_duration_seconds", "How long the last recovery took, seconds."
+        )
+        self.rebalances = Count("orgpulse_rebalances", "Changes of the partitions this worker owns.")
+        self.backlog = Level("orgpulse_backlog", "1 while input waits longer than it should, else 0.")
+        self.checkpoint_bytes = Count("orgpulse_checkpoint_bytes", "Bytes of state written to the changelog.")
+
+    def _declare_redis(self) -> None:
+        self.redis_up = Level("orgpulse_redis_up", "1 while Redis takes writes, else 0.")
+        self.redis_pending = Level("orgpulse_redis_pending_writes", "Writes that wait for Redis.")
+        self.redis_fenced = Count("orgpulse_redis_fenced_writes", "Writes refused because a newer one was there.")
+        self.redis_resyncs = Count("orgpulse_redis_resyncs", "Times everything owned was emitted again.")
+        self.redis_writes = Count(
+            "orgpulse_redis_writes", "Writes sent: applied, repeated (equal fence) or spoiled.", ("outcome",)
+        )
+        self.redis_dropped = Count("orgpulse_redis_dropped_writes", "Writes dropped at the limit; a resync follows.")
+        self.redis_last_write = Level(
+            "orgpulse_redis_last_write_timestamp_seconds", "When Redis last took writes, seconds since epoch."
+        )
+        self.redis_errors = Count("orgpulse_redis_errors", "Failed attempts to write, by kind.", ("kind",))
+
+    def _declare_model(self) -> None:
+        self.open_messages = Level(
+            "orgpulse_open_messages", "Chat messages that still wait for a reply.", ("partition",)
+        )
+        self.dedupe_ids = Level("orgpulse_dedupe_ids", "Event ids remembered to find duplicates.", ("partition",))
+        self.dedupe_horizon = Level(
+            "orgpulse_dedupe_horizon_seconds", "How far back duplicates are found, seconds.", ("partition",)
+        )
+        self.population_users = Level("orgpulse_population_users", "Active users the cut points were taken from.")
+        self.calibration_generation = Level(
+            "orgpulse_calibration_generation", "Generation of the cut points in use; 0 = the shipped ones."
+        )
+        self.churn_threshold = Level("orgpulse_churn_threshold_ratio", "Score below which an org is at risk, 0-1.")
+
+    def set_org(self, partition: int, org: str, kind: str, ratio: float | None) -> None:
+        """Set an org's score (0-1) of one *kind* (active, licensed, median); None = it has none."""
+        self.orgs.set_org(partition, org, kind, ratio)
+
+    def set_org_size(self, partition: int, org: str, active_users: int, activities: int) -> None:
+        """Set an org's active users and activities of the rolling week; the activities rank it."""
+        self.orgs.set_org_size(partition, org, active_users, activities)
+
+    def set_latency(self, partition: int, org: str, cells: Mapping[int, float], quantile: str = "0.8") -> None:
+        """Replace the reply latency of *org* (or "all") by hour of week 0-167, seconds; absent = no data."""
+        self.orgs.set_latency(partition, org, cells, quantile)
+
+    def set_bands(self, partition: int, users: Mapping[str, int]) -> None:
+        """Replace the number of users by band (healthy, watch, at_risk) of one partition."""
+        self.orgs.set_bands(partition, users)
+
+    def drop_org(self, partition: int, org: str) -> None:
+        """Remove everything said about *org*: it is gone."""
+        self.orgs.drop_org(partition, org)
+
+    def drop_partition(self, partition: int) -> None:
+        """Remove everything the activities partition had set; it is another worker's now."""
+        self.orgs.drop_partition(partition)
+        for level in (self.watermark, self.open_messages, self.dedupe_ids, self.dedupe_horizon):
+            level.drop(partition=partition)
+
+    def drop_source(self, topic: str, partition: int) -> None:
+        """Remove the levels of one input partition; sums stay, for they were counted here."""
+        for level in (self.lag, self.last_commit, self.ledger_open):
+            level.drop(topic=topic, partition=partition)
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield every metric as of now (what the registry calls on a scrape)."""
+        for value in vars(self).values():
+            if isinstance(value, (Count, Level, Spread)):
+                yield value.family()
+        yield from self.orgs.families()
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: names are checked when scraped, not when registered."""
+        return ()

@@ -1,0 +1,158 @@
+"""Figures about orgs, kept per partition and turned into a bounded number of series when scraped.
+
+Invariant: only the allowed orgs, else the `limit` most active ones, and "all" have series of their own. Sizes of the
+others add up under ``org="other"``; ratios and latencies do not add up and are left out. How many orgs are left out is
+a series itself.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+ALL, OTHER = "all", "other"
+WEEKDAYS = ("1 Mon", "2 Tue", "3 Wed", "4 Thu", "5 Fri", "6 Sat", "7 Sun")  # so that text sorts
+HOURS = tuple(f"{hour:02}" for hour in range(24))
+
+
+@dataclass(slots=True)
+class _Org:
+    ratios: dict[str, float] = field(default_factory=dict)
+    active_users: int = 0
+    activities: int = 0
+    latency_seconds: Mapping[int, float] = field(default_factory=dict)
+    quantile: str = "0.8"
+
+
+@dataclass(slots=True)
+class _Partition:
+    orgs: dict[str, _Org] = field(default_factory=dict)
+    users_by_band: dict[str, int] = field(default_factory=dict)
+
+
+def label_of(org: str) -> str:
+    """Return the label of a real org; one that is called like a total is told apart.
+
+    >>> label_of("acme"), label_of("all")
+    ('acme', 'org:all')
+    """
+    return f"org:{org}" if org in (ALL, OTHER) else org
+
+
+class OrgMetrics:
+    """What each owned partition says about its orgs, its users' bands and latency."""
+
+    def __init__(self, allowed: tuple[str, ...], limit: int) -> None:
+        self.allowed, self.limit = frozenset(allowed), limit
+        self._partitions: dict[int, _Partition] = {}
+        self._overall: dict[int, _Org] = {}
+
+    def set_org(self, partition: int, org: str, kind: str, ratio: float | None) -> None:
+        """Set or, with None or NaN, remove one ratio (0-1) of an org."""
+        ratios = self._org(partition, org).ratios
+        if ratio is None or math.isnan(ratio):
+            ratios.pop(kind, None)
+        else:
+            ratios[kind] = ratio
+
+    def set_org_size(self, partition: int, org: str, active_users: int, activities: int) -> None:
+        """Set the sizes of an org over the rolling week."""
+        entry = self._org(partition, org)
+        entry.active_users, entry.activities = active_users, activities
+
+    def set_latency(self, partition: int, org: str, cells: Mapping[int, float], quantile: str) -> None:
+        """Replace an org's latency by hour of week (0 = Monday 00:00), seconds; org "all" is the overall one."""
+        entry = self._overall.setdefault(partition, _Org()) if org == ALL else self._org(partition, org)
+        entry.latency_seconds, entry.quantile = dict(cells), quantile
+
+    def set_bands(self, partition: int, users: Mapping[str, int]) -> None:
+        """Replace a partition's number of users by band."""
+        self._partitions.setdefault(partition, _Partition()).users_by_band = dict(users)
+
+    def drop_org(self, partition: int, org: str) -> None:
+        """Forget an org."""
+        if partition in self._partitions:
+            self._partitions[partition].orgs.pop(org, None)
+
+    def drop_partition(self, partition: int) -> None:
+        """Forget everything a partition had set."""
+        self._partitions.pop(partition, None)
+        self._overall.pop(partition, None)
+
+    def families(self) -> Iterable[Metric]:
+        """Yield the metrics as of now."""
+        orgs = {org: entry for part in self._partitions.values() for org, entry in part.orgs.items()}
+        shown = self._shown(orgs)
+        left_out = GaugeMetricFamily("orgpulse_orgs_left_out", "Orgs without series of their own.")
+        left_out.add_metric((), len(orgs) - len(shown))
+        yield left_out
+        yield _ratios({org: orgs[org] for org in shown})
+        yield from _sizes(orgs, set(shown))
+        yield _latencies([(label_of(org), orgs[org]) for org in shown] + [(ALL, e) for e in self._last_overall()])
+        yield _bands(self._partitions.values())
+
+    def _last_overall(self) -> list[_Org]:
+        return [self._overall[max(self._overall)]] if self._overall else []
+
+    def _shown(self, orgs: Mapping[str, _Org]) -> list[str]:
+        if self.allowed:
+            return sorted(self.allowed & orgs.keys())
+        return heapq.nsmallest(self.limit, orgs, key=lambda org: (-orgs[org].activities, org))
+
+    def _org(self, partition: int, org: str) -> _Org:
+        orgs = self._partitions.setdefault(partition, _Partition()).orgs
+        entry = orgs.get(org)
+        if entry is None:
+            entry = orgs[org] = _Org()
+        return entry
+
+
+def _ratios(orgs: Mapping[str, _Org]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily("orgpulse_org_health_ratio", "Score of an org, 0-1.", labels=("org", "kind"))
+    for org, entry in orgs.items():
+        for kind, ratio in entry.ratios.items():
+            family.add_metric((label_of(org), kind), ratio)
+    return family
+
+
+def _sizes(orgs: Mapping[str, _Org], shown: Collection[str]) -> Iterable[GaugeMetricFamily]:
+    users = GaugeMetricFamily(
+        "orgpulse_org_active_users", "Users with at least one activity in the rolling week.", labels=("org",)
+    )
+    activities = GaugeMetricFamily("orgpulse_org_activities", "Activities in the rolling week.", labels=("org",))
+    for org in shown:
+        users.add_metric((label_of(org),), orgs[org].active_users)
+        activities.add_metric((label_of(org),), orgs[org].activities)
+    rest = [entry for org, entry in orgs.items() if org not in shown]
+    if rest:
+        users.add_metric((OTHER,), sum(entry.active_users for entry in rest))
+        activities.add_metric((OTHER,), sum(entry.activities for entry in rest))
+    return users, activities
+
+
+def _latencies(entries: Iterable[tuple[str, _Org]]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(
+        "orgpulse_reply_latency_seconds",
+        "Time until a message got a reply, by the hour it was written, seconds.",
+        labels=("org", "weekday", "hour", "quantile"),
+    )
+    for label, entry in entries:
+        for hour, seconds in sorted(entry.latency_seconds.items()):
+            if not math.isnan(seconds):
+                family.add_metric((label, WEEKDAYS[hour // 24], HOURS[hour % 24], entry.quantile), seconds)
+    return family
+
+
+def _bands(partitions: Iterable[_Partition]) -> GaugeMetricFamily:
+    total: Counter[str] = Counter()
+    for partition in partitions:
+        total.update(partition.users_by_band)
+    family = GaugeMetricFamily("orgpulse_users_by_band", "Users by band of their score.", labels=("band",))
+    for band, users in sorted(total.items()):
+        family.add_metric((band,), users)
+    return family

@@ -1,0 +1,101 @@
+"""What waits for Redis: one write per key, within a limit.
+
+Invariant: `len(pending)` never exceeds the limit, and the write held for a key is the newest one put. Beyond the
+limit everything goes but deletions (a resync can emit what exists, not what is gone), and the caller resyncs.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from streams.fenced_write import Queued, Stamped, Write
+
+
+class PendingWrites:
+    """Coalesces writes by key; the changes of the writes it replaced stay, in fence order."""
+
+    def __init__(self, limit: int) -> None:
+        """Hold at most *limit* writes and replaced changes together."""
+        self.limit = limit
+        self._held: OrderedDict[str, Write] = OrderedDict()
+        self._earlier: dict[str, list[Stamped]] = {}
+        self._earlier_count = 0
+
+    def __len__(self) -> int:
+        return len(self._held) + self._earlier_count
+
+    @property
+    def full(self) -> bool:
+        """Whether the limit is passed and `shed` is due."""
+        return len(self._held) + self._earlier_count > self.limit
+
+    def add(self, write: Write) -> bool:
+        """Hold *write*, or refuse it (False) because a newer one of its key is held."""
+        held = self._held.get(write.key)
+        if held is None:
+            self._held[write.key] = write
+            return True
+        if write.fence < held.fence:
+            return False
+        self._held[write.key] = self._replace(held, write)
+        return True
+
+    def take(self, count: int) -> list[Queued]:
+        """Remove and return up to *count* writes, oldest key first."""
+        taken: list[Queued] = []
+        held, earlier = self._held, self._earlier
+        for _ in range(min(count, len(held))):
+            key, write = held.popitem(last=False)
+            changes = earlier.pop(key, ()) if earlier else ()
+            self._earlier_count -= len(changes)
+            taken.append((write, tuple(changes)))
+        return taken
+
+    def give_back(self, queued: Sequence[Queued]) -> None:
+        """Hold again, at the front, what could not be sent; what was put since then wins by its fence."""
+        for write, changes in reversed(queued):
+            if changes:
+                self._remember(write.key, changes)
+            since = self._held.get(write.key)
+            if since is None:
+                self._held[write.key] = write
+            elif since.fence < write.fence:
+                self._held[write.key] = self._replace(since, write)
+            else:
+                self._held[write.key] = self._replace(write, since)
+            self._held.move_to_end(write.key, last=False)
+
+    def shed(self) -> int:
+        """Drop everything but deletions, and those too where they alone fill half the limit; return how many."""
+        before = len(self)
+        gone = OrderedDict((key, write) for key, write in self._held.items() if not write.fields)
+        self._held = gone if len(gone) <= self.limit // 2 else OrderedDict()
+        self._earlier.clear()
+        self._earlier_count = 0
+        return before - len(self)
+
+    def _replace(self, old: Write, new: Write) -> Write:
+        """Return *new* with the ranks of *old* it does not name; an older change is remembered on the side."""
+        change = new.change
+        if old.change is not None:
+            if old.fence != new.fence:
+                self._remember(old.key, ((old.fence, old.change),))
+            elif change is None:
+                change = old.change
+        if change is new.change and (not old.ranks or _names(old) <= _names(new)):
+            return new
+        ranks = {(key, member): score for key, member, score in (*old.ranks, *new.ranks)}
+        merged = tuple((key, member, score) for (key, member), score in ranks.items())
+        return Write(new.key, new.fields, new.fence, merged, change, new.partition)
+
+    def _remember(self, key: str, changes: Iterable[Stamped]) -> None:
+        kept = self._earlier.setdefault(key, [])
+        before = len(kept)
+        kept.extend(changes)
+        kept.sort(key=lambda stamped: stamped[0])
+        self._earlier_count += len(kept) - before
+
+
+def _names(write: Write) -> set[tuple[str, str]]:
+    return {(key, member) for key, member, _ in write.ranks}

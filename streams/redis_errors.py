@@ -1,0 +1,30 @@
+"""What can go wrong with Redis, by a bounded set of names for logs and metrics.
+
+Invariant: a name never holds anything of the message's text, so that the number of series stays bounded.
+"""
+
+from __future__ import annotations
+
+_KINDS = ("READONLY", "OOM", "LOADING", "NOSCRIPT", "MISCONF", "NOREPLICAS", "MASTERDOWN", "NOPERM", "NOAUTH", "BUSY")
+
+
+def kind_of(error: Exception) -> str:
+    """Return Redis's own word for what went wrong, or the kind of failure.
+
+    Redis 6.2 wraps what a script met in a longer text, hence the search.
+
+    >>> kind_of(ValueError("ERR Error running script: -READONLY You can't write against a read only replica."))
+    'READONLY'
+    >>> kind_of(TimeoutError("Timeout reading"))
+    'TimeoutError'
+    """
+    name, text = type(error).__name__, str(error)
+    if name == "NoScriptError":  # the client cuts the word off
+        return "NOSCRIPT"
+    if name == "BusyLoadingError":
+        return "LOADING"
+    if name == "ReadOnlyError":
+        return "READONLY"
+    if name == "OutOfMemoryError":
+        return "OOM"
+    return next((kind for kind in _KINDS if kind in text), name)

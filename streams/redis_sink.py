@@ -1,0 +1,287 @@
+"""The way of absolute values into Redis: in the background, in batches, fenced; never in the way of the stream.
+
+Invariant: `put` never waits. What Redis could not take yet is kept, one write per key, within a limit; past the limit,
+or when Redis is another one than before, everything is emitted again from `resync`. Delivery is at least once, and
+the script makes that harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TypeAlias
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from streams.clock import Clock
+from streams.fenced_write import SCRIPT, SCRIPT_SHA, Queued, Write, outcome_of, pack
+from streams.metrics import Metrics
+from streams.pending_writes import PendingWrites
+from streams.redis_errors import kind_of
+
+__all__ = ["RedisSink", "Write"]
+
+SCRIPT_WRITES = 64  # writes per script call: Redis serves others in between (about 1 ms)
+CHANGES_LENGTH = 100_000  # entries the `changes` stream keeps, about
+TOMBSTONE_SECONDS = 3600  # how long a deleted subject refuses older writes
+IDENTITY_SECONDS = 2.0  # how often to ask whether this is still the same Redis
+TIMEOUT_SECONDS = 5.0  # how long a reply may take
+BACK_OFF_SECONDS = (0.1, 5.0)  # first and longest wait after a failure, doubled in between
+PROGRESS_SECONDS = 2.0  # how often a resync says how far it is
+
+Call: TypeAlias = tuple[list[Queued], list[str], bytes]  # writes, and the keys and payload of their script call
+
+_log = structlog.get_logger(__name__)
+
+
+class RedisSink:
+    """Writes to Redis in the background of one event loop; every method is called from that loop."""
+
+    def __init__(
+        self,
+        url: str,
+        prefix: str,
+        ttl_seconds: int,
+        batch: int,
+        max_pending: int,
+        metrics: Metrics,
+        clock: Clock,
+        resync: Callable[[], Iterable[Write]],
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        """Prepare, without connecting.
+
+        Args:
+            url: ``redis://…``, ``rediss://…`` or ``unix://…``.
+            prefix: Put before every key, e.g. ``orgpulse:v1:``.
+            ttl_seconds: Lifetime of every key since its last write.
+            batch: Writes per round trip.
+            max_pending: Writes kept while Redis is away.
+            metrics: Where to count.
+            clock: Tells when the last write came through.
+            resync: Gives everything that should be in Redis now. It is read piece by piece, so it must bear changes
+                of the state between two items (take the keys first, then look each one up).
+            timeout_seconds: How long to wait for a reply before Redis counts as away.
+        """
+        self._client: Redis = Redis.from_url(
+            url,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._prefix = prefix
+        self._limits = (str(ttl_seconds), str(min(ttl_seconds, TOMBSTONE_SECONDS)), str(CHANGES_LENGTH))
+        self._batch = batch
+        self._metrics = metrics
+        self._clock = clock
+        self._resync = resync
+        self._pending = PendingWrites(max_pending)
+        self._ahead: list[Call] = []
+        self._wake, self._idle = asyncio.Event(), asyncio.Event()
+        self._idle.set()
+        self._run_id = ""
+        self._checked_at: float | None = None  # None = check before the next write
+        self._shedding = False  # past the limit: a resync will cover what is put now
+        self._resync_wanted = ""  # the reason, or nothing
+        self._resyncing: Iterator[Write] | None = None
+        self._resynced, self._resync_began, self._progress_at = 0, 0.0, 0.0
+        self._wait_seconds = BACK_OFF_SECONDS[0]
+        self.healthy = True
+        self.last_error = ""
+        metrics.redis_pending.set(0)
+
+    @property
+    def pending(self) -> int:
+        """How many writes wait."""
+        return len(self._pending) + sum(len(queued) for queued, _, _ in self._ahead)
+
+    def put(self, writes: Iterable[Write]) -> None:
+        """Take *writes* over; never waits, and sheds load past the limit rather than grow."""
+        pending, outdated = self._pending, 0
+        for write in writes:
+            if self._shedding and write.fields:
+                self._metrics.redis_dropped.add(1)
+            elif not pending.add(write):
+                outdated += 1
+            elif pending.full:
+                self._shed()
+        if outdated:
+            self._metrics.redis_fenced.add(outdated)
+        self._metrics.redis_pending.set(len(pending))
+        if len(pending):
+            self._idle.clear()
+            self._wake.set()
+
+    def request_resync(self, reason: str) -> None:
+        """Have everything emitted again, e.g. after a recovery or a new assignment."""
+        self._resync_wanted, self._resyncing = reason, None
+        self._idle.clear()
+        self._wake.set()
+
+    async def drain(self, timeout: float) -> bool:
+        """Wait until nothing is pending, at most *timeout* seconds; return whether that came true."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Write until cancelled.
+
+        Raises:
+            Exception: What `resync` raised; a state that can't be read is not to be hidden.
+        """
+        try:
+            while True:
+                try:
+                    await self._check_identity()
+                    sent = await self._send()
+                except (RedisError, OSError) as error:
+                    await self._back_off(error)
+                    continue
+                self._recovered()
+                if not sent:
+                    await self._wait_for_work()
+        finally:
+            await self._client.aclose()
+
+    async def _check_identity(self) -> None:
+        """Ask Redis who it is; another one than before is empty or old, so everything goes out again."""
+        now = time.monotonic()
+        if self._checked_at is not None and now - self._checked_at < IDENTITY_SECONDS:
+            return
+        if self._checked_at is None:
+            await self._client.script_load(SCRIPT)
+        run_id = str((await self._client.info("server"))["run_id"])
+        if self._run_id and run_id != self._run_id:
+            await self._client.script_load(SCRIPT)
+            self.request_resync("redis was restarted or replaced")
+        self._run_id, self._checked_at = run_id, now
+
+    async def _send(self) -> bool:
+        """Send one round of script calls; return whether there was anything to send.
+
+        The next round is packed while Redis works on this one: both cost about the same.
+        """
+        if self._resync_wanted and (self.healthy or not len(self._pending)):
+            self._begin_resync()
+        calls, self._ahead = self._ahead or self._pack_next(), []
+        if not calls:
+            return False
+        failed = calls
+        try:
+            async with self._client.pipeline(transaction=False) as pipe:
+                for _, keys, payload in calls:
+                    pipe.evalsha(SCRIPT_SHA, len(keys), *keys, payload, *self._limits)
+                working = asyncio.ensure_future(pipe.execute(raise_on_error=False))
+                await asyncio.wait((working,), timeout=0.001)
+                self._ahead = self._pack_next() if self.healthy else []
+                replies = await working
+            failed = [call for call, reply in zip(calls, replies, strict=True) if isinstance(reply, Exception)]
+        finally:
+            if failed:
+                self._give_back(failed)
+            self._metrics.redis_pending.set(self.pending)
+        errors = [reply for reply in replies if isinstance(reply, Exception)]
+        for reply in replies:
+            if not isinstance(reply, Exception):
+                self._account(reply)
+        if errors:
+            raise errors[0]
+        self._metrics.redis_last_write.set(self._clock.now())
+        return True
+
+    def _give_back(self, failed: list[Call]) -> None:
+        """Put what failed, and what was packed after it, back among the pending."""
+        again = [item for queued, _, _ in (*failed, *self._ahead) for item in queued]
+        self._ahead = []
+        self._pending.give_back(again)
+
+    def _pack_next(self) -> list[Call]:
+        queued = self._next()
+        parts = [queued[at : at + SCRIPT_WRITES] for at in range(0, len(queued), SCRIPT_WRITES)]
+        return [(part, *pack(part, self._prefix)) for part in parts]
+
+    def _next(self) -> list[Queued]:
+        """Take what goes out next; during a resync half of it is new, so that neither starves the other.
+
+        After a failure a single script call probes first, lest a resync pile up before a Redis that takes nothing.
+        """
+        room = self._batch if self.healthy else SCRIPT_WRITES
+        if self._resyncing is None or (not self.healthy and len(self._pending)):
+            return self._pending.take(room)
+        queued = self._pending.take(room // 2)
+        again = list(islice(self._resyncing, room - len(queued)))
+        queued += [(write, ()) for write in again]
+        self._resynced += len(again)
+        now, seconds = time.monotonic(), time.monotonic() - self._resync_began
+        if not again:
+            self._resyncing = None
+            _log.info("redis resync done", writes=self._resynced, seconds=round(seconds, 3))
+        elif now - self._progress_at >= PROGRESS_SECONDS:
+            self._progress_at = now
+            _log.info("redis resync under way", writes=self._resynced, seconds=round(seconds, 3))
+        return queued
+
+    def _begin_resync(self) -> None:
+        _log.warning("redis resync begins", reason=self._resync_wanted)
+        self._metrics.redis_resyncs.add(1)
+        self._resync_wanted, self._shedding = "", False
+        self._resynced, self._resync_began = 0, time.monotonic()
+        self._progress_at = self._resync_began
+        self._resyncing = iter(self._resync())
+
+    def _account(self, reply: list[int | bytes]) -> None:
+        outcome = outcome_of(reply)
+        self._metrics.redis_writes.add(outcome.applied, "applied")
+        self._metrics.redis_writes.add(outcome.repeated, "repeated")
+        if outcome.fenced:
+            self._metrics.redis_fenced.add(outcome.fenced)
+        if outcome.spoiled:
+            self._metrics.redis_writes.add(outcome.spoiled, "spoiled")
+            _log.error("redis refused writes for good", writes=outcome.spoiled, error=outcome.error)
+
+    def _shed(self) -> None:
+        dropped = self._pending.shed()
+        self._metrics.redis_dropped.add(dropped)
+        _log.error("redis writes dropped, a resync will follow", dropped=dropped, limit=self._pending.limit)
+        self._shedding = True
+        self.request_resync(f"more than {self._pending.limit} writes were pending")
+
+    async def _back_off(self, error: Exception) -> None:
+        """Say what is wrong, and wait longer each time, up to five seconds."""
+        kind = kind_of(error)
+        self._metrics.redis_errors.add(1, kind)
+        self._metrics.redis_up.set(0)
+        if self.healthy or kind != self.last_error.partition(":")[0]:
+            _log.warning("redis does not take writes", kind=kind, error=str(error), pending=len(self._pending))
+        self.healthy, self.last_error = False, f"{kind}: {error}"
+        self._checked_at = None
+        if kind == "NOSCRIPT":
+            return  # the next round loads it
+        if kind == "READONLY" or not isinstance(error, ResponseError):
+            await self._client.connection_pool.disconnect()  # the address may lead to another server by now
+        await asyncio.sleep(self._wait_seconds)
+        self._wait_seconds = min(self._wait_seconds * 2, BACK_OFF_SECONDS[1])
+
+    def _recovered(self) -> None:
+        if not self.healthy:
+            _log.info("redis takes writes again", pending=len(self._pending))
+        self.healthy, self.last_error, self._wait_seconds = True, "", BACK_OFF_SECONDS[0]
+        self._metrics.redis_up.set(1)
+
+    async def _wait_for_work(self) -> None:
+        self._idle.set()
+        self._wake.clear()
+        try:
+            await asyncio.wait_for(self._wake.wait(), IDENTITY_SECONDS)
+        except TimeoutError:
+            return
