@@ -1,0 +1,141 @@
+"""Owns `--map`: how columns or dotted paths of a foreign row become fields of a message.
+
+Invariant: amounts are computed exactly, in decimal, or not at all; a float never touches them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
+from typing import Any
+
+from agents.importers.source import InputError
+
+# 60 digits hold any product of prices and pieces; where they do not, Inexact is an error and not a rounding.
+_EXACT = Context(prec=60, traps=[InvalidOperation, Inexact])
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One `--map`: `target` gets a constant, one column, or the product of several factors."""
+
+    target: str
+    constant: str | None
+    factors: tuple[str, ...]
+
+    def columns(self) -> list[str]:
+        """Return the columns that the rule reads (factors that are numbers are none)."""
+        return [factor for factor in self.factors if len(self.factors) == 1 or _number(factor) is None]
+
+
+def _number(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text)
+    except DecimalException:
+        return None
+    return number if number.is_finite() else None
+
+
+def parse_rules(texts: Sequence[str], fields: Collection[str]) -> tuple[Rule, ...]:
+    """Parse `FIELD=COLUMN`, `FIELD=A*B` and `FIELD:=VALUE`; *fields* are the names a message knows.
+
+    Raises:
+        InputError: If a rule has no `=`, or names a field that the message does not have.
+
+    >>> parse_rules(["amount=Quantity*UnitPrice", "status:=A"], {"amount", "status"})[0].factors
+    ('Quantity', 'UnitPrice')
+    """
+    rules = []
+    for text in texts:
+        target, sign, origin = text.partition("=")
+        constant = target.endswith(":")
+        target = target.removesuffix(":").strip()
+        if not sign or not target or not (origin or constant):
+            raise InputError(f"--map {text}: write FIELD=COLUMN, FIELD=COLUMN*COLUMN or FIELD:=VALUE")
+        if target not in fields:
+            raise InputError(f"--map {text}: there is no field {target!r}{_nearest(target, fields)}")
+        if constant:
+            rules.append(Rule(target, origin, ()))
+            continue
+        factors = tuple(factor.strip() for factor in origin.split("*"))
+        if "" in factors or (target != "amount" and len(factors) > 1):
+            raise InputError(f"--map {text}: a product needs two columns, and only an amount can be one")
+        rules.append(Rule(target, None, factors))
+    return tuple(rules)
+
+
+def check_columns(rules: Sequence[Rule], columns: Collection[str], name: str) -> None:
+    """Raise `InputError` where a rule names a column that the file *name* does not have."""
+    for rule in rules:
+        for column in rule.columns():
+            if column not in columns:
+                raise InputError(f"{name}: there is no column {column!r}{_nearest(column, columns)}")
+
+
+def _nearest(name: str, names: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(names))}"
+
+
+def look_up(row: Mapping[str, Any], path: str) -> Any:
+    """Return the value at a column name or dotted path (`properties.channel`), `None` where there is none.
+
+    >>> look_up({"properties": {"channel": "#en"}}, "properties.channel")
+    '#en'
+    """
+    if path in row:
+        return row[path]
+    found: Any = row
+    for part in path.split("."):
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(part)
+    return found
+
+
+def product(row: Mapping[str, Any], factors: Sequence[str]) -> str | None:
+    """Return the exact product of columns and numbers as decimal text, `None` where one is no number.
+
+    >>> product({"Quantity": "3", "UnitPrice": "0.10"}, ("Quantity", "UnitPrice"))
+    '0.30'
+    """
+    result = Decimal(1)
+    try:
+        for factor in factors:
+            number = _number(factor)
+            if number is None:
+                number = _number(str(look_up(row, factor)))
+            if number is None:
+                return None
+            result = _EXACT.multiply(result, number)
+    except DecimalException:
+        return None
+    return format(result, "f")
+
+
+def apply_rules(rules: Sequence[Rule], row: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Return the mapped fields of one row and what is wrong with it (the last thing found), if anything.
+
+    A product that can't be computed is given as the raw factors joined with `*`: no number, so that the system's own
+    check calls it a bad amount and keeps the evidence.
+    """
+    fields: dict[str, Any] = {}
+    problem = None
+    for rule in rules:
+        value: Any
+        if rule.constant is not None:
+            value = rule.constant
+        elif len(rule.factors) == 1:
+            value = look_up(row, rule.factors[0])
+        else:
+            value = product(row, rule.factors)
+            if value is None:
+                value = "*".join(str(look_up(row, column)) for column in rule.columns())
+                problem = "bad_amount"
+        if value is None or value == "":
+            problem = problem or f"no_{rule.target}"
+        else:
+            fields[rule.target] = value
+    return fields, problem
