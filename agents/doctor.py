@@ -1,0 +1,134 @@
+"""Owns what `orgpulse doctor` looks at on this machine, and the form of a finding.
+
+Invariant: a check never raises; what it can't find out is itself a finding, with what to do.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import shutil
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from packaging.requirements import InvalidRequirement, Requirement
+
+from streams.settings import Settings
+
+State = Literal["ok", "warning", "failed"]
+
+PYTHON_RANGE = ((3, 11), (3, 14))
+"""From, and up to but without."""
+FREE_BYTES_NEEDED = 500 * 1024 * 1024
+FREE_BYTES_WANTED = 2 * 1024 * 1024 * 1024
+SKEW_WARNING_SECONDS = 1.0
+SKEW_FAILED_SECONDS = 60.0
+INSTALL_COMMAND = "pip install --require-hashes -r requirements.lock"
+LOCK_FILE = Path(__file__).resolve().parent.parent / "requirements.lock"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of one check: what was found, and, unless all is well, what to do."""
+
+    check: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+def machine_findings(settings: Settings, config: Path | None) -> Iterator[Finding]:
+    """Yield what is to say about Python, packages, settings and disk."""
+    yield python_finding(sys.version_info[:3])
+    yield packages_finding(pins(LOCK_FILE))
+    yield settings_finding(settings, config)
+    yield from disk_findings()
+
+
+def python_finding(version: tuple[int, ...]) -> Finding:
+    """Say whether this Python is one that orgpulse runs on."""
+    text = ".".join(str(part) for part in version)
+    low, high = PYTHON_RANGE
+    if low <= version[:2] < high:
+        return Finding(check="python", state="ok", found=text)
+    remedy = f"Use Python {low[0]}.{low[1]} to {high[0]}.{high[1] - 1}."
+    return Finding(check="python", state="failed", found=text, remedy=remedy)
+
+
+def pins(lock: Path) -> dict[str, str]:
+    """Return package → version that belong together on this machine: the lock's, else the package's own pins."""
+    if lock.is_file():
+        lines = re.findall(r"(?m)^([A-Za-z0-9].*?)\s*\\?$", lock.read_text(encoding="utf-8"))
+    else:
+        lines = importlib.metadata.requires("orgpulse") or []
+    pinned: dict[str, str] = {}
+    for line in lines:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue  # an option of the installer, not a package
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            for spec in requirement.specifier:
+                if spec.operator == "==":
+                    pinned[requirement.name] = spec.version
+    return pinned
+
+
+def packages_finding(pinned: dict[str, str]) -> Finding:
+    """Compare installed packages with the pins: combinations that nobody tested fail in odd ways."""
+    wrong: list[str] = []
+    for name, version in pinned.items():
+        try:
+            installed = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            installed = "missing"
+        if installed != version:
+            wrong.append(f"{name} {installed}, not {version}")
+    if wrong:
+        return Finding(check="packages", state="failed", found="; ".join(wrong), remedy=INSTALL_COMMAND)
+    return Finding(check="packages", state="ok", found=f"{len(pinned)} as pinned")
+
+
+def settings_finding(settings: Settings, config: Path | None) -> Finding:
+    """Say where settings come from, and whether the model file they name can be read."""
+    found = f"{config or 'no file'}; model: {settings.model.file or 'as shipped'}"
+    if settings.model.file:
+        try:
+            tomllib.loads(Path(settings.model.file).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            remedy = "Set [model] file (ORGPULSE_MODEL_FILE) to a model in TOML, or leave it empty."
+            return Finding(check="settings", state="failed", found=f"model {error}", remedy=remedy)
+    return Finding(check="settings", state="ok", found=found)
+
+
+def disk_findings() -> Iterator[Finding]:
+    """Yield how much room is left where orgpulse may write."""
+    for path in dict.fromkeys((Path.cwd(), Path(tempfile.gettempdir()))):
+        free = shutil.disk_usage(path).free
+        enough: State = "ok" if free >= FREE_BYTES_WANTED else "warning" if free >= FREE_BYTES_NEEDED else "failed"
+        yield Finding(
+            check="disk",
+            state=enough,
+            found=f"{free / 1024**3:.1f} GiB free in {path}",
+            remedy="" if enough == "ok" else f"Make room in {path}: 2 GiB are good to have.",
+        )
+
+
+def skew_finding(check: str, server: str, skew_seconds: float) -> Finding:
+    """Judge how far a server's clock is from this machine's.
+
+    Args:
+        skew_seconds: The server's time minus ours; positive: the server is ahead.
+    """
+    distance = abs(skew_seconds)
+    state: State = (
+        "ok" if distance < SKEW_WARNING_SECONDS else "warning" if distance < SKEW_FAILED_SECONDS else "failed"
+    )
+    where = "ahead of" if skew_seconds > 0 else "behind"
+    found = f"{server} is {distance:.2f} s {where} this machine" if state != "ok" else f"within {distance:.2f} s"
+    remedy = "" if state == "ok" else "Run a time service (chrony, systemd-timesyncd) on both."
+    return Finding(check=check, state=state, found=found, remedy=remedy)
