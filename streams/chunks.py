@@ -1,0 +1,135 @@
+"""Owns the driver of agents: a chunk goes in, its outcome is committed, in order.
+
+Invariant: a partition's outcomes are committed one after the other in the order
+of its chunks, and after the first error nothing is committed any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from faust.types import TP
+
+from streams.transactions import Outgoing
+from streams.transport import QUEUED_CHUNKS, Chunk, ChunkSchema
+
+if TYPE_CHECKING:
+    from streams.faust_app import ChunkApp
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a chunk leads to: records, the offset to read next, and what to do once both are committed."""
+
+    records: Sequence[Outgoing]
+    next_offset: int
+    after_commit: Callable[[], None] | None = None
+
+
+Handler = Callable[[Chunk], "Outcome | Awaitable[Outcome | None] | None"]
+
+
+class DrainTimeoutError(RuntimeError):
+    """Chunks under way did not end in time before their partitions had to be given up."""
+
+
+class ChunkDriver:
+    """Runs handlers and commits their outcomes, each partition's in order.
+
+    The commit of one partition runs while the handler works on the next chunk; at
+    most one commit a partition is under way, so an outcome waits for the former.
+    """
+
+    def __init__(self, app: ChunkApp) -> None:
+        self.app = app
+        self._commits: dict[TP, asyncio.Task[None]] = {}
+        self._handling = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._failed = False
+        #: Offset after the last handled record, by partition.
+        self.handled: dict[TP, int] = {}
+        #: Records handled since the start, by topic.
+        self.records: dict[str, int] = {}
+
+    async def run(self, stream: Any, handler: Handler) -> None:
+        """Feed *handler* the chunks of *stream* until the app stops."""
+        async for event in stream.noack().events():
+            if self._failed:
+                return
+            self._handling += 1
+            self._idle.clear()
+            try:
+                await self._handle(event, handler)
+            except Exception as error:  # noqa: BLE001  # any error ends the worker
+                await self.fail(error)
+                return
+            finally:
+                self._handling -= 1
+                if not self._handling:
+                    self._idle.set()
+            await asyncio.sleep(0)
+
+    async def _handle(self, event: Any, handler: Handler) -> None:
+        chunk: Chunk = event.message
+        result = handler(chunk)
+        outcome = await result if inspect.isawaitable(result) else result
+        self.handled[chunk.tp] = chunk.next_offset
+        self.records[chunk.tp.topic] = self.records.get(chunk.tp.topic, 0) + len(chunk.records)
+        if outcome is None:
+            chunk.done = True
+            event.ack()
+            return
+        former = self._commits.get(chunk.tp)
+        if former is not None:
+            await former
+        if not self._failed:
+            self._commits[chunk.tp] = asyncio.create_task(self._commit(event, outcome))
+
+    async def _commit(self, event: Any, outcome: Outcome) -> None:
+        chunk: Chunk = event.message
+        try:
+            await self.app.transactions.commit(chunk.tp, outcome.next_offset, outcome.records)
+            if outcome.after_commit is not None:
+                outcome.after_commit()
+            chunk.done = True
+            event.ack()
+        except Exception as error:  # noqa: BLE001  # any error ends the worker
+            await self.fail(error)
+
+    async def fail(self, error: BaseException) -> None:
+        """Stop the worker; nothing is committed from here on."""
+        self._failed = True
+        await self.app.crash(error)
+
+    async def drain(self, timeout_seconds: float) -> None:
+        """Wait until no chunk is under way.
+
+        Raises:
+            DrainTimeoutError: If that takes longer than *timeout_seconds*.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._idle.wait()
+                await asyncio.gather(*self._commits.values())
+        except TimeoutError as error:
+            raise DrainTimeoutError(f"chunks still under way after {timeout_seconds} s") from error
+        self._commits.clear()
+
+
+def add_chunk_agent(app: ChunkApp, topic_name: str, handler: Handler, *, name: str) -> Any:
+    """Register an agent that hands the chunks of *topic_name* to *handler*.
+
+    The handler may be a plain or an async function. It returns what to commit, or
+    None when there is nothing to commit yet. An exception stops the worker.
+    """
+    topic = app.topic(topic_name, schema=ChunkSchema(), maxsize=QUEUED_CHUNKS, partitions=app.partitions)
+
+    async def work(stream: Any) -> None:
+        await app.chunks.run(stream, handler)
+
+    return app.agent(topic, name=name)(work)

@@ -1,0 +1,261 @@
+"""Owns the Faust application: its settings, its hooks, and who may write when.
+
+Invariant: nothing listens on a port, the right to write is taken before anything
+is read, and it is given up only after the chunks under way have ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NamedTuple
+
+import faust
+from faust.app.base import BootStrategy
+from faust.exceptions import ConsumerNotStarted
+from faust.types import TP
+
+import streams.transport  # noqa: F401  # registers the broker scheme kchunk
+from streams.chunks import ChunkDriver
+from streams.recovery import SafeTables
+from streams.transactions import Transactions, TransactionSettings
+from streams.worker import run_worker
+
+Hook = Callable[[frozenset[TP]], Awaitable[None]]
+
+
+class Position(NamedTuple):
+    """Where reading of a source partition stands; offsets."""
+
+    #: Next offset to handle.
+    next_offset: int
+    #: End of what may be read (transactions that are still open are not).
+    end: int
+
+    @property
+    def lag(self) -> int:
+        """Records (and transaction markers) that are not handled yet."""
+        return max(0, self.end - self.next_offset)
+
+
+class ChunkBoot(BootStrategy):  # type: ignore[misc]  # Faust carries no usable types
+    """Starts Kafka, agents and tables, and no web server, leader or reply consumer."""
+
+    def kafka_consumer(self) -> Iterable[Any]:
+        """Return the consumer alone."""
+        return [self.app.consumer]
+
+    def web_server(self) -> Iterable[Any]:
+        """Return nothing: nothing may listen."""
+        return []
+
+
+class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable types
+    """A Faust app whose agents take chunks and whose effects leave in transactions.
+
+    Hooks, all optional, each given the source partitions concerned:
+    `on_owned` after the right to write was taken and before anything is read;
+    `on_recovered` after the tables were filled and before the first chunk;
+    `on_revoke` when chunks under way have ended, with the right to write still
+    held (never for partitions that `on_recovered` has not ended for);
+    `on_lost` once, with the reason, when the worker fails.
+    """
+
+    BootStrategy = ChunkBoot
+
+    def __init__(
+        self,
+        app_id: str,
+        *,
+        transactions: Transactions,
+        partitions: int,
+        max_chunk: int,
+        drain_seconds: float,
+        **options: Any,
+    ) -> None:
+        self.transactions = transactions
+        self.partitions = partitions
+        self.max_chunk = max_chunk
+        self.drain_seconds = drain_seconds
+        self.on_owned: Hook | None = None
+        self.on_recovered: Hook | None = None
+        self.on_revoke: Hook | None = None
+        self.on_lost: Callable[[BaseException], None] | None = None
+        #: Why the worker failed, or None.
+        self.failure: BaseException | None = None
+        #: Seconds from the last assignment to the first chunk.
+        self.recovery_seconds = 0.0
+        #: Whether chunks flow: assigned, recovered, not stopping.
+        self.flowing = False
+        self._live: set[TP] = set()
+        self._assigned_at = 0.0
+        self._releasing = asyncio.Lock()
+        super().__init__(app_id, **options)
+        self.chunks = ChunkDriver(self)
+
+    @property
+    def rebalances(self) -> int:
+        """Rebalances since the start."""
+        count: int = self.rebalancing_count
+        return count
+
+    @property
+    def live(self) -> frozenset[TP]:
+        """Source partitions whose chunks are handled here now."""
+        return frozenset(self._live)
+
+    def committed_offset(self, tp: TP) -> int | None:
+        """Return the committed offset of *tp* (owned here), or None when there is none."""
+        mine = self.transactions.committed.get(tp)
+        found: int | None = self.consumer.committed_offset(tp) if mine is None else mine
+        return found
+
+    def positions(self) -> dict[TP, Position]:
+        """Return how far each live source partition is handled; asks no broker."""
+        found: dict[TP, Position] = {}
+        for tp in self._live:
+            state = self.consumer._thread.state_of(tp)
+            if state is None or not state.has_valid_position:
+                continue
+            fetched: int = state.position
+            end = state.lso if state.lso is not None and state.lso >= 0 else state.highwater
+            handled = self.chunks.handled.get(tp, self.consumer._committed_offset[tp] or 0)
+            # A position moves over markers without a chunk; then everything before it is handled.
+            behind = self.consumer.last_handed_out(tp) > handled
+            found[tp] = Position(handled if behind else fetched, fetched if end is None else end)
+        return found
+
+    async def take_over(self, tps: set[TP]) -> bool:
+        """Become the only writer for *tps*; say whether that worked (if not, the worker fails)."""
+        self._assigned_at = time.monotonic()
+        if self.should_stop:
+            return True
+        try:
+            await self.transactions.disown(self.transactions.owned - tps)
+            await self.transactions.own(tps)
+            if self.on_owned is not None:
+                await self.on_owned(frozenset(tps))
+        except Exception as error:  # noqa: BLE001  # any error ends the worker
+            await self.crash(error)
+            return False
+        return True
+
+    async def recovered(self, tps: set[TP]) -> None:
+        """Let the application recover *tps*; called before the first chunk."""
+        if self.on_recovered is not None:
+            await self.on_recovered(frozenset(tps))
+        self._live = set(tps)
+
+    def on_flowing(self) -> None:
+        """Note that chunks flow from now on."""
+        self.recovery_seconds = time.monotonic() - self._assigned_at
+        self.flowing = True
+
+    async def release(self, tps: set[TP]) -> None:
+        """Finish chunks under way, let the application write its last, give up the right to write."""
+        self.flowing = False
+        if self.failure is not None:
+            return
+        async with self._releasing:
+            owned = self.transactions.owned & tps
+            live = frozenset(owned & self._live)
+            try:
+                await self.chunks.drain(self.drain_seconds)
+                if live and self.on_revoke is not None:
+                    async with asyncio.timeout(self.drain_seconds):
+                        await self.on_revoke(live)
+                await self.transactions.disown(owned)
+            except Exception as error:  # noqa: BLE001  # any error ends the worker
+                await self.chunks.fail(error)
+                return
+            self._live -= owned
+            for tp in owned:
+                self.chunks.handled.pop(tp, None)
+            self.tables.drop({tp.partition for tp in owned})
+
+    async def _stop_consumer(self) -> None:
+        """Drain instead of Faust's wait for acknowledgements."""
+        consumer = self._consumer
+        if consumer is None:
+            return
+        try:
+            assignment = consumer.assignment()
+        except ConsumerNotStarted:
+            return
+        consumer.stop_flow()
+        self.flow_control.suspend()
+        if assignment:
+            consumer.pause_partitions(assignment)
+        self.flow_control.clear()
+        await self.release(assignment)
+        await self._stop_fetcher()
+        await self.tables.stop()
+
+    def _crash(self, reason: BaseException) -> None:
+        """Note the first reason; called on every way into a crash, by any thread."""
+        if self.failure is None:
+            self.failure = reason
+            self.flowing = False
+            if self.on_lost is not None:
+                self.on_lost(reason)
+        super()._crash(reason)
+
+    def _create_directories(self) -> None:
+        """Create nothing: all state is in memory and in Kafka."""
+
+
+def make_app(
+    app_id: str,
+    bootstrap: str,
+    *,
+    partitions: int,
+    instance_id: str | None = None,
+    max_chunk: int = 5_000,
+    fetch_bytes: int = 4 * 1024 * 1024,
+    session_timeout_seconds: float = 45.0,
+    heartbeat_seconds: float = 3.0,
+    rebalance_timeout_seconds: float = 120.0,
+    drain_seconds: float = 30.0,
+    transactions: TransactionSettings | None = None,
+    **options: Any,
+) -> ChunkApp:
+    """Return an app in the consumer group *app_id*; each value is reasoned in DECISIONS.md.
+
+    *bootstrap* is `host:port`, several with commas; *instance_id* makes the
+    membership static; *options* are further Faust settings.
+    """
+    return ChunkApp(
+        app_id,
+        transactions=Transactions(bootstrap, app_id, transactions),
+        partitions=partitions,
+        max_chunk=max_chunk,
+        drain_seconds=drain_seconds,
+        broker=[f"kchunk://{server.strip()}" for server in bootstrap.split(",")],
+        store="memory://",
+        TableManager=SafeTables,
+        topic_partitions=partitions,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        table_standby_replicas=0,
+        broker_session_timeout=session_timeout_seconds,
+        broker_heartbeat_interval=heartbeat_seconds,
+        broker_request_timeout=max(90.0, session_timeout_seconds),
+        broker_rebalance_timeout=rebalance_timeout_seconds,
+        broker_commit_interval=5.0,
+        consumer_max_fetch_size=fetch_bytes,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=instance_id,
+        producer_acks=-1,
+        producer_linger=0.02,
+        producer_threaded=False,
+        producer_request_timeout=60.0,
+        producer_compression_type="lz4",
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        web_enabled=False,
+        **options,
+    )
+
+
+__all__ = ["ChunkApp", "Hook", "Position", "make_app", "run_worker"]

@@ -1,0 +1,223 @@
+"""Owns the transactional producers: one for each input partition this worker owns.
+
+Invariant: what a chunk stages and the offset after it go out in one Kafka
+transaction, or not at all. Nothing is retried once the end of a transaction
+has been asked for, because its outcome is then unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    KafkaError,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+)
+from aiokafka.structs import TopicPartition
+from faust.types import TP
+
+log = logging.getLogger(__name__)
+
+#: Errors that say another worker holds our right to write.
+FENCED = (ProducerFenced, InvalidProducerEpoch, InvalidProducerIdMapping, OutOfOrderSequenceNumber)
+
+
+class Outgoing(NamedTuple):
+    """One record that leaves inside a transaction; the partition is explicit, keys are bytes."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+
+
+class CommitFailedError(RuntimeError):
+    """A transaction could not be finished; the worker must stop and start anew from what is committed."""
+
+
+class FencedError(CommitFailedError):
+    """Another worker owns the partition now; this one must stop without another write."""
+
+
+class NotOwnedError(CommitFailedError):
+    """A commit for a partition this worker does not own."""
+
+
+class RecordTooLargeError(CommitFailedError):
+    """A staged record is larger than `max_record_bytes`; sending it could never succeed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionSettings:
+    """Limits of the transactional producers."""
+
+    transaction_timeout_seconds: float = 10.0
+    request_timeout_seconds: float = 8.0
+    #: A commit that has not ended after this is given up, and the worker with it.
+    give_up_seconds: float = 30.0
+    #: Tries before the end of the transaction is asked for; the pause doubles from the first one.
+    attempts: int = 4
+    first_pause_seconds: float = 0.1
+    #: Starting a producer waits for the former owner's transaction to end.
+    start_seconds: float = 60.0
+    max_batch_bytes: int = 512 * 1024
+    max_record_bytes: int = 1_000_000
+    compression: str | None = "lz4"
+
+
+class Transactions:
+    """The transactional producers of one worker, by input partition."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        group: str,
+        settings: TransactionSettings | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.bootstrap = bootstrap
+        self.group = group
+        self.settings = settings or TransactionSettings()
+        #: Offset of the next record to read, by partition, as last committed by this worker.
+        self.committed: dict[TP, int] = {}
+        #: Transactions that were committed since the start.
+        self.commits = 0
+        self._ssl_context = ssl_context
+        self._producers: dict[TP, Any] = {}
+        self._locks: defaultdict[TP, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @property
+    def owned(self) -> frozenset[TP]:
+        """Partitions whose producer runs."""
+        return frozenset(self._producers)
+
+    async def own(self, tps: Iterable[TP]) -> None:
+        """Start a producer for each of *tps*, which ends every former owner's right to write.
+
+        Must return before committed offsets or changelog ends are read: until the
+        former owner's open transaction has ended, both are stale.
+
+        Raises:
+            CommitFailedError: If a producer does not start within `start_seconds`.
+        """
+        wanted = [tp for tp in tps if tp not in self._producers]
+        try:
+            async with asyncio.timeout(self.settings.start_seconds):
+                await asyncio.gather(*(self._start(tp) for tp in wanted))
+        except (TimeoutError, KafkaError) as error:
+            raise CommitFailedError(f"transactional producers did not start: {error!r}") from error
+
+    async def disown(self, tps: Iterable[TP]) -> None:
+        """Stop the producers of *tps*; a commit under way ends first."""
+        await asyncio.gather(*(self._stop(tp) for tp in list(tps)))
+
+    async def commit(self, tp: TP, next_offset: int, records: Sequence[Outgoing]) -> None:
+        """Write *records* and the offset *next_offset* of *tp* in one transaction.
+
+        Raises:
+            NotOwnedError: If this worker does not own *tp*.
+            FencedError: If another worker owns *tp* by now.
+            RecordTooLargeError: If one of *records* is over the limit.
+            CommitFailedError: If the transaction did not end in time. What became of
+                it is unknown; only a restart finds out.
+        """
+        async with self._locks[tp]:
+            producer = self._producers.get(tp)
+            if producer is None:
+                raise NotOwnedError(f"{tp.topic}-{tp.partition} is not owned by this worker")
+            try:
+                async with asyncio.timeout(self.settings.give_up_seconds):
+                    await self._stage_with_patience(producer, tp, next_offset, records)
+                    await producer.commit_transaction()
+            except FENCED as error:
+                raise FencedError(f"{tp.topic}-{tp.partition} was taken over by another worker: {error!r}") from error
+            except (KafkaError, TimeoutError) as error:
+                raise CommitFailedError(f"commit of {tp.topic}-{tp.partition} at {next_offset}: {error!r}") from error
+            self.committed[tp] = next_offset
+            self.commits += 1
+
+    async def _stage_with_patience(self, producer: Any, tp: TP, next_offset: int, records: Sequence[Outgoing]) -> None:
+        """Send all of a transaction but its end, again after an abort while the error may pass."""
+        pause = self.settings.first_pause_seconds
+        for attempt in range(1, self.settings.attempts + 1):
+            await producer.begin_transaction()
+            try:
+                await self._send(producer, records)
+                offsets = {TopicPartition(tp.topic, tp.partition): next_offset}
+                await producer.send_offsets_to_transaction(offsets, self.group)
+                return
+            except FENCED:
+                raise
+            except KafkaError as error:
+                if not error.retriable or attempt == self.settings.attempts:
+                    raise
+                log.warning("transaction of %s aborted, try %d: %r", tp, attempt, error)
+            await producer.abort_transaction()
+            await asyncio.sleep(pause)
+            pause *= 2
+
+    async def _send(self, producer: Any, records: Sequence[Outgoing]) -> None:
+        """Send *records* and wait for every acknowledgement; the order within a partition is kept."""
+        if not records:
+            return
+        by_partition: defaultdict[tuple[str, int], list[Outgoing]] = defaultdict(list)
+        for record in records:
+            by_partition[record[0], record[1]].append(record)
+        async with asyncio.TaskGroup() as group:
+            for (topic, partition), some in by_partition.items():
+                group.create_task(self._send_partition(producer, topic, partition, some))
+
+    async def _send_partition(self, producer: Any, topic: str, partition: int, records: list[Outgoing]) -> None:
+        """Pack *records* into whole batches ourselves: one await a batch instead of one a record."""
+        limit = self.settings.max_record_bytes
+        acks = []
+        batch = producer.create_batch()
+        for _, _, key, value in records:
+            if len(key or b"") + len(value or b"") > limit:
+                raise RecordTooLargeError(f"a record for {topic} has more than {limit} bytes")
+            if batch.append(timestamp=None, key=key, value=value) is None:
+                acks.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+                batch.append(timestamp=None, key=key, value=value)
+        acks.append(await producer.send_batch(batch, topic, partition=partition))
+        await asyncio.gather(*acks)
+
+    async def _start(self, tp: TP) -> None:
+        settings = self.settings
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap,
+            transactional_id=f"{self.group}-{tp.topic}-{tp.partition}",
+            enable_idempotence=True,
+            acks="all",
+            linger_ms=0,
+            compression_type=settings.compression,
+            max_batch_size=settings.max_batch_bytes,
+            max_request_size=2 * max(settings.max_record_bytes, settings.max_batch_bytes),
+            transaction_timeout_ms=int(settings.transaction_timeout_seconds * 1000),
+            request_timeout_ms=int(settings.request_timeout_seconds * 1000),
+            security_protocol="SSL" if self._ssl_context else "PLAINTEXT",
+            ssl_context=self._ssl_context,
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        self._producers[tp] = producer
+
+    async def _stop(self, tp: TP) -> None:
+        async with self._locks[tp]:
+            producer = self._producers.pop(tp, None)
+            self.committed.pop(tp, None)
+            if producer is not None:
+                await producer.stop()

@@ -1,0 +1,68 @@
+"""The job that the transport's tests run: count values by partition in a table, in transactions.
+
+Run as a module it is a worker process: `counting_job.py '{"app_id": …}'`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from typing import Any
+
+from streams.chunks import Outcome, add_chunk_agent
+from streams.faust_app import ChunkApp, make_app, run_worker
+from streams.tables import ChunkTable
+from streams.transactions import TransactionSettings
+from streams.transport import Chunk
+
+#: Short, so that a killed or sleeping member is given up within a test's patience (seconds).
+SESSION_SECONDS = 6.0
+
+
+class CountingJob:
+    """Counts how often each value came, and notes each chunk's bounds in `<app>-bounds`."""
+
+    def __init__(self, app_id: str, bootstrap: str, topic: str, partitions: int, **options: Any) -> None:
+        self.slow_seconds = float(options.pop("slow_seconds", 0.0))
+        transactions = TransactionSettings(**options.pop("transactions", {}))
+        options.setdefault("session_timeout_seconds", SESSION_SECONDS)
+        self.app: ChunkApp = make_app(
+            app_id,
+            bootstrap,
+            partitions=partitions,
+            heartbeat_seconds=1.0,
+            rebalance_timeout_seconds=20.0,
+            drain_seconds=10.0,
+            transactions=transactions,
+            **options,
+        )
+        self.table = ChunkTable(self.app, name="counts", partitions=partitions)
+        self.app.tables.add(self.table)
+        self.chunks: list[Chunk] = []
+        add_chunk_agent(self.app, topic, self.handle, name="count")
+
+    async def handle(self, chunk: Chunk) -> Outcome | None:
+        """Fold one chunk."""
+        self.chunks.append(chunk)
+        if self.slow_seconds:
+            await asyncio.sleep(self.slow_seconds)
+        partition = chunk.tp.partition
+        records = []
+        for value, count in Counter(record.value for record in chunk.records).items():
+            before = int(self.table.read(partition, value) or 0)
+            records.append(self.table.stage(partition, value, b"%d" % (before + count)))
+        return Outcome(records, chunk.next_offset)
+
+    def totals(self) -> Counter[bytes]:
+        """Return the counts of all partitions held in memory."""
+        totals: Counter[bytes] = Counter()
+        for partition in range(self.app.partitions):
+            for key, value in self.table.items(partition):
+                totals[key] += int(value)
+        return totals
+
+
+if __name__ == "__main__":
+    sys.exit(run_worker(CountingJob(**json.loads(sys.argv[1])).app))
