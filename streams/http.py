@@ -1,0 +1,102 @@
+"""The worker's own pages: `/live`, `/ready`, `/metrics` and an index of them.
+
+Invariant: it listens on one address, loopback unless told otherwise, and serves no user's data.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+Check: TypeAlias = tuple[str, bool, str]  # name, passed, detail
+
+INDEX = """orgpulse
+/live     the process answers
+/ready    200 when every check passes, else 503; each check as JSON
+/metrics  for Prometheus
+"""
+
+_log = structlog.get_logger(__name__)
+
+
+class ListenError(RuntimeError):
+    """The address can't be listened on; the text says what to do."""
+
+
+class HttpServer:
+    """Serves the pages between `start` and `stop`."""
+
+    def __init__(
+        self, host: str, port: int, registry: CollectorRegistry, checks: Callable[[], Sequence[Check]]
+    ) -> None:
+        """Prepare, without listening; *port* 0 takes a free one, *checks* is called for each `/ready`."""
+        self.host, self.port = host, port
+        self._registry, self._checks = registry, checks
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, e.g. ``http://127.0.0.1:6066``."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            ListenError: If the port is taken or the address is not this machine's.
+        """
+        app = web.Application()
+        app.router.add_get("/", self._index)
+        app.router.add_get("/live", self._live)
+        app.router.add_get("/ready", self._ready)
+        app.router.add_get("/metrics", self._metrics)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self.host, self.port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise ListenError(self._remedy(error)) from error
+        self._runner = runner
+        self.port = runner.addresses[0][1]
+        _log.info("pages served", url=self.url)
+
+    async def stop(self) -> None:
+        """Stop listening; harmless when not started."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    def _remedy(self, error: OSError) -> str:
+        where = f"{self.host}:{self.port}"
+        if error.errno == errno.EADDRINUSE:
+            return f"{where} is taken: stop what listens there, or set another port (web.port, 0 takes a free one)"
+        if error.errno == errno.EACCES:
+            return f"{where} needs more rights than this process has: set a port above 1023 (web.port)"
+        return f"can't listen on {where} ({error.strerror}): set an address of this machine (web.host)"
+
+    async def _index(self, _: web.Request) -> web.Response:
+        return web.Response(text=INDEX)
+
+    async def _live(self, _: web.Request) -> web.Response:
+        return web.json_response({"live": True})
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        checks = self._checks()
+        ready = all(passed for _, passed, _ in checks)
+        body = {
+            "ready": ready,
+            "checks": [{"name": name, "ok": passed, "detail": detail} for name, passed, detail in checks],
+        }
+        return web.json_response(body, status=200 if ready else 503)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
