@@ -1,0 +1,174 @@
+"""What the `activities` log carries, and how it is packed.
+
+Owns the records of the log: `Rows` (a packed chunk of activities), `Tick` (time
+passed), `Calibration` (new cut points), `Member` and `Org` (the directory, as
+far as one org's shard needs it). Invariant: a record says everything its
+effect depends on, so that a shard's state is a function of its log alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+SEPARATOR = "\x1f"  # between org and user in a subject's name; ids never contain it
+
+
+class Rows(msgspec.Struct, array_like=True, tag="r", frozen=True):
+    """Activities of one source chunk that belong to one partition, by columns.
+
+    Columns are little-endian arrays of equal length; `amounts`, `refs` and
+    `actors` may be empty (all zero).
+    """
+
+    topic: str
+    partition: int
+    first_offset: int
+    subjects: list[str]  # "org␟user"; "org␟" is the org itself
+    measures: list[str]
+    subject: bytes  # uint16 index into subjects
+    measure: bytes  # uint8 index into measures
+    time_ms: bytes  # int64
+    amount: bytes  # int64: bytes, cents, people online
+    id: bytes  # uint64 hash of the event id
+    ref: bytes  # uint64: hash of the parent message; transaction: hash of its id
+    at: bytes  # uint32: source offset − first_offset
+
+
+class Tick(msgspec.Struct, array_like=True, tag="t", frozen=True):
+    """Time passed: evaluate now. `time_ms` 0 = the data's own clock; a new `round` asks for a summary."""
+
+    time_ms: int
+    round: int
+
+
+class Calibration(msgspec.Struct, array_like=True, tag="c", frozen=True):
+    """Cut points (attribute name → 9 ascending integers) of one generation."""
+
+    generation: int
+    population: int
+    cuts: dict[str, list[int]]
+
+
+class Member(msgspec.Struct, array_like=True, tag="m", frozen=True):
+    """A directory user as their org's shard knows them; `gone` = no longer a member."""
+
+    org: str
+    user: str
+    licensed: bool
+    job_type: str
+    gone: bool = False
+
+
+class Org(msgspec.Struct, array_like=True, tag="o", frozen=True):
+    """A directory org; `gone` = no longer in the directory."""
+
+    org: str
+    name: str
+    timezone: str
+    group_type: str
+    gone: bool = False
+
+
+Record = Rows | Tick | Calibration | Member | Org
+_decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode_record(record: Record) -> bytes:
+    """Return the bytes of *record* for the log."""
+    return _encoder.encode(record)
+
+
+def decode_record(raw: bytes) -> Record:
+    """Return the record in *raw*.
+
+    Raises:
+        msgspec.DecodeError: If *raw* is no record of the log.
+    """
+    return _decoder.decode(raw)
+
+
+@dataclass(slots=True)
+class Columns:
+    """Unpacked `Rows`, every column of shape (n,)."""
+
+    subject: NDArray[np.int64]
+    measure: NDArray[np.int64]
+    time_ms: NDArray[np.int64]
+    amount: NDArray[np.int64]
+    id: NDArray[np.uint64]
+    ref: NDArray[np.uint64]
+    at: NDArray[np.int64]
+
+    def take(self, kept: NDArray[np.bool_]) -> Columns:
+        """Return the rows where *kept* is true."""
+        return Columns(*(getattr(self, name)[kept] for name in self.__slots__))
+
+
+def unpack(rows: Rows) -> Columns:
+    """Return the columns of *rows*; missing ones come back as zeros."""
+    subject = np.frombuffer(rows.subject, "<u2").astype(np.int64)
+    n = len(subject)
+
+    def column(raw: bytes, kind: str) -> NDArray[np.uint64]:
+        return np.frombuffer(raw, kind) if raw else np.zeros(n, kind)
+
+    return Columns(
+        subject=subject,
+        measure=np.frombuffer(rows.measure, "u1").astype(np.int64),
+        time_ms=np.frombuffer(rows.time_ms, "<i8"),
+        amount=column(rows.amount, "<i8").astype(np.int64),
+        id=np.frombuffer(rows.id, "<u8"),
+        ref=column(rows.ref, "<u8"),
+        at=np.frombuffer(rows.at, "<u4").astype(np.int64),
+    )
+
+
+MAX_ROWS = 65_535
+"""Most rows (and subjects) one `Rows` may hold: its subject index has 16 bits."""
+
+
+@dataclass(slots=True)
+class Packer:
+    """Collects the activities of one source chunk for one partition."""
+
+    subjects: dict[str, int] = field(default_factory=dict)
+    measures: dict[str, int] = field(default_factory=dict)
+    subject: list[int] = field(default_factory=list)
+    measure: list[int] = field(default_factory=list)
+    time_ms: list[int] = field(default_factory=list)
+    amount: list[int] = field(default_factory=list)
+    id: list[int] = field(default_factory=list)
+    ref: list[int] = field(default_factory=list)
+    at: list[int] = field(default_factory=list)
+
+    def add(self, subject: str, measure: str, time_ms: int, amount: int, id_: int, ref: int, at: int) -> None:
+        """Append one activity. *id_* and *ref* are unsigned 64-bit, *amount* signed 64-bit."""
+        self.subject.append(self.subjects.setdefault(subject, len(self.subjects)))
+        self.measure.append(self.measures.setdefault(measure, len(self.measures)))
+        self.time_ms.append(time_ms)
+        self.amount.append(amount)
+        self.id.append(id_)
+        self.ref.append(ref)
+        self.at.append(at)
+
+    def rows(self, topic: str, partition: int, first_offset: int) -> Rows:
+        """Return everything collected, packed."""
+        return Rows(
+            topic,
+            partition,
+            first_offset,
+            list(self.subjects),
+            list(self.measures),
+            np.array(self.subject, "<u2").tobytes(),
+            np.array(self.measure, "u1").tobytes(),
+            np.array(self.time_ms, "<i8").tobytes(),
+            np.array(self.amount, "<i8").tobytes() if any(self.amount) else b"",
+            np.array(self.id, "<u8").tobytes(),
+            np.array(self.ref, "<u8").tobytes() if any(self.ref) else b"",
+            np.array(self.at, "<u4").tobytes(),
+        )

@@ -1,0 +1,46 @@
+"""Arrays that grow by doubling, and integer arrays as bytes.
+
+Owns nothing but the two chores that every part of the shard needs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+
+def grown(array: NDArray[Any], rows: int) -> NDArray[Any]:
+    """Return *array* with room for at least *rows* first-axis rows, new ones zero.
+
+    >>> grown(np.ones((1, 2)), 2).shape[0] >= 2
+    True
+    """
+    if rows <= len(array):
+        return array
+    bigger = np.zeros((max(rows, 2 * len(array), 64), *array.shape[1:]), array.dtype)
+    bigger[: len(array)] = array
+    return bigger
+
+
+def packed(array: NDArray[Any]) -> tuple[str, list[int], bytes]:
+    """Return *array* as (dtype, shape, little-endian bytes)."""
+    return array.dtype.str, list(array.shape), np.ascontiguousarray(array).tobytes()
+
+
+def unpacked(value: tuple[str, list[int], bytes]) -> NDArray[Any]:
+    """Return a writable array from what `packed` made."""
+    dtype, shape, raw = value
+    return np.frombuffer(raw, np.dtype(dtype)).reshape(shape).copy()
+
+
+def encode(value: object) -> bytes:
+    """Return *value* as MessagePack; mappings keep their order."""
+    return msgspec.msgpack.encode(value)
+
+
+def decode(raw: bytes) -> Any:
+    """Return what `encode` was given (tuples come back as lists)."""
+    return msgspec.msgpack.decode(raw, strict=False)

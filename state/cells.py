@@ -1,0 +1,82 @@
+"""Sparse counters: (subject slot, measure) → integer, in sorted arrays.
+
+Owns one bucket of counts (an hour, a week). Appending is cheap and merging is
+amortised: additions wait in a tail that is merged into the sorted base when it
+has grown as large as the base. Invariant: a bucket's content is the sum of all
+that was added, whatever the order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Keys = NDArray[np.uint64]
+Counts = NDArray[np.int64]
+
+_SMALLEST_TAIL = 4096
+
+
+def sum_by_key(keys: Keys, values: Counts) -> tuple[Keys, Counts]:
+    """Return the distinct *keys*, ascending, and the sum of their *values*."""
+    if len(keys) < 2:
+        return keys, values
+    order = np.argsort(keys, kind="stable")
+    keys, values = keys[order], values[order]
+    starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+    return keys[starts], np.add.reduceat(values, starts)
+
+
+class Cells:
+    """One bucket: key (uint64, slot × measures + measure) → count or sum (int64)."""
+
+    __slots__ = ("_keys", "_tail", "_tail_size", "_values")
+
+    def __init__(self, keys: NDArray[np.uint32] | None = None, values: Counts | None = None) -> None:
+        # Kept narrow: 4 bytes a key, and as many bytes a value as the largest needs.
+        self._keys: NDArray[np.uint32] = np.empty(0, np.uint32) if keys is None else keys
+        self._values = _narrow(np.empty(0, np.int64) if values is None else values)
+        self._tail: list[tuple[NDArray[np.uint32], NDArray[np.int64]]] = []
+        self._tail_size = 0
+
+    def add(self, keys: Keys, values: Counts) -> None:
+        """Add *values* (int64) at *keys*, both of shape n."""
+        self._tail.append((keys.astype(np.uint32), _narrow(values)))
+        self._tail_size += len(keys)
+        if self._tail_size > max(_SMALLEST_TAIL, len(self._keys)):
+            self.merge()
+
+    def merge(self) -> None:
+        """Sort the tail into the base; cells that came to zero vanish."""
+        if not self._tail:
+            return
+        keys = np.concatenate([self._keys, *(k for k, _ in self._tail)])
+        values = np.concatenate([self._values.astype(np.int64), *(v.astype(np.int64) for _, v in self._tail)])
+        merged, sums = sum_by_key(keys.astype(np.uint64), values)
+        kept = sums != 0
+        self._keys, self._values = merged[kept].astype(np.uint32), _narrow(sums[kept])
+        self._tail, self._tail_size = [], 0
+
+    def read(self) -> tuple[Keys, Counts]:
+        """Return keys (ascending) and values of all non-zero cells."""
+        self.merge()
+        return self._keys.astype(np.uint64), self._values.astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self._keys) + self._tail_size
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory held by the arrays, in bytes."""
+        tail = sum(k.nbytes + v.nbytes for k, v in self._tail)
+        return self._keys.nbytes + self._values.nbytes + tail
+
+
+def _narrow(values: Counts) -> NDArray[np.int64]:
+    """Return *values* in the narrowest signed type that holds them all (typed as int64 for callers)."""
+    low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
+    for kind in (np.int8, np.int16, np.int32):
+        info = np.iinfo(kind)
+        if info.min <= low and high <= info.max:
+            return values.astype(kind)
+    return values.astype(np.int64)

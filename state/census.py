@@ -1,0 +1,92 @@
+"""The whole population, from every partition's summary.
+
+Owns the merge of summaries into decile cut points and the overall latency.
+Invariant: its outcome depends only on the latest summary of each partition.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from state.activity import Calibration
+from state.cells import sum_by_key
+from state.effects import LatencyMap, Summary
+from state.health import cut_points
+from state.latency import ALL_ORGS, Grid, load_grid, merge_grid
+from state.telling import cells_of
+
+
+class Census:
+    """Latest summaries by partition, and the last calibration made of them."""
+
+    def __init__(self, min_population: int) -> None:
+        self._min_population = min_population
+        self.summaries: dict[int, Summary] = {}
+        self.calibration = Calibration(0, 0, {})
+
+    def learn(self, summary: Summary) -> None:
+        """Take in a summary; it replaces the partition's former one."""
+        self.summaries[summary.partition] = summary
+
+    @property
+    def users_active(self) -> int:
+        """Active users over all partitions."""
+        return sum(s.users_active for s in self.summaries.values())
+
+    def calibrate(self) -> Calibration | None:
+        """Return a new calibration if the population is large enough and its cut points moved."""
+        if self.users_active < self._min_population:
+            return None
+        cuts = {}
+        for name in next(iter(self.summaries.values())).values:
+            pairs = [s.values[name] for s in self.summaries.values() if name in s.values]
+            values = np.concatenate([np.array(v, np.int64) for v, _ in pairs])
+            counts = np.concatenate([np.array(c, np.int64) for _, c in pairs])
+            order = np.argsort(values, kind="stable")
+            # Keys are unsigned; values may be negative (lower is better): shift them up.
+            lowest = int(values[order[0]]) if len(values) else 0
+            keys, sums = sum_by_key((values - lowest).astype(np.uint64), counts)
+            cuts[name] = cut_points(keys.astype(np.int64) + lowest, sums)
+        if cuts == self.calibration.cuts:
+            return None
+        self.calibration = Calibration(self.calibration.generation + 1, self.users_active, cuts)
+        return self.calibration
+
+    def totals(self) -> dict[str, int]:
+        """Return orgs, active users and users by band over all partitions."""
+        totals = {"orgs": 0, "users_active": self.users_active}
+        for summary in self.summaries.values():
+            totals["orgs"] += summary.orgs
+            for band, users in summary.users_by_band.items():
+                totals[band] = totals.get(band, 0) + users
+        return totals
+
+    def overall(self, period: str, quantile: float) -> LatencyMap:
+        """Return the latency map over all orgs."""
+        merged: Grid = {}
+        for summary in self.summaries.values():
+            merge_grid(merged, load_grid(summary.grid))
+        return LatencyMap(ALL_ORGS, "local", period, quantile, cells_of(merged, quantile))
+
+    def dump(self, partition: int) -> bytes:
+        """Return what must be kept of one partition's summary."""
+        return msgspec.msgpack.encode(self.summaries[partition])
+
+    def dump_calibration(self) -> bytes:
+        """Return what must be kept of the last calibration."""
+        return msgspec.msgpack.encode(self.calibration)
+
+    def restore(self, summaries: list[bytes], calibration: bytes | None) -> None:
+        """Take over what was kept."""
+        for raw in summaries:
+            self.learn(msgspec.msgpack.decode(raw, type=Summary))
+        if calibration is not None:
+            self.calibration = msgspec.msgpack.decode(calibration, type=Calibration)
+
+
+def decode_summary(raw: bytes) -> Any:
+    """Return the summary in *raw*."""
+    return msgspec.msgpack.decode(raw, type=Summary)

@@ -1,0 +1,98 @@
+"""What a shard has to say after a tick.
+
+Owns the shapes of everything that leaves the pure core. Scores and
+contributions are basis points (1/10,000). Invariant: values are absolute, so
+saying them twice does no harm.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class UserScore(msgspec.Struct, array_like=True, tag="u"):
+    """A user's health. `previous` and `changes` compare with the last closed calendar week."""
+
+    org: str
+    user: str
+    score: int
+    previous: int | None
+    band: str
+    former_band: str
+    coverage: int
+    contributions: list[int]
+    changes: list[int] | None
+    window_end_ms: int
+    calibration: int
+    first_week: bool
+
+
+class OrgScore(msgspec.Struct, array_like=True, tag="o"):
+    """An org's health. None = no such score (no active user, no licensed user)."""
+
+    org: str
+    name: str
+    group_type: str
+    score_active: int | None
+    score_licensed: int | None
+    score_median: int | None
+    previous: int | None
+    band: str
+    former_band: str
+    active_users: int
+    licensed_users: int
+    activities: int
+    transactions_count: int
+    transactions_cents: int
+    contributions: list[int]
+    changes: list[int] | None
+    window_end_ms: int
+    calibration: int
+
+
+class LatencyMap(msgspec.Struct, array_like=True, tag="l"):
+    """An org's hour-of-week latency: hour → [quantile in ms or None, replies, messages, answered]."""
+
+    org: str
+    timezone: str
+    period: str
+    quantile: float
+    cells: dict[int, tuple[float | None, int, int, int]]
+
+
+class WeekRow(msgspec.Struct, array_like=True, tag="w"):
+    """One calendar week of one subject (`user` empty = the org); state is provisional, final or restated."""
+
+    org: str
+    user: str
+    week: str
+    state: str
+    counts: dict[str, int]
+    sums: dict[str, int]
+    activities: int
+    active_users: int
+    score: int | None
+    contributions: dict[str, int] | None
+
+
+class Summary(msgspec.Struct, array_like=True, tag="s"):
+    """One partition's share of the population: attribute → (ascending distinct values, their counts)."""
+
+    partition: int
+    round: int
+    users_active: int
+    users_by_band: dict[str, int]
+    orgs: int
+    values: dict[str, tuple[list[int], list[int]]]
+    grid: dict[int, list[object]]
+
+
+class Late(msgspec.Struct, array_like=True, tag="d"):
+    """Source offsets whose event came after its week was closed for good; not applied."""
+
+    topic: str
+    partition: int
+    offsets: list[int]
+
+
+Effect = UserScore | OrgScore | LatencyMap | WeekRow | Summary | Late

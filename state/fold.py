@@ -1,0 +1,147 @@
+"""Folding rows into the rolling week, calendar weeks and latency grids.
+
+Owns what an accepted activity does: most just count; messages are matched with
+their replies; a transaction counts while its latest status is approved.
+Invariant: the outcome depends on the set of rows, not on their order (except
+that a message outside the reply horizon is forgotten).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from state.activity import Columns
+from state.history import History
+from state.latency import Latency
+from state.measures import Catalogue
+from state.replies import Match, Replies
+from state.ring import RollingWeek, Slots
+from state.subjects import Subjects
+from state.week import HOUR_MS, local_ms_array
+
+_DAY_HOURS = 24
+Derived = list[tuple[int, int, int, int, int]]  # slot, measure, time_ms, weight, amount
+
+
+class Folder:
+    """Applies rows of one partition. `apart` counts replies that are no measure of waiting."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        subjects: Subjects,
+        week: RollingWeek,
+        history: History,
+        latency: Latency,
+        replies: Replies,
+    ) -> None:
+        self._subjects, self._week, self._history = subjects, week, history
+        self._latency, self._replies = latency, replies
+        self._message, self._given, self._received, self._approved, self._other = (
+            catalogue.index(n) for n in ("message", "reply_given", "reply_received", "transaction", "transaction_other")
+        )
+        # transaction → (time, counts, cents, slot) of its latest status
+        self._transactions: dict[int, tuple[int, bool, int, int]] = {}
+        self._touched_maps: set[str] = set()
+        self.apart = {"self_reply": 0, "negative_latency": 0}
+
+    def fold(self, columns: Columns, floor_ms: int) -> tuple[Slots, Slots]:
+        """Fold *columns* (slots and measure indices in place); return slots and hours touched.
+
+        The rolling week must have been advanced past every row already.
+        """
+        measure = columns.measure
+        derived: Derived = []
+        for row in np.flatnonzero(measure == self._message).tolist():
+            derived += self._take_message(columns, row, floor_ms)
+        status = (measure == self._approved) | (measure == self._other)
+        for row in np.flatnonzero(status).tolist():
+            derived += self._take_transaction(columns, row)
+        plain = ~status
+        extra = np.array(derived, np.int64).reshape(-1, 5)
+        slots = np.concatenate([columns.subject[plain], extra[:, 0]])
+        measures = np.concatenate([measure[plain], extra[:, 1]])
+        times = np.concatenate([columns.time_ms[plain], extra[:, 2]])
+        weights = np.concatenate([np.ones(int(plain.sum()), np.int64), extra[:, 3]])
+        amounts = np.concatenate([columns.amount[plain], extra[:, 4]])
+        hours = times // HOUR_MS
+        self._week.add(slots, measures, hours, weights, amounts)
+        self._history.add(slots, measures, self._weeks(slots, times), weights, amounts)
+        return slots, hours
+
+    def take_touched_maps(self) -> set[str]:
+        """Return the orgs whose latency grid changed since last asked."""
+        touched, self._touched_maps = self._touched_maps, set()
+        return touched
+
+    def advance(self, floor_ms: int) -> None:
+        """Forget transactions whose status can no longer change."""
+        while self._transactions:
+            oldest = next(iter(self._transactions))
+            if self._transactions[oldest][0] >= floor_ms:
+                break
+            del self._transactions[oldest]
+
+    def segments(self) -> dict[str, Any]:
+        """Return the content for a checkpoint."""
+        rows = [[id_, *entry] for id_, entry in self._transactions.items()]
+        return {"transactions": rows, "apart": self.apart}
+
+    def restore(self, segments: dict[str, Any]) -> None:
+        """Take over what `segments` returned."""
+        self._transactions = {e[0]: (e[1], e[2], e[3], e[4]) for e in segments["transactions"]}
+        self.apart = segments["apart"]
+
+    def _weeks(self, slots: Slots, times: Slots) -> Slots:
+        """Return each row's calendar week in its org's zone."""
+        zones = self._subjects.zone_of[self._subjects.org_of[slots]]
+        weeks = np.empty(len(slots), np.int64)
+        for zone in np.unique(zones).tolist():
+            here = zones == zone
+            local = local_ms_array(times[here], self._subjects.zone_names[zone])
+            weeks[here] = (local // (_DAY_HOURS * HOUR_MS) + 3) // 7
+        return weeks
+
+    def _take_message(self, columns: Columns, row: int, floor_ms: int) -> Derived:
+        slot, time_ms = int(columns.subject[row]), int(columns.time_ms[row])
+        entry = self._subjects.orgs[self._subjects.org_of[slot]]
+        self._latency.add_message(entry.name, entry.zone, time_ms)
+        self._touched_maps.add(entry.name)
+        derived: Derived = []
+        for match in self._replies.message(int(columns.id[row]), int(columns.ref[row]), slot, time_ms):
+            derived += self._take_match(match, entry.name, entry.zone, floor_ms)
+        return derived
+
+    def _take_match(self, match: Match, org: str, zone: str, floor_ms: int) -> Derived:
+        latency_ms = match.reply_ms - match.parent_ms
+        if match.reply_slot == match.parent_slot:
+            self.apart["self_reply"] += 1
+            return []
+        if latency_ms < 0:
+            self.apart["negative_latency"] += 1
+            return []
+        self._latency.add_reply(org, zone, match.parent_ms, latency_ms, first=match.first)
+        if match.reply_ms < floor_ms:
+            return []  # it waited for its parent beyond its week's close
+        return [
+            (match.reply_slot, self._given, match.reply_ms, 1, latency_ms // 1000),
+            (match.parent_slot, self._received, match.reply_ms, 1, 0),
+        ]
+
+    def _take_transaction(self, columns: Columns, row: int) -> Derived:
+        """Count a transaction while its latest status (by time, then arrival) is approved."""
+        id_, time_ms = int(columns.ref[row]), int(columns.time_ms[row])
+        slot, cents = int(columns.subject[row]), int(columns.amount[row])
+        counts = int(columns.measure[row]) == self._approved
+        former = self._transactions.get(id_)
+        if former is not None and former[0] > time_ms:
+            return []
+        derived: Derived = []
+        if former is not None and former[1]:
+            derived.append((former[3], self._approved, former[0], -1, -former[2]))
+        if counts:
+            derived.append((slot, self._approved, time_ms, 1, cents))
+        self._transactions[id_] = (time_ms, counts, cents, slot)
+        return derived

@@ -1,0 +1,109 @@
+"""Calendar weeks: what each subject did, week by week.
+
+Owns one bucket of counts and sums per calendar week (of the org's zone) within
+the history horizon, and which of them have something new to tell. Invariant: a
+week's content depends only on the set of its events, not on their order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from state.arrays import packed, unpacked
+from state.cells import Cells, Counts, Keys
+from state.measures import MAX_MEASURES
+from state.ring import Slots
+
+
+class History:
+    """Weeks of one partition: week → (counts, sums), and the slots touched since last told."""
+
+    def __init__(self, summed: NDArray[np.bool_]) -> None:
+        self._summed = summed
+        self._weeks: dict[int, tuple[Cells, Cells]] = {}
+        self._dirty: dict[int, list[Slots]] = {}
+        self._scores: dict[int, dict[int, int]] = {}
+
+    def add(self, slots: Slots, measures: Slots, weeks: Slots, weights: Counts, amounts: Counts) -> None:
+        """Fold activities (all of shape n) into their weeks."""
+        keys = (slots * MAX_MEASURES + measures).astype(np.uint64)
+        summed = self._summed[measures]
+        for week in np.unique(weeks).tolist():
+            here = weeks == week
+            counts, sums = self._weeks.setdefault(week, (Cells(), Cells()))
+            counts.add(keys[here], weights[here])
+            sums.add(keys[here & summed], amounts[here & summed])
+            self._dirty.setdefault(week, []).append(np.unique(slots[here]))
+
+    def weeks(self) -> list[int]:
+        """Return the weeks held, oldest first."""
+        return sorted(self._weeks)
+
+    def read(self, week: int) -> tuple[Keys, Counts, Keys, Counts]:
+        """Return cell keys and counts, and cell keys and sums, of *week*."""
+        counts, sums = self._weeks[week]
+        return (*counts.read(), *sums.read())
+
+    def dirty_weeks(self) -> list[int]:
+        """Return the weeks with something new to tell, oldest first."""
+        return sorted(self._dirty)
+
+    def take_dirty(self, week: int, among: NDArray[np.bool_]) -> Slots:
+        """Return the slots touched in *week* since last taken (ascending) that are true in *among*.
+
+        The others stay touched.
+        """
+        touched = self._dirty.pop(week, [])
+        slots = np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int64)
+        if not among[slots].all():
+            self._dirty[week] = [slots[~among[slots]]]
+        return slots[among[slots]]
+
+    def keep_scores(self, week: int, slots: Slots, scores: Counts) -> None:
+        """Keep the scores (basis points, negative = none) that *slots* had when *week* closed."""
+        here = scores >= 0
+        self._scores.setdefault(week, {}).update(zip(slots[here].tolist(), scores[here].tolist(), strict=True))
+
+    def score_at_close(self, week: int, slot: int) -> int | None:
+        """Return the score that *slot* had when *week* closed, None when it had none or the week is open."""
+        return self._scores.get(week, {}).get(slot)
+
+    def drop_before(self, week: int) -> None:
+        """Forget the weeks before *week*."""
+        for old in [w for w in self._weeks if w < week]:
+            del self._weeks[old]
+            self._dirty.pop(old, None)
+            self._scores.pop(old, None)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory held, in bytes."""
+        return sum(c.size_bytes + s.size_bytes for c, s in self._weeks.values())
+
+    def segments(self) -> dict[str, Any]:
+        """Return the content for a checkpoint: one segment a week."""
+        found: dict[str, Any] = {}
+        for week in self.weeks():
+            found[f"week/{week}"] = [packed(array) for array in self.read(week)]
+            if week in self._dirty:
+                found[f"week-dirty/{week}"] = packed(np.unique(np.concatenate(self._dirty[week])))
+        for week, scores in sorted(self._scores.items()):
+            found[f"week-scores/{week}"] = scores
+        return found
+
+    def restore(self, segments: dict[str, Any]) -> None:
+        """Take over what `segments` returned."""
+        for name, value in segments.items():
+            if name.startswith("week/"):
+                keys, counts, sum_keys, sums = (unpacked(v) for v in value)
+                self._weeks[int(name[5:])] = (
+                    Cells(keys.astype(np.uint32), counts),
+                    Cells(sum_keys.astype(np.uint32), sums),
+                )
+            elif name.startswith("week-dirty/"):
+                self._dirty[int(name[11:])] = [unpacked(value)]
+            elif name.startswith("week-scores/"):
+                self._scores[int(name[12:])] = value

@@ -1,0 +1,140 @@
+"""A health model from its configuration, checked.
+
+Owns the rules that `health.toml` must keep. Invariant: a `Model` that exists is
+complete; a wrong file gives a `ModelError` that names the place and the remedy.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from state.health import DECILES, KINDS, NEEDS_MEASURES, PLAIN_KINDS, Attribute, Bands, Model
+from state.measures import BUILT_IN, MAX_MEASURES, Catalogue, Measure
+
+_MEASURE_KEYS = {"events", "actions", "feature", "passive", "summed"}
+_ATTRIBUTE_KEYS = {"name", "label", "kind", "weight", "measures", "against", "missing", "cuts"}
+
+
+class ModelError(ValueError):
+    """The model is wrong; `where` is the name or key at fault, to find its line."""
+
+    def __init__(self, where: str, message: str) -> None:
+        super().__init__(message)
+        self.where = where
+
+
+def _unknown(where: str, found: str, known: Iterable[str]) -> ModelError:
+    near = difflib.get_close_matches(found, list(known), 1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known are: {', '.join(sorted(known))}"
+    return ModelError(found, f"{where}: unknown {found!r}{hint}")
+
+
+def build_model(raw: Mapping[str, Any]) -> Model:
+    """Return the model in *raw*, the content of a model file.
+
+    Raises:
+        ModelError: If anything in it is wrong.
+    """
+    for section in raw:
+        if section not in {"bands", "measures", "attributes"}:
+            raise _unknown("top level", section, {"bands", "measures", "attributes"})
+    catalogue = _catalogue(raw.get("measures", {}))
+    entries = raw.get("attributes", [])
+    if not entries:
+        raise ModelError("attributes", "a model needs at least one [[attributes]] entry")
+    attributes = tuple(_attribute(entry, catalogue) for entry in entries)
+    names = [a.name for a in attributes]
+    for name in names:
+        if names.count(name) > 1:
+            raise ModelError(name, f"attribute {name!r} stands twice; give one of them another name")
+    return Model(catalogue, attributes, _bands(raw.get("bands", {})))
+
+
+def _catalogue(raw: Mapping[str, Any]) -> Catalogue:
+    measures = list(BUILT_IN)
+    by_event: dict[str, str] = {}
+    by_action: dict[str, str] = {}
+    for name, entry in raw.items():
+        for key in entry:
+            if key not in _MEASURE_KEYS:
+                raise _unknown(f"measure {name!r}", key, _MEASURE_KEYS)
+        if any(m.name == name for m in BUILT_IN):
+            raise ModelError(name, f"measure {name!r} is built in; choose another name")
+        flags = {key: bool(entry.get(key, False)) for key in ("feature", "passive", "summed")}
+        measures.append(Measure(name, **flags))
+        for kind, names in (("events", by_event), ("actions", by_action)):
+            for spelled in entry.get(kind, []):
+                if spelled in names:
+                    raise ModelError(name, f"{kind[:-1]} {spelled!r} already counts as {names[spelled]!r}")
+                names[spelled] = name
+    if len(measures) > MAX_MEASURES:
+        raise ModelError("measures", f"{len(measures)} measures, but at most {MAX_MEASURES} are possible")
+    return Catalogue(tuple(measures), by_event, by_action)
+
+
+def _attribute(entry: Mapping[str, Any], catalogue: Catalogue) -> Attribute:
+    name = str(entry.get("name", ""))
+    if not name:
+        raise ModelError("[[attributes]]", "an attribute has no name")
+    for key in entry:
+        if key not in _ATTRIBUTE_KEYS:
+            raise _unknown(f"attribute {name!r}", key, _ATTRIBUTE_KEYS)
+    kind, weight = entry.get("kind"), entry.get("weight")
+    if kind not in KINDS:
+        raise _unknown(f"kind of attribute {name!r}", str(kind), KINDS)
+    if type(weight) is not int or not 1 <= weight <= 5:
+        raise ModelError(name, f"attribute {name!r}: weight must be a whole number from 1 to 5, not {weight!r}")
+    if entry.get("missing", "zero") not in ("zero", "reweight"):
+        raise _unknown(f"missing of attribute {name!r}", str(entry["missing"]), ("zero", "reweight"))
+    if kind in NEEDS_MEASURES and not entry.get("measures"):
+        raise ModelError(name, f"attribute {name!r} of kind {kind!r} needs `measures`")
+    if kind == "ratio" and not entry.get("against"):
+        raise ModelError(name, f"attribute {name!r} of kind 'ratio' needs `against`")
+    return Attribute(
+        name,
+        str(entry.get("label", name.replace("_", " "))),
+        kind,
+        weight,
+        _indices(name, entry.get("measures", []), catalogue, summed=kind in ("sum", "mean")),
+        _indices(name, entry.get("against", []), catalogue, summed=False),
+        entry.get("missing", "zero"),
+        _cuts(name, kind, entry.get("cuts")),
+    )
+
+
+def _indices(attribute: str, names: list[str], catalogue: Catalogue, *, summed: bool) -> tuple[int, ...]:
+    known = catalogue.names
+    for name in names:
+        if name not in known:
+            raise _unknown(f"measures of attribute {attribute!r}", name, known)
+        if summed and not catalogue.measures[known.index(name)].summed:
+            raise ModelError(attribute, f"attribute {attribute!r} sums {name!r}, which has no `summed = true`")
+    return tuple(known.index(name) for name in names)
+
+
+def _cuts(name: str, kind: str, cuts: list[int] | None) -> tuple[int, ...]:
+    if kind in PLAIN_KINDS:
+        if cuts is not None:
+            raise ModelError(name, f"attribute {name!r} of kind {kind!r} is not ranked: drop its `cuts`")
+        return ()
+    if cuts is None or len(cuts) != DECILES - 1 or any(type(c) is not int for c in cuts) or cuts != sorted(cuts):
+        raise ModelError(name, f"attribute {name!r} needs `cuts`: 9 ascending whole numbers")
+    return tuple(cuts)
+
+
+def _bands(raw: Mapping[str, Any]) -> Bands:
+    keys = ("healthy", "at_risk", "hysteresis")
+    for key in raw:
+        if key not in keys:
+            raise _unknown("[bands]", key, keys)
+    values = {}
+    for key in keys:
+        value = raw.get(key)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 100:
+            raise ModelError(key, f"[bands] {key} must be a percentage from 0 to 100, not {value!r}")
+        values[key] = round(value * 100)
+    if values["at_risk"] + values["hysteresis"] >= values["healthy"]:
+        raise ModelError("at_risk", "[bands] at_risk + hysteresis must lie below healthy")
+    return Bands(**values)

@@ -1,0 +1,158 @@
+"""The rolling week: the last 168 whole hours and the running one.
+
+Owns, for every subject slot, the counts and exact sums by measure of the
+rolling week, and in which of its hours the subject was active. Totals are kept
+up to date by adding on fold and subtracting when an hour leaves, so reading
+them costs nothing. Invariant: totals equal the sum of the hours held.
+
+           now-168h                                        now
+    ── gone ──┤ hour │ hour │ …  168 whole hours …  │ hour │ running │── not yet
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from state.arrays import grown, packed, unpacked
+from state.cells import Cells, Counts, Keys, sum_by_key
+from state.measures import MAX_MEASURES, Measure
+from state.week import WEEK_HOURS
+
+Slots = NDArray[np.int64]
+_WORDS = 3  # 192 bits hold the 169 hours of the window, by hour modulo 192
+_BITS = 64 * _WORDS
+
+
+class RollingWeek:
+    """Counts, sums and active hours of every slot of one partition."""
+
+    def __init__(self, measures: tuple[Measure, ...]) -> None:
+        self._measures = len(measures)
+        self._active = np.array([not m.passive for m in measures])
+        summed = [i for i, m in enumerate(measures) if m.summed]
+        self._sum_column = np.full(self._measures, -1)
+        self._sum_column[summed] = np.arange(len(summed))
+        self.counts = np.zeros((0, self._measures), np.int32)
+        self.sums = np.zeros((0, max(1, len(summed))), np.int64)
+        self._bits = np.zeros((0, _WORDS), np.uint64)
+        self._hours: dict[int, tuple[Cells, Cells]] = {}
+        self.hour = 0
+        """The running hour (since 1970, UTC)."""
+
+    def grow(self, slots: int) -> None:
+        """Make room for *slots* subjects."""
+        self.counts, self.sums = grown(self.counts, slots), grown(self.sums, slots)
+        self._bits = grown(self._bits, slots)
+
+    def add(self, slots: Slots, measures: Slots, hours: Slots, weights: Counts, amounts: Counts) -> None:
+        """Fold activities (all arrays of shape n); those outside the window are left alone.
+
+        *weights* is +1, or −1 for an activity taken back; *amounts* is already signed.
+        """
+        inside = (hours >= self.hour - WEEK_HOURS) & (hours <= self.hour)
+        if not inside.all():
+            slots, measures, hours = slots[inside], measures[inside], hours[inside]
+            weights, amounts = weights[inside], amounts[inside]
+        if not len(slots):
+            return
+        cell = slots * MAX_MEASURES + measures
+        base = int(hours.min())
+        # One sort for all hours: hour in the high bits, cell in the low ones.
+        keys, totals = sum_by_key(((hours - base) << 40 | cell).astype(np.uint64), weights)
+        summed = self._sum_column[measures] >= 0
+        sum_keys, sums = sum_by_key(((hours - base)[summed] << 40 | cell[summed]).astype(np.uint64), amounts[summed])
+        for hour, found, values in _by_hour(keys, totals, base):
+            self._bucket(hour)[0].add(found, values)
+            self._mark(hour, found)
+        for hour, found, values in _by_hour(sum_keys, sums, base):
+            self._bucket(hour)[1].add(found, values)
+        self._to_totals(keys & np.uint64((1 << 40) - 1), totals, sum_keys & np.uint64((1 << 40) - 1), sums)
+
+    def advance(self, hour: int) -> Slots:
+        """Move the running hour on; return the slots (distinct) whose totals changed by it."""
+        if hour <= self.hour:
+            return np.empty(0, np.int64)
+        self.hour = hour
+        touched = []
+        for old in [h for h in self._hours if h < hour - WEEK_HOURS]:
+            counts, sums = (cells.read() for cells in self._hours.pop(old))
+            self._to_totals(counts[0], -counts[1], sums[0], -sums[1])
+            slots = (counts[0] // np.uint64(MAX_MEASURES)).astype(np.int64)
+            word, bit = divmod(old % _BITS, 64)
+            self._bits[slots, word] &= ~np.uint64(1 << bit)
+            touched.append(slots)
+        return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int64)
+
+    def active_hours(self, slots: Slots) -> NDArray[np.bool_]:
+        """Return in which hours each of *slots* was active, oldest first, shape (n, 169)."""
+        as_bytes = np.ascontiguousarray(self._bits[slots]).astype("<u8").view(np.uint8).reshape(len(slots), -1)
+        bits = np.unpackbits(as_bytes, axis=1, bitorder="little")
+        order = np.arange(self.hour - WEEK_HOURS, self.hour + 1) % _BITS
+        return bits[:, order].astype(bool)
+
+    def are_active(self, slots: Slots) -> NDArray[np.bool_]:
+        """Return for each of *slots* whether it was active within the window."""
+        return np.asarray(self._bits[slots].any(axis=1))
+
+    def sum_of(self, measure: int) -> Counts:
+        """Return every slot's exact sum of *measure* (which must be a summed one)."""
+        return self.sums[:, self._sum_column[measure]]
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory held, in bytes."""
+        cells = sum(c.size_bytes + s.size_bytes for c, s in self._hours.values())
+        return self.counts.nbytes + self.sums.nbytes + self._bits.nbytes + cells
+
+    def segments(self) -> dict[str, Any]:
+        """Return the content for a checkpoint: one segment an hour."""
+        found: dict[str, Any] = {"hour": self.hour}
+        for hour, (counts, sums) in sorted(self._hours.items()):
+            found[f"hour/{hour}"] = [packed(array) for cells in (counts, sums) for array in cells.read()]
+        return found
+
+    def restore(self, segments: dict[str, Any], slots: int) -> None:
+        """Take over what `segments` returned, for *slots* subjects."""
+        self.grow(slots)
+        self.hour = segments["hour"]
+        for name, value in segments.items():
+            if name.startswith("hour/"):
+                hour = int(name[5:])
+                keys, counts, sum_keys, sums = (unpacked(v) for v in value)
+                self._hours[hour] = (Cells(keys.astype(np.uint32), counts), Cells(sum_keys.astype(np.uint32), sums))
+                self._mark(hour, keys)
+                self._to_totals(keys, counts, sum_keys, sums)
+
+    def _bucket(self, hour: int) -> tuple[Cells, Cells]:
+        if hour not in self._hours:
+            self._hours[hour] = (Cells(), Cells())
+        return self._hours[hour]
+
+    def _mark(self, hour: int, keys: Keys) -> None:
+        slots, measures = np.divmod(keys.astype(np.int64), MAX_MEASURES)
+        word, bit = divmod(hour % _BITS, 64)
+        # Writers of one place all write the same value, so duplicates do no harm.
+        self._bits[slots[self._active[measures]], word] |= np.uint64(1 << bit)
+
+    def _to_totals(self, keys: Keys, counts: Counts, sum_keys: Keys, sums: Counts) -> None:
+        slots, measures = np.divmod(keys.astype(np.int64), MAX_MEASURES)
+        np.add.at(self.counts.reshape(-1), slots * self._measures + measures, counts.astype(np.int32))
+        slots, measures = np.divmod(sum_keys.astype(np.int64), MAX_MEASURES)
+        width = self.sums.shape[1]
+        np.add.at(self.sums.reshape(-1), slots * width + self._sum_column[measures], sums)
+
+
+def _by_hour(keys: Keys, values: Counts, base: int) -> list[tuple[int, Keys, Counts]]:
+    """Split (hour << 40 | cell) keys, ascending, into (hour, cells, values)."""
+    if not len(keys):
+        return []
+    hours = (keys >> np.uint64(40)).astype(np.int64)
+    edges = np.flatnonzero(np.diff(hours)) + 1
+    cells = keys & np.uint64((1 << 40) - 1)
+    return [
+        (base + int(hours[start]), cells[start:stop], values[start:stop])
+        for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), len(keys)], strict=True)
+    ]

@@ -1,0 +1,294 @@
+"""Scores of all users and orgs of one partition, now and at the last week's close.
+
+Owns the evaluation: which users to score anew, their orgs, what changed, and
+the documents that say so. Invariant: the board always equals the model applied
+to the rolling week at the last evaluation; documents leave only for subjects
+whose document would differ from the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from state.arrays import grown, packed, unpacked
+from state.effects import OrgScore, UserScore
+from state.health import BAND_NAMES, Matrix, Model, apportion, attribute_values, bands_of, score_users
+from state.ring import RollingWeek, Slots
+from state.subjects import GONE, LICENSED, UNLISTED, Subjects
+from state.week import HOUR_MS, WEEK_HOURS
+
+NONE = -1
+_ARRAYS = ("score", "previous", "coverage", "parts", "former_parts", "band", "said_band", "since", "stale", "dirty")
+_ORG_ARRAYS = ("org_score", "org_previous", "org_parts", "org_former_parts", "org_band", "org_said_band")
+
+
+class Scoreboard:
+    """Current and former scores by slot; orgs by their number."""
+
+    def __init__(self, model: Model, week: RollingWeek, subjects: Subjects) -> None:
+        self._model, self._week, self._subjects = model, week, subjects
+        width = len(model.attributes)
+        self._counts_as_activity = np.array([not m.passive for m in model.catalogue.measures], np.int64)
+        self.cuts: dict[str, list[int]] = model.default_cuts()
+        self.calibration = 0
+        self.score = np.zeros(0, np.int16)
+        self.previous = np.zeros(0, np.int16)
+        self.coverage = np.zeros(0, np.int16)
+        self.parts = np.zeros((0, width), np.int16)
+        self.former_parts = np.zeros((0, width), np.int16)
+        self.band = np.zeros(0, np.int8)
+        self.said_band = np.zeros(0, np.int8)
+        self.since = np.zeros(0, np.int32)  # hour of the first activity
+        self.stale = np.zeros(0, bool)  # its document is out of date
+        self.dirty = np.zeros(0, bool)  # its score may be out of date
+        self._activities = np.zeros(0, np.int64)
+        self.org_score = np.zeros((0, 3), np.int16)  # active, licensed, median
+        self.org_previous = np.zeros(0, np.int16)
+        self.org_parts = np.zeros((0, width), np.int16)
+        self.org_former_parts = np.zeros((0, width), np.int16)
+        self.org_band = np.zeros(0, np.int8)
+        self.org_said_band = np.zeros(0, np.int8)
+        self._stale_orgs: set[int] = set()
+        self._restless_orgs: set[int] = set()  # their figures may be out of date though no user's score is
+
+    def grow(self) -> None:
+        """Make room for every subject there is. New subjects have no score, band or past."""
+        users, orgs = len(self._subjects), len(self._subjects.orgs)
+        for names, rows in ((_ARRAYS, users), (_ORG_ARRAYS, orgs)):
+            for name in names:
+                old = getattr(self, name)
+                if rows <= len(old):
+                    continue
+                new = grown(old, rows)
+                if name.endswith(("previous", "band", "since", "org_score")):
+                    new[len(old) :] = NONE
+                setattr(self, name, new)
+        self._activities = grown(self._activities, users)
+
+    def touch(self, slots: Slots, hours: Slots) -> None:
+        """Note activity of *slots* in *hours* (both of shape n)."""
+        self.dirty[slots] = True
+        fresh = self.since[slots] < 0
+        if fresh.any():
+            # Ascending by -hour, so that the earliest hour is written last.
+            order = np.argsort(-hours[fresh], kind="stable")
+            self.since[slots[fresh][order]] = hours[fresh][order]
+
+    def touch_org(self, number: int) -> None:
+        """Note that an org's membership or description changed."""
+        self._restless_orgs.add(number)
+
+    def touch_all(self) -> None:
+        """Note that everybody's score may have changed: an hour passed or cut points are new."""
+        self.dirty[: len(self._subjects)] = True
+
+    def evaluate(self) -> None:
+        """Bring scores of touched users and of their orgs up to date."""
+        n = len(self._subjects)
+        everyone = np.flatnonzero(self.dirty[:n])
+        self.dirty[:n] = False
+        slots = everyone[self._subjects.is_user[everyone]]
+        self._activities[slots] = self._active_counts(slots)
+        org_activities = np.bincount(
+            self._subjects.org_of[:n], weights=self._activities[:n], minlength=len(self._subjects.orgs)
+        ).astype(np.int64)
+        # Who was never active has nothing to score; who no longer is falls to zero.
+        seen = slots[self.since[slots] >= 0]
+        active = seen[self._week.are_active(seen) & (self._subjects.membership[seen] != GONE)]
+        idle = seen[~np.isin(seen, active)]
+        self.coverage[idle] = 0
+        self._store(idle, *(np.zeros((len(idle), *a.shape[1:]), np.int64) for a in (self.score, self.parts)))
+        values, known = attribute_values(self._model, self._week, active, org_activities[self._subjects.org_of[active]])
+        scores = score_users(self._model, values, known, self.cuts)
+        self.coverage[active] = scores.coverage
+        self._store(active, scores.score, scores.contributions)
+        orgs = set(np.unique(self._subjects.org_of[everyone]).tolist()) | self._restless_orgs
+        self._restless_orgs = set()
+        self._score_orgs(sorted(orgs))
+
+    def population(self) -> tuple[Matrix, NDArray[np.bool_]]:
+        """Return attribute values and known-mask of the active users, both of shape (n, A)."""
+        n = len(self._subjects)
+        users = np.flatnonzero(self._subjects.is_user[:n] & (self._subjects.membership[:n] != GONE))
+        users = users[self._week.are_active(users)]
+        org_activities = np.bincount(
+            self._subjects.org_of[:n], weights=self._activities[:n], minlength=len(self._subjects.orgs)
+        ).astype(np.int64)
+        return attribute_values(self._model, self._week, users, org_activities[self._subjects.org_of[users]])
+
+    def scores_of(self, orgs: list[int]) -> tuple[Slots, Matrix]:
+        """Return the slots of *orgs* (numbers) and of their users with a past, and their scores."""
+        users = np.array([s for n in orgs for s in self._subjects.orgs[n].members], np.int64)
+        users = users[self.since[users] >= 0]
+        own = np.array([self._subjects.orgs[n].slot for n in orgs], np.int64)
+        scores = np.concatenate([self.score[users], self.org_score[orgs, 0]])
+        return np.concatenate([users, own]), scores.astype(np.int64)
+
+    def close_week(self, orgs: list[int]) -> None:
+        """Make the present scores of *orgs* (numbers) and of their users the former ones."""
+        for number in orgs:
+            slots = np.array(self._subjects.orgs[number].members, np.int64)
+            seen = slots[self.since[slots] >= 0]
+            self.previous[seen], self.former_parts[seen] = self.score[seen], self.parts[seen]
+            self.stale[seen] = True
+            self.org_previous[number] = self.org_score[number, 0]
+            self.org_former_parts[number] = self.org_parts[number]
+            self._stale_orgs.add(number)
+
+    def take_stale(self, window_end_ms: int) -> Iterator[UserScore | OrgScore]:
+        """Yield the documents that are out of date, and count them as said."""
+        n = len(self._subjects)
+        slots = np.flatnonzero(self.stale[:n] & (self.since[:n] >= 0))
+        self.stale[:n] = False
+        yield from self.users(slots, window_end_ms)
+        self.said_band[slots] = self.band[slots]
+        for number in sorted(self._stale_orgs):
+            yield self.org(number, window_end_ms)
+            self.org_said_band[number] = self.org_band[number]
+        self._stale_orgs.clear()
+
+    def users(self, slots: Slots, window_end_ms: int) -> Iterator[UserScore]:
+        """Yield the documents of *slots*."""
+        hour = window_end_ms // HOUR_MS
+        changes = self.parts[slots].astype(np.int64) - self.former_parts[slots]
+        columns = zip(
+            slots.tolist(),
+            self.score[slots].tolist(),
+            self.previous[slots].tolist(),
+            self.band[slots].tolist(),
+            self.said_band[slots].tolist(),
+            self.coverage[slots].tolist(),
+            self.parts[slots].tolist(),
+            changes.tolist(),
+            (hour - self.since[slots] < WEEK_HOURS).tolist(),
+            strict=True,
+        )
+        for slot, score, previous, band, said, coverage, parts, change, first in columns:
+            had = previous != NONE
+            yield UserScore(
+                self._subjects.orgs[self._subjects.org_of[slot]].name,
+                self._subjects.user(slot),
+                score,
+                previous if had else None,
+                band_name(band),
+                band_name(said),
+                coverage,
+                parts,
+                change if had else None,
+                window_end_ms,
+                self.calibration,
+                first,
+            )
+
+    def org(self, number: int, window_end_ms: int) -> OrgScore:
+        """Return the document of one org."""
+        entry = self._subjects.orgs[number]
+        members = np.array(entry.members, np.int64)
+        active, licensed = self._active_and_licensed(members)
+        catalogue = self._model.catalogue
+        transaction = catalogue.index("transaction")
+        had = self.org_previous[number] != NONE
+        changes = self.org_parts[number].astype(np.int64) - self.org_former_parts[number]
+        kinds = [None if s == NONE else int(s) for s in self.org_score[number]]
+        return OrgScore(
+            entry.name,
+            entry.title,
+            entry.group_type,
+            kinds[0],
+            kinds[1],
+            kinds[2],
+            int(self.org_previous[number]) if had else None,
+            band_name(int(self.org_band[number])),
+            band_name(int(self.org_said_band[number])),
+            len(active),
+            len(licensed),
+            int(self._activities[members].sum()),
+            int(self._week.counts[entry.slot, transaction]),
+            int(self._week.sum_of(transaction)[entry.slot]),
+            self.org_parts[number].tolist(),
+            changes.tolist() if had else None,
+            window_end_ms,
+            self.calibration,
+        )
+
+    def bands(self) -> dict[str, int]:
+        """Return how many active users are in each band."""
+        n = len(self._subjects)
+        users = np.flatnonzero(self._subjects.is_user[:n])
+        bands = self.band[users[self._week.are_active(users)]]
+        return {name: int((bands == i).sum()) for i, name in enumerate(BAND_NAMES)}
+
+    def segments(self) -> dict[str, Any]:
+        """Return the content for a checkpoint."""
+        users, orgs = len(self._subjects), len(self._subjects.orgs)
+        found: dict[str, Any] = {f"user/{name}": packed(getattr(self, name)[:users]) for name in _ARRAYS}
+        found |= {f"org/{name}": packed(getattr(self, name)[:orgs]) for name in _ORG_ARRAYS}
+        found["calibration"] = [self.calibration, self.cuts, sorted(self._stale_orgs), sorted(self._restless_orgs)]
+        found["attributes"] = [a.name for a in self._model.attributes]
+        return found
+
+    def restore(self, segments: dict[str, Any]) -> None:
+        """Take over what `segments` returned; with another model, scores start anew."""
+        self.grow()
+        self.calibration, cuts, stale, restless = segments["calibration"]
+        self._stale_orgs, self._restless_orgs = set(stale), set(restless)
+        same = segments["attributes"] == [a.name for a in self._model.attributes]
+        for prefix, names in (("user/", _ARRAYS), ("org/", _ORG_ARRAYS)):
+            for name in names:
+                if same or not name.endswith("parts"):
+                    array = unpacked(segments[prefix + name])
+                    getattr(self, name)[: len(array)] = array
+        self.cuts |= {name: edges for name, edges in cuts.items() if name in self.cuts}
+        users = np.arange(len(self._subjects))
+        self._activities[users] = self._active_counts(users)
+        if not same:
+            self.touch_all()
+
+    def _active_counts(self, slots: Slots) -> Matrix:
+        return self._week.counts[slots] @ self._counts_as_activity
+
+    def _store(self, slots: Slots, score: Matrix, parts: Matrix) -> None:
+        """Take over new scores; what differs from before is stale."""
+        differs = (self.score[slots] != score) | (self.parts[slots] != parts).any(axis=1) | (self.band[slots] == NONE)
+        self.stale[slots[differs]] = True
+        self.score[slots], self.parts[slots] = score, parts
+        self.band[slots] = bands_of(np.asarray(score, np.int64), self.band[slots].astype(np.int64), self._model.bands)
+
+    def _active_and_licensed(self, members: Slots) -> tuple[Slots, Slots]:
+        """Return the active and the licensed ones; who is not in the directory is licensed while active."""
+        membership = self._subjects.membership[members]
+        active = self._week.are_active(members) & (membership != GONE)
+        licensed = (membership == LICENSED) | ((membership == UNLISTED) & active)
+        return members[active], members[licensed]
+
+    def _score_orgs(self, orgs: list[int]) -> None:
+        for number in orgs:
+            members = np.array(self._subjects.orgs[number].members, np.int64)
+            active, licensed = self._active_and_licensed(members)
+            figures = [NONE, NONE, NONE]
+            parts = np.zeros(self.org_parts.shape[1], np.int64)
+            if len(active):
+                scores = np.sort(self.score[active].astype(np.int64))
+                total, apportioned = apportion(
+                    self.parts[active].sum(axis=0, dtype=np.int64)[None, :], np.array([len(active)])
+                )
+                figures[0], parts = int(total[0]), apportioned[0]
+                figures[2] = int(scores[(len(scores) - 1) // 2] + scores[len(scores) // 2]) // 2
+            elif len(licensed):
+                figures[0] = figures[2] = 0  # only idle seats
+            if len(licensed):
+                figures[1] = int(self.score[licensed].sum(dtype=np.int64)) // len(licensed)
+            self.org_score[number], self.org_parts[number] = figures, parts
+            if figures[0] != NONE:
+                former = self.org_band[number : number + 1].astype(np.int64)
+                self.org_band[number] = bands_of(np.array([figures[0]]), former, self._model.bands)[0]
+            self._stale_orgs.add(number)
+
+
+def band_name(band: int) -> str:
+    """Return the name of a band index; the empty string for none."""
+    return BAND_NAMES[band] if band >= 0 else ""

@@ -1,0 +1,304 @@
+"""The state machine of one partition: `effects = shard.apply(record, offset)`.
+
+Owns everything that is known of the orgs of one partition of `activities`.
+Invariant: its state and effects are a function of the records applied, in
+order; there is no clock, no randomness and no I/O. Time moves on with events
+and with ticks; where a week ends between two records, it is closed at its end.
+
+    Rows ──► late? ──► seen? ──► fold ──► rolling week, calendar weeks, replies
+    Tick ──► time moves on ──► evaluate ──► effects
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from state.activity import Calibration, Columns, Member, Org, Record, Rows, Tick, unpack
+from state.arrays import decode, encode
+from state.dedupe import Dedupe
+from state.effects import Effect, Late, LatencyMap
+from state.fold import Folder
+from state.health import Model
+from state.history import History
+from state.latency import Latency
+from state.replies import Replies
+from state.ring import RollingWeek
+from state.scoreboard import Scoreboard
+from state.subjects import Subjects
+from state.telling import latency_map, summary, week_rows
+from state.week import HOUR_MS, month_of, week_end_ms, week_of
+
+SCHEMA = 1
+"""Version of the checkpoint's shape; another one needs a rebuild."""
+
+Outcomes = dict[tuple[str, int], list[int]]  # source (topic, partition) → [accepted, duplicate, late]
+_LATENCY_EVERY_TICKS = 16
+
+
+class SchemaError(ValueError):
+    """A checkpoint was written by a version that this one can't read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Horizons and bounds of a shard."""
+
+    allowed_lateness_hours: int = 1344
+    max_ids: int = 4_000_000
+    reply_horizon_hours: int = 731 * 24
+    max_open_messages: int = 250_000
+    rolling_months: int = 3
+    quantile: float = 0.8
+
+
+class Shard:
+    """One partition of `activities`, folded."""
+
+    def __init__(self, partition: int, model: Model, limits: Limits) -> None:
+        self.partition, self.model, self._limits = partition, model, limits
+        self.position = 0
+        """Offset of the next record to apply."""
+        self.watermark_ms = 0
+        self.subjects = Subjects()
+        self.week = RollingWeek(model.catalogue.measures)
+        self.history = History(np.array([m.summed for m in model.catalogue.measures]))
+        self.dedupe = Dedupe(limits.allowed_lateness_hours, limits.max_ids)
+        self.latency = Latency()
+        self.replies = Replies(limits.reply_horizon_hours * HOUR_MS, limits.max_open_messages)
+        self.board = Scoreboard(model, self.week, self.subjects)
+        self.folder = Folder(model.catalogue, self.subjects, self.week, self.history, self.latency, self.replies)
+        self.outcomes: Outcomes = {}
+        self._said: list[Effect] = []  # told at the next tick
+        self._restless_maps: set[str] = set()
+        self._closed_until: dict[str, int] = {}  # zone → first week not closed yet
+        self._round, self._ticks, self._scored_hour = 0, 0, -1
+        self._population_changed = False
+
+    def apply(self, record: Record, offset: int) -> list[Effect] | None:
+        """Apply the record at *offset*; return effects after a tick, None otherwise."""
+        self.position = offset + 1
+        match record:
+            case Rows():
+                self._take_rows(record)
+            case Tick():
+                return self._take_tick(record)
+            case Calibration():
+                if record.generation > self.board.calibration:
+                    self.board.calibration = record.generation
+                    self.board.cuts |= {k: v for k, v in record.cuts.items() if k in self.board.cuts}
+                    self.board.touch_all()
+            case Member():
+                slot = self.subjects.learn_member(record)
+                self._grow()
+                self.board.dirty[slot] = True
+                self.board.touch_org(int(self.subjects.org_of[slot]))
+            case Org():
+                number = self.subjects.learn_org(record)
+                self._grow()
+                self.board.touch_org(number)
+        return None
+
+    def documents(self) -> Iterator[Effect]:
+        """Yield every current document, to fill an empty store."""
+        everyone = np.flatnonzero(self.board.since[: len(self.subjects)] >= 0)
+        yield from self.board.users(everyone, self.watermark_ms)
+        for number, entry in enumerate(self.subjects.orgs):
+            yield self.board.org(number, self.watermark_ms)
+            if entry.name in self.latency.orgs():
+                yield self._map(entry.name)
+
+    def checkpoint(self) -> dict[str, bytes]:
+        """Return the whole state as named segments; equal states give equal bytes."""
+        parts: dict[str, Any] = {
+            "subjects": self.subjects,
+            "ring": self.week,
+            "history": self.history,
+            "dedupe": self.dedupe,
+            "latency": self.latency,
+            "replies": self.replies,
+            "board": self.board,
+            "fold": self.folder,
+        }
+        found = {f"{part}:{name}": encode(v) for part, o in parts.items() for name, v in o.segments().items()}
+        found["meta"] = encode([SCHEMA, self.position, self._meta()])
+        return found
+
+    def restore(self, found: dict[str, bytes]) -> None:
+        """Take over a checkpoint.
+
+        Raises:
+            SchemaError: If it is of another schema or other measures.
+        """
+        schema, position, meta = decode(found["meta"])
+        if schema != SCHEMA:
+            raise SchemaError(f"checkpoint of schema {schema}, this version reads {SCHEMA}")
+        if meta["measures"] != self.model.catalogue.names:
+            raise SchemaError("the measures of the health model changed; run `orgpulse rebuild`")
+        parts: dict[str, dict[str, Any]] = {}
+        for name, raw in found.items():
+            part, _, segment = name.partition(":")
+            if segment:
+                parts.setdefault(part, {})[segment] = decode(raw)
+        self.subjects.restore(parts["subjects"])
+        self._grow()
+        self.week.restore(parts["ring"], len(self.subjects))
+        self.history.restore(parts.get("history", {}))
+        self.dedupe.restore(parts["dedupe"])
+        self.latency.restore(parts.get("latency", {}))
+        self.replies.restore(parts["replies"])
+        self.folder.restore(parts["fold"])
+        self.board.restore(parts["board"])
+        self.position, self.watermark_ms = position, meta["watermark"]
+        self.outcomes = {(t, p): o for t, p, o in meta["outcomes"]}
+        self._closed_until, self._restless_maps = meta["closed"], set(meta["maps"])
+        self._round, self._ticks, self._scored_hour, self._population_changed = meta["ticks"]
+        self._said = msgspec.msgpack.decode(meta["said"], type=list[Effect])
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "measures": self.model.catalogue.names,
+            "watermark": self.watermark_ms,
+            "outcomes": [[t, p, o] for (t, p), o in sorted(self.outcomes.items())],
+            "closed": self._closed_until,
+            "maps": sorted(self._restless_maps),
+            "ticks": [self._round, self._ticks, self._scored_hour, self._population_changed],
+            "said": msgspec.msgpack.encode(self._said),
+        }
+
+    def _grow(self) -> None:
+        self.week.grow(len(self.subjects))
+        self.board.grow()
+
+    def _take_rows(self, rows: Rows) -> None:
+        """Fold a packed chunk: each row is accepted, a duplicate, or late."""
+        columns = unpack(rows)
+        outcome = self.outcomes.setdefault((rows.topic, rows.partition), [0, 0, 0])
+        on_time = columns.time_ms >= self.dedupe.floor_ms
+        if not on_time.all():
+            late = columns.take(~on_time)
+            outcome[2] += len(late.at)
+            self._said.append(Late(rows.topic, rows.partition, (late.at + rows.first_offset).tolist()))
+            columns = columns.take(on_time)
+        new = self.dedupe.learn(columns.id, columns.time_ms)
+        if not new.all():
+            outcome[1] += int((~new).sum())
+            columns = columns.take(new)
+        outcome[0] += len(columns.at)
+        if not len(columns.at):
+            return
+        slots = self.subjects.slots(rows.subjects)
+        self._grow()
+        catalogue = self.model.catalogue
+        measures = np.array([catalogue.index(name) for name in rows.measures], np.int64)
+        columns.subject, columns.measure = slots[columns.subject], measures[columns.measure]
+        self._population_changed = True
+        self._fold_until(columns)
+
+    def _fold_until(self, columns: Columns) -> None:
+        """Fold rows, closing each week that ends on the way before the rows after its end."""
+        if not self.watermark_ms:
+            self._set_time(int(columns.time_ms.min()))
+        newest = int(columns.time_ms.max())
+        while (end := self._next_close()) <= newest:
+            before = columns.time_ms < end
+            self._fold(columns.take(before))
+            self._advance(end)
+            columns = columns.take(~before)
+        self._fold(columns)
+
+    def _fold(self, columns: Columns) -> None:
+        if not len(columns.at):
+            return
+        self._advance(int(columns.time_ms.max()))
+        slots, hours = self.folder.fold(columns, self.dedupe.floor_ms)
+        self.board.touch(slots, hours)
+        self._restless_maps |= self.folder.take_touched_maps()
+
+    def _next_close(self) -> int:
+        """Return when the next week ends in any zone in use (ms)."""
+        zones = self.subjects.zones()
+        return min(week_end_ms(self._open_week(zone), zone) for zone in zones)
+
+    def _open_week(self, zone: str) -> int:
+        """Return the zone's first week that is not closed; a new zone begins with the running one."""
+        return self._closed_until.setdefault(zone, week_of(self.watermark_ms, zone))
+
+    def _advance(self, time_ms: int) -> None:
+        """Move the watermark on to *time_ms*, closing every week that ends until then."""
+        while self.watermark_ms and (end := self._next_close()) <= time_ms:
+            self._set_time(end)
+            self._close_weeks(end)
+        self._set_time(time_ms)
+
+    def _set_time(self, time_ms: int) -> None:
+        self.watermark_ms = max(self.watermark_ms, time_ms)
+        touched = self.week.advance(self.watermark_ms // HOUR_MS)
+        if len(touched):
+            self.board.dirty[touched] = True
+            self._population_changed = True
+        self.dedupe.advance(self.watermark_ms)
+        self.replies.advance(self.watermark_ms)
+        self.folder.advance(self.dedupe.floor_ms)
+
+    def _close_weeks(self, end: int) -> None:
+        """Close the weeks that end at *end*: final rows, and scores become the former ones."""
+        for zone in sorted(self.subjects.zones()):
+            week = self._open_week(zone)
+            if week_end_ms(week, zone) > end:
+                continue
+            self.board.touch_all()
+            self.board.evaluate()
+            orgs = [i for i, entry in enumerate(self.subjects.orgs) if entry.zone == zone]
+            self._closed_until[zone] = week + 1
+            self.history.keep_scores(week, *self.board.scores_of(orgs))
+            self._said += week_rows(self, week, orgs, "final")
+            self.board.close_week(orgs)
+        self.history.drop_before(week_of(self.dedupe.floor_ms, "UTC") - 1)
+
+    def _take_tick(self, tick: Tick) -> list[Effect]:
+        """Evaluate, and return everything that there is to say."""
+        if tick.time_ms and self.watermark_ms:  # before the first event there is nothing that could age
+            self._advance(tick.time_ms)
+        self._ticks += 1
+        if self.week.hour != self._scored_hour:
+            self._scored_hour = self.week.hour
+            self.board.touch_all()  # recency and its like change with every hour
+        self.board.evaluate()
+        new_round = tick.round != self._round
+        self._round = tick.round
+        said, self._said = self._said, []
+        said += self._restated(open_too=new_round)
+        said += self.board.take_stale(self.watermark_ms)
+        if new_round or self._ticks % _LATENCY_EVERY_TICKS == 0:
+            said += [self._map(org) for org in sorted(self._restless_maps)]
+            self._restless_maps.clear()
+        if new_round and self._population_changed:
+            self._population_changed = False
+            said.append(summary(self, tick.round))
+        return said
+
+    def _restated(self, *, open_too: bool) -> list[Effect]:
+        """Return rows of closed weeks that changed since, and provisional rows of open ones."""
+        said: list[Effect] = []
+        for week in self.history.dirty_weeks():
+            closed = [self._closed_until.get(e.zone, week) > week for e in self.subjects.orgs]
+            said += week_rows(self, week, np.flatnonzero(closed).tolist(), "restated")
+            if open_too:
+                said += week_rows(self, week, np.flatnonzero(~np.array(closed)).tolist(), "provisional")
+        return said
+
+    def _map(self, org: str) -> LatencyMap:
+        return latency_map(self.latency, org, self._zone(org), self.months(), self._limits.quantile)
+
+    def months(self) -> range:
+        """Return the calendar months of the rolling period, the running one included (UTC)."""
+        last = month_of(self.watermark_ms, "UTC")
+        return range(last - self._limits.rolling_months + 1, last + 1)
+
+    def _zone(self, org: str) -> str:
+        return self.subjects.orgs[self.subjects.org_number(org)].zone

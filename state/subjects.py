@@ -1,0 +1,130 @@
+"""Who is who within one partition: slots of subjects, their orgs and memberships.
+
+Owns the mapping from subject names ("org␟user", "org␟" for the org itself) to
+slots, the rows of every array of the shard. Invariant: a slot, once given, is
+never given to another subject.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from state.activity import SEPARATOR, Member, Org
+from state.arrays import grown
+from state.ring import Slots
+
+UNLISTED, LICENSED, UNLICENSED, GONE = range(4)
+"""Membership of a slot: not in the directory, with or without a licence, no longer a member."""
+
+
+@dataclass(slots=True)
+class OrgEntry:
+    """What is known of one org of the partition."""
+
+    name: str  # its id
+    slot: int
+    title: str = ""
+    zone: str = "UTC"
+    group_type: str = ""
+    members: list[int] = field(default_factory=list)
+
+
+class Subjects:
+    """All subjects of one partition."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.orgs: list[OrgEntry] = []
+        self._slots: dict[str, int] = {}
+        self._org_numbers: dict[str, int] = {}
+        self.org_of = np.zeros(0, np.int32)
+        self.is_user = np.zeros(0, bool)
+        self.membership = np.zeros(0, np.uint8)
+        self.zone_names: list[str] = ["UTC"]
+        self.zone_of = np.zeros(0, np.int16)  # by org number, an index into zone_names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def slots(self, names: list[str]) -> Slots:
+        """Return the slots of *names*, giving new ones where needed."""
+        known = self._slots
+        return np.array([known[n] if n in known else self._give(n) for n in names], np.int64)
+
+    def user(self, slot: int) -> str:
+        """Return the user id of *slot* (empty for an org)."""
+        return self.names[slot].split(SEPARATOR, 1)[1]
+
+    def org_number(self, org: str) -> int:
+        """Return the number of *org*, giving it a slot where needed."""
+        if org not in self._org_numbers:
+            self._give(org + SEPARATOR)
+        return self._org_numbers[org]
+
+    def learn_member(self, member: Member) -> int:
+        """Take in a directory entry; return the slot."""
+        slot = int(self.slots([member.org + SEPARATOR + member.user])[0])
+        self.membership[slot] = GONE if member.gone else LICENSED if member.licensed else UNLICENSED
+        return slot
+
+    def learn_org(self, org: Org) -> int:
+        """Take in a directory entry of an org; return the org's number."""
+        number = self.org_number(org.org)
+        if not org.gone:
+            self._describe(number, org.name, org.timezone or "UTC", org.group_type)
+        return number
+
+    def zones(self) -> set[str]:
+        """Return the zones in use; UTC when there is no org yet."""
+        return {self.zone_names[z] for z in np.unique(self.zone_of[: len(self.orgs)]).tolist()} or {"UTC"}
+
+    def org_slots(self) -> NDArray[np.int64]:
+        """Return the slot of each org, by org number."""
+        return np.array([entry.slot for entry in self.orgs], np.int64)
+
+    def segments(self) -> dict[str, Any]:
+        """Return the content for a checkpoint."""
+        n = len(self.names)
+        return {
+            "subjects": self.names,
+            "membership": self.membership[:n].tobytes(),
+            "orgs": {e.name: [e.title, e.zone, e.group_type] for e in self.orgs},
+        }
+
+    def restore(self, segments: dict[str, Any]) -> None:
+        """Take over what `segments` returned."""
+        self.slots(segments["subjects"])
+        self.membership[: len(self.names)] = np.frombuffer(segments["membership"], np.uint8)
+        for name, (title, zone, group_type) in segments["orgs"].items():
+            self._describe(self._org_numbers[name], title, zone, group_type)
+
+    def _describe(self, number: int, title: str, zone: str, group_type: str) -> None:
+        entry = self.orgs[number]
+        entry.title, entry.zone, entry.group_type = title, zone, group_type
+        if zone not in self.zone_names:
+            self.zone_names.append(zone)
+        self.zone_of[number] = self.zone_names.index(zone)
+
+    def _give(self, name: str) -> int:
+        org, user = name.split(SEPARATOR, 1)
+        if user and org not in self._org_numbers:
+            self._give(org + SEPARATOR)
+        slot = len(self.names)
+        self.names.append(name)
+        self._slots[name] = slot
+        self.org_of = grown(self.org_of, slot + 1)
+        self.is_user = grown(self.is_user, slot + 1)
+        self.membership = grown(self.membership, slot + 1)
+        if user:
+            number = self._org_numbers[org]
+            self.orgs[number].members.append(slot)
+        else:
+            number = self._org_numbers[org] = len(self.orgs)
+            self.orgs.append(OrgEntry(org, slot))
+            self.zone_of = grown(self.zone_of, number + 1)
+        self.org_of[slot], self.is_user[slot] = number, bool(user)
+        return slot

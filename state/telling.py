@@ -1,0 +1,150 @@
+"""Rows, maps and summaries: what a shard tells besides scores.
+
+Owns the shapes in which weeks, latency and the population leave a shard.
+Invariant: only reads; telling twice tells the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from state.cells import Counts, Keys, sum_by_key
+from state.effects import LatencyMap, Summary, WeekRow
+from state.health import Matrix
+from state.latency import Grid, Latency, dump_grid
+from state.measures import MAX_MEASURES
+from state.week import week_label
+
+if TYPE_CHECKING:
+    from state.shard import Shard
+
+MAX_VALUES = 4096
+"""Distinct values an attribute's summary may hold per partition; above, ranks are off by at most 1/4096."""
+
+
+def cells_of(grid: Grid, quantile: float) -> dict[int, tuple[float | None, int, int, int]]:
+    """Return hour of the week → (quantile in ms, replies, messages, answered)."""
+    return {
+        hour: (cell.latencies.quantile_ms(quantile), cell.latencies.count, cell.messages, cell.answered)
+        for hour, cell in sorted(grid.items())
+    }
+
+
+def latency_map(latency: Latency, org: str, zone: str, months: range, quantile: float) -> LatencyMap:
+    """Return the org's map over *months*; the period is named by its first and last month."""
+    return LatencyMap(org, zone, period_name(months), quantile, cells_of(latency.grid(org, months), quantile))
+
+
+def period_name(months: range) -> str:
+    """Return the name of a period of months.
+
+    >>> period_name(range(2024 * 12, 2024 * 12 + 3))
+    '2024-01/2024-03'
+    """
+    return "/".join(f"{m // 12}-{m % 12 + 1:02d}" for m in (months[0], months[-1]))
+
+
+def summary(shard: Shard, round_: int) -> Summary:
+    """Return the partition's share of the population and its overall latency."""
+    values, known = shard.board.population()
+    found: dict[str, tuple[list[int], list[int]]] = {}
+    for i, attribute in enumerate(shard.model.attributes):
+        if attribute.is_ranked:
+            distinct, counts = np.unique(values[known[:, i], i], return_counts=True)
+            distinct, counts = thinned(distinct, counts.astype(np.int64), MAX_VALUES)
+            found[attribute.name] = (distinct.tolist(), counts.tolist())
+    bands = shard.board.bands()
+    grid = dump_grid(shard.latency.overall(shard.months()))
+    return Summary(shard.partition, round_, len(values), bands, len(shard.subjects.orgs), found, grid)
+
+
+def thinned(values: Matrix, counts: Matrix, limit: int) -> tuple[Matrix, Matrix]:
+    """Return at most *limit* of the ascending *values*, each standing for those up to the next."""
+    if len(values) <= limit:
+        return values, counts
+    total = int(counts.sum())
+    group = (np.cumsum(counts) - counts) * limit // total
+    starts = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
+    return values[starts], np.add.reduceat(counts, starts)
+
+
+def week_rows(shard: Shard, week: int, orgs: Iterable[int], state: str) -> list[WeekRow]:
+    """Return the rows of *week* of the orgs (numbers) and their users.
+
+    *state* "final" tells everybody, "restated" who was touched since last told and
+    their orgs, "provisional" only the orgs of who was touched. Users without an
+    activity in the week have no row.
+    """
+    subjects = shard.subjects
+    wanted = np.zeros(len(subjects.orgs), bool)
+    wanted[list(orgs)] = True
+    among = wanted[subjects.org_of[: len(subjects)]]
+    if week not in shard.history.weeks():
+        return []
+    touched = shard.history.take_dirty(week, among)
+    keys, counts, sum_keys, sums = shard.history.read(week)
+    told = np.unique(keys // np.uint64(MAX_MEASURES)).astype(np.int64)
+    told = told[among[told]] if state == "final" else np.intersect1d(told, touched)
+    rows = []
+    if state != "provisional":
+        per_slot = _by_subject(keys, counts), _by_subject(sum_keys, sums)
+        rows = [_row(shard, slot, week, state, per_slot) for slot in told[subjects.is_user[told]].tolist()]
+    org_key = subjects.org_slots()[subjects.org_of[(keys // np.uint64(MAX_MEASURES)).astype(np.int64)]]
+    org_sum = subjects.org_slots()[subjects.org_of[(sum_keys // np.uint64(MAX_MEASURES)).astype(np.int64)]]
+    measure, sum_measure = keys % np.uint64(MAX_MEASURES), sum_keys % np.uint64(MAX_MEASURES)
+    stride = np.uint64(MAX_MEASURES)
+    per_org = (
+        _by_subject(*sum_by_key(org_key.astype(np.uint64) * stride + measure, counts)),
+        _by_subject(*sum_by_key(org_sum.astype(np.uint64) * stride + sum_measure, sums)),
+    )
+    active = _active_users(shard, keys)
+    for number in np.unique(subjects.org_of[told]).tolist():
+        row = _row(shard, subjects.orgs[number].slot, week, state, per_org)
+        row.active_users = active.get(number, 0)
+        rows.append(row)
+    return rows
+
+
+PerSubject = dict[int, list[tuple[int, int]]]  # slot → (measure, count or sum)
+
+
+def _by_subject(keys: Keys, values: Counts) -> PerSubject:
+    found: PerSubject = {}
+    slots, measures = np.divmod(keys.astype(np.int64), MAX_MEASURES)
+    for slot, measure, value in zip(slots.tolist(), measures.tolist(), values.tolist(), strict=True):
+        found.setdefault(slot, []).append((measure, value))
+    return found
+
+
+def _active_users(shard: Shard, keys: Keys) -> dict[int, int]:
+    """Return org number → users with at least one activity (something received is none)."""
+    slots, measures = np.divmod(keys.astype(np.int64), MAX_MEASURES)
+    counts = np.array([not m.passive for m in shard.model.catalogue.measures])[measures]
+    users = np.unique(slots[counts & shard.subjects.is_user[slots]])
+    numbers, found = np.unique(shard.subjects.org_of[users], return_counts=True)
+    return dict(zip(numbers.tolist(), found.tolist(), strict=True))
+
+
+def _row(shard: Shard, slot: int, week: int, state: str, per_subject: tuple[PerSubject, PerSubject]) -> WeekRow:
+    measures = shard.model.catalogue.measures
+    counts, sums = (found.get(slot, []) for found in per_subject)
+    user = shard.subjects.user(slot)
+    number = int(shard.subjects.org_of[slot])
+    closing = state == "final"  # a restated row keeps its score, but no longer knows what made it up
+    parts = shard.board.parts[slot] if user else shard.board.org_parts[number]
+    names = [a.name for a in shard.model.attributes]
+    return WeekRow(
+        shard.subjects.orgs[number].name,
+        user,
+        week_label(week),
+        state,
+        {measures[m].name: n for m, n in counts},
+        {measures[m].name: n for m, n in sums},
+        sum(n for m, n in counts if not measures[m].passive),
+        int(bool(user) and any(not measures[m].passive for m, _ in counts)),
+        shard.history.score_at_close(week, slot),
+        {n: p for n, p in zip(names, parts.tolist(), strict=True) if p} if closing else None,
+    )
