@@ -26,9 +26,9 @@ async def _make_topic(bootstrap: str, topic: str) -> None:
 
 
 async def _send_in_a_transaction(bootstrap: str, topic: str, value: bytes) -> None:
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=f"{topic}-writer") as producer:
-        async with producer.transaction():
-            await producer.send_and_wait(topic, value)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=f"{topic}-writer")
+    async with producer, producer.transaction():
+        await producer.send_and_wait(topic, value)
 
 
 async def _first_value(bootstrap: str, topic: str) -> bytes | None:
@@ -86,6 +86,6 @@ def test_a_taken_port_is_named_with_its_remedy(kind: type[LocalKafka] | type[Loc
 @pytest.mark.kafka
 def test_a_broker_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     broker = LocalKafka(tmp_path, extra={"num.network.threads": "none"}, fast_start=True)
-    with pytest.raises(LocalError, match="num.network.threads"):
+    with pytest.raises(LocalError, match=r"num\.network\.threads"):
         broker.start()
     assert not broker.running
