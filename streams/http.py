@@ -26,7 +26,11 @@ _log = structlog.get_logger(__name__)
 
 
 class ListenError(RuntimeError):
-    """The address can't be listened on; the text says what to do."""
+    """The address can't be listened on; `remedy` says what to do."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(f"{message}: {remedy}")
+        self.message, self.remedy = message, remedy
 
 
 class HttpServer:
@@ -63,7 +67,7 @@ class HttpServer:
             await web.TCPSite(runner, self.host, self.port).start()
         except OSError as error:
             await runner.cleanup()
-            raise ListenError(self._remedy(error)) from error
+            raise ListenError(*self._remedy(error)) from error
         self._runner = runner
         self.port = runner.addresses[0][1]
         _log.info("pages served", url=self.url)
@@ -74,13 +78,13 @@ class HttpServer:
         if runner is not None:
             await runner.cleanup()
 
-    def _remedy(self, error: OSError) -> str:
+    def _remedy(self, error: OSError) -> tuple[str, str]:
         where = f"{self.host}:{self.port}"
         if error.errno == errno.EADDRINUSE:
-            return f"{where} is taken: stop what listens there, or set another port (web.port, 0 takes a free one)"
+            return f"{where} is taken", "Stop what listens there, or set another [web] port (0 takes a free one)."
         if error.errno == errno.EACCES:
-            return f"{where} needs more rights than this process has: set a port above 1023 (web.port)"
-        return f"can't listen on {where} ({error.strerror}): set an address of this machine (web.host)"
+            return f"{where} needs more rights than this process has", "Set a [web] port above 1023."
+        return f"can't listen on {where} ({error.strerror})", "Set [web] host to an address of this machine."
 
     async def _index(self, _: web.Request) -> web.Response:
         return web.Response(text=INDEX)

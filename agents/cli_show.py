@@ -1,0 +1,119 @@
+"""The commands `orgpulse score` and `orgpulse latency`: what Redis says, in the terminal or as JSON.
+
+Invariant: they only read. A subject that is not there ends with exit code 1 and the nearest names, not with zeros.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+
+import click
+import msgspec
+from rich.console import Console
+
+from agents.cli_errors import ToldError
+from agents.render import latency_map, reason_table, score_table
+from streams.published import CELLS, LatencyMap, OrgScore, UserScore
+from streams.reader import ALL, Reader
+from streams.settings import Settings
+
+
+@click.command()
+@click.argument("subject")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; what is missing is null.")
+@click.option("--top", type=click.IntRange(min=1), help="Show only so many reasons.")
+@click.pass_obj
+def score(settings: Settings, subject: str, as_json: bool, top: int | None) -> None:
+    """Show the health score of SUBJECT: an org, ORG/USER, or a user id that only one org has."""
+    with _reading(settings) as reader:
+        found = _find(reader, subject)
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    console = Console(highlight=False)
+    name = f"{found.org}/{found.user}" if isinstance(found, UserScore) else found.name
+    console.print(name, style="bold", markup=False)
+    console.print(score_table(found))
+    if found.reasons:
+        console.print()
+        console.print(reason_table(found.reasons, top))
+
+
+@click.command()
+@click.argument("org", default=ALL)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; cells without data are absent.")
+@click.option("--counts", is_flag=True, help="Show below how many replies each cell stands on.")
+@click.pass_obj
+def latency(settings: Settings, org: str, as_json: bool, counts: bool) -> None:
+    """Show how long replies take by hour of week in ORG ("all", the default, is every org together)."""
+    with _reading(settings) as reader:
+        found = reader.latency(org)
+        if found is None:
+            raise _unknown(org, reader.org_ids(), f'no latency for "{org}"')
+    if as_json:
+        click.echo(json.dumps(_latency_document(found)))
+        return
+    console = Console(highlight=False)
+    quantile = "" if found.quantile is None else f", p{found.quantile * 100:g}"
+    title = f"Time to a reply, by the hour of the question: {org}{quantile}, {found.timezone}"
+    console.print(latency_map(found.cells, f"{title}, {found.period}" if found.period else title))
+    if counts:
+        console.print()
+        console.print(latency_map(found.cells, "Replies", counts=True))
+
+
+@contextmanager
+def _reading(settings: Settings) -> Iterator[Reader]:
+    reader = Reader(settings.redis.url, settings.redis.prefix)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def _find(reader: Reader, subject: str) -> UserScore | OrgScore:
+    """Return the one subject meant: ORG/USER, then ORG, then a user of one org.
+
+    Raises:
+        ToldError: If there is none, or several orgs have such a user.
+    """
+    for at, letter in enumerate(subject):
+        if letter == "/" and (user := reader.user(subject[:at], subject[at + 1 :])) is not None:
+            return user
+    if (org := reader.org(subject)) is not None:
+        return org
+    orgs = reader.orgs_of_user(subject)
+    if len(orgs) > 1:
+        first = orgs[0]
+        shown = ", ".join(f"{name}/{subject}" for name in orgs[:5])
+        raise ToldError(f'{len(orgs)} orgs have a user "{subject}": {shown}', f"`orgpulse score {first}/{subject}`")
+    if orgs and (user := reader.user(orgs[0], subject)) is not None:
+        return user
+    org_id, slash, _ = subject.partition("/")
+    if slash and reader.org(org_id) is not None:
+        known = [f"{org_id}/{name}" for name in reader.user_ids(org_id)]
+        raise _unknown(subject, known, f'org "{org_id}" has no user "{subject[len(org_id) + 1 :]}" with a score')
+    raise _unknown(subject, reader.org_ids(), f'no org or user "{subject}" has a score')
+
+
+def _unknown(wanted: str, known: list[str], said: str) -> ToldError:
+    near = get_close_matches(wanted, known, n=3, cutoff=0.5)
+    if near:
+        return ToldError(said, "Did you mean " + " or ".join(near) + "?")
+    if known:
+        return ToldError(said, f"There are for example {', '.join(known[:3])}")
+    return ToldError(said, "Redis holds no scores yet: check that a worker runs (`orgpulse doctor`) and the prefix")
+
+
+def _latency_document(found: LatencyMap) -> dict[str, object]:
+    return {
+        "org": found.org,
+        "timezone": found.timezone,
+        "period": found.period,
+        "quantile": found.quantile,
+        "fence": found.fence,
+        "cells": {CELLS[hour]: {"seconds": seconds, "count": n} for hour, (seconds, n) in found.cells.items()},
+    }

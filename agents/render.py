@@ -1,0 +1,254 @@
+"""Scores, reasons and latency maps as things a terminal can show.
+
+Invariant: pure functions from plain data to rich renderables. What has no data is drawn as ·, never as a number, and
+every colour comes with its number, so that a terminal without colour loses nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from streams.published import OrgScore, Reason, UserScore
+
+NO_DATA = "·"
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+BAND_STYLES = {"healthy": "green", "watch": "yellow", "at_risk": "bold red"}
+BAND_NAMES = {"at_risk": "at risk"}
+BAR_CELLS = 20
+# Cividis: one hue path from dark blue to yellow, even in lightness, readable with every kind of colour vision.
+CIVIDIS = (
+    (0, 34, 78),
+    (18, 53, 112),
+    (59, 73, 108),
+    (87, 93, 109),
+    (112, 113, 115),
+    (138, 134, 120),
+    (165, 156, 116),
+    (195, 179, 105),
+    (225, 204, 85),
+    (253, 234, 69),
+)
+_UNITS = ((60.0, 1.0, "s"), (3600.0, 60.0, "m"), (86400.0, 3600.0, "h"), (math.inf, 86400.0, "d"))
+
+
+def short_duration(seconds: float) -> str:
+    """Return a duration in at most three characters, rounded to its largest unit.
+
+    >>> [short_duration(s) for s in (0.2, 42, 59.7, 3599, 86400 * 2.4, 86400 * 400)]
+    ['0s', '42s', '1m', '1h', '2d', '>3M']
+    """
+    for limit, unit_seconds, unit in _UNITS:
+        count = round(seconds / unit_seconds)
+        if count * unit_seconds < limit:
+            return f"{count}{unit}" if count < 100 else ">3M"
+    return ">3M"
+
+
+def short_count(count: int) -> str:
+    """Return a count in at most three characters.
+
+    >>> [short_count(n) for n in (7, 999, 1000, 99_499, 250_000, 3_000_000)]
+    ['7', '999', '1k', '99k', '.2M', '3M']
+    """
+    if count < 1000:
+        return str(count)
+    for scale, unit, next_unit in ((1e3, "k", "M"), (1e6, "M", "G"), (1e9, "G", "T")):
+        if count < 99.5 * scale:
+            return f"{count / scale:.0f}{unit}"
+        if count < 950 * scale:
+            return f".{count // (100 * scale):.0f}{next_unit}"
+    return ">1T"
+
+
+def colour(ratio: float) -> tuple[int, int, int]:
+    """Return the scale's red, green and blue at *ratio*, 0-1.
+
+    >>> colour(0.0), colour(1.0)
+    ((0, 34, 78), (253, 234, 69))
+    """
+    place = min(max(ratio, 0.0), 1.0) * (len(CIVIDIS) - 1)
+    low = min(int(place), len(CIVIDIS) - 2)
+    red, green, blue = (round(a + (b - a) * (place - low)) for a, b in zip(CIVIDIS[low], CIVIDIS[low + 1], strict=True))
+    return red, green, blue
+
+
+def latency_map(cells: Mapping[int, tuple[float, int]], title: str, counts: bool = False) -> RenderableType:
+    """Return the week as 7 × 24 cells, 76 columns wide.
+
+    Args:
+        cells: Hour of week (0 = Monday 00:00) → seconds and number of replies; an absent hour has no data.
+        title: The line above.
+        counts: Show the number of replies instead of the seconds; the colours stay those of the seconds.
+    """
+    low, high = _bounds([seconds for seconds, _ in cells.values()])
+    lines = [Text(title, style="bold"), Text("    " + "".join(f"{hour:02} " for hour in range(24)), style="dim")]
+    for day, name in enumerate(WEEKDAYS):
+        line = Text(f"{name} ", style="dim")
+        for hour in range(24):
+            line.append_text(_cell(cells.get(day * 24 + hour), low, high, counts))
+        lines.append(line)
+    lines.append(_legend(low, high) if cells else Text("no replies yet", style="dim"))
+    return Group(*lines)
+
+
+def _bounds(seconds: Sequence[float]) -> tuple[float, float]:
+    positive = [max(value, 1.0) for value in seconds]
+    return (math.log(min(positive)), math.log(max(positive))) if positive else (0.0, 0.0)
+
+
+def _cell(cell: tuple[float, int] | None, low: float, high: float, counts: bool) -> Text:
+    if cell is None:
+        return Text(f" {NO_DATA} ", style="dim")
+    seconds, replies = cell
+    ratio = (math.log(max(seconds, 1.0)) - low) / (high - low) if high > low else 0.5
+    return Text(f"{short_count(replies) if counts else short_duration(seconds):>3}", style=_style(ratio))
+
+
+def _style(ratio: float) -> str:
+    red, green, blue = colour(ratio)
+    dark = 0.299 * red + 0.587 * green + 0.114 * blue < 128
+    return f"{'#ffffff' if dark else '#000000'} on #{red:02x}{green:02x}{blue:02x}"
+
+
+def _legend(low: float, high: float) -> Text:
+    legend = Text("    ")
+    for step in range(5):
+        seconds = math.exp(low + (high - low) * step / 4)
+        legend.append(f" {short_duration(seconds):>3} ", style=_style(step / 4 if high > low else 0.5))
+    return legend.append(f"   {NO_DATA} no data", style="dim")
+
+
+def percent(score: Decimal | None) -> str:
+    """Return a score as text; none is a dash, not zero.
+
+    >>> percent(Decimal("63.41")), percent(None)
+    ('63.41', '–')
+    """
+    return "–" if score is None else f"{score:.2f}"
+
+
+def band_text(band: str) -> Text:
+    """Return a band in its colour."""
+    return Text(BAND_NAMES.get(band, band), style=BAND_STYLES.get(band, ""))
+
+
+def change_text(now: Decimal | None, before: Decimal | None) -> Text:
+    """Return how far a figure went since last week, with its sign, or nothing when that isn't known."""
+    if now is None or before is None:
+        return Text("–", style="dim")
+    return signed(now - before)
+
+
+def signed(points: Decimal | None) -> Text:
+    """Return points with their sign: green up, red down."""
+    if points is None:
+        return Text("–", style="dim")
+    return Text(f"{points:+.2f}", style="green" if points > 0 else "red" if points < 0 else "dim")
+
+
+def risk_table(orgs: Sequence[OrgScore], title: str = "Orgs, lowest score first") -> Table:
+    """Return one row per org: its three scores, the change, seats in use, and the biggest loss."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("org", overflow="ellipsis", no_wrap=True, max_width=24)
+    table.add_column("band", no_wrap=True)
+    for heading in ("active", "change", "licensed", "median", "users"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("why", overflow="ellipsis", no_wrap=True)
+    for org in orgs:
+        table.add_row(
+            Text(org.name),
+            band_text(org.band),
+            percent(org.score_active),
+            change_text(org.score_active, org.previous),
+            percent(org.score_licensed),
+            percent(org.score_median),
+            f"{_number(org.active_users)}/{_number(org.licensed_users)}",
+            reasons_line(org.reasons),
+        )
+    return table
+
+
+def reasons_line(reasons: Sequence[Reason], count: int = 2) -> Text:
+    """Return the *count* biggest changes since last week; without any, the biggest gaps to the full points."""
+    moved = sorted((r for r in reasons if r.change), key=lambda r: -abs(r.change or Decimal(0)))[:count]
+    if moved:
+        return Text(", ").join(Text(f"{r.attribute} ").append_text(signed(r.change)) for r in moved)
+    gaps = sorted((r for r in reasons if r.of is not None), key=lambda r: r.points - (r.of or Decimal(0)))[:count]
+    return Text(", ".join(f"{r.attribute} {r.points}/{r.of}" for r in gaps), style="dim")
+
+
+def reason_table(reasons: Sequence[Reason], count: int | None = None) -> Table:
+    """Return one row per attribute, most points first, with a bar of what it gave of what it could have given."""
+    table = Table(box=None, pad_edge=False, show_footer=True)
+    total = sum((reason.points for reason in reasons), Decimal(0))
+    table.add_column("attribute", footer=Text("sum", style="bold"), no_wrap=True, overflow="ellipsis")
+    table.add_column("points", footer=Text(f"{total:.2f}", style="bold"), justify="right")
+    table.add_column("of", justify="right")
+    table.add_column("", width=BAR_CELLS)
+    table.add_column("change", justify="right")
+    ranked = sorted(reasons, key=lambda reason: (-reason.points, reason.attribute))
+    for reason in ranked[:count]:
+        of = "–" if reason.of is None else f"{reason.of:.2f}"
+        table.add_row(Text(reason.attribute), f"{reason.points:.2f}", of, _bar(reason), signed(reason.change))
+    return table
+
+
+def _bar(reason: Reason) -> Text:
+    if not reason.of:
+        return Text("")
+    filled = round(BAR_CELLS * min(1.0, float(reason.points / reason.of)))
+    return Text("━" * filled, style="cyan").append("─" * (BAR_CELLS - filled), style="dim")
+
+
+def score_table(score: UserScore | OrgScore) -> Table:
+    """Return a subject's figures, one a line."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for name, value in _figures(score):
+        table.add_row(name, value)
+    return table
+
+
+def _figures(score: UserScore | OrgScore) -> list[tuple[str, Text]]:
+    if isinstance(score, UserScore):
+        figures = _headline("score", score.score, score)
+        if score.first_week:
+            figures.append(("note", Text("first week: nothing to compare with yet")))
+    else:
+        figures = _headline("active users", score.score_active, score)
+        figures += [
+            ("licensed users", Text(percent(score.score_licensed))),
+            ("median user", Text(percent(score.score_median))),
+            ("seats in use", Text(f"{_number(score.active_users)} of {_number(score.licensed_users)}")),
+            ("activities", Text(_number(score.activities))),
+            ("transactions", Text(_transactions(score))),
+        ]
+    if score.coverage is not None:
+        figures.append(("coverage", Text(f"{score.coverage:.0%}")))
+    end = "–" if score.window_end is None else score.window_end.strftime("%Y-%m-%d %H:%M UTC")
+    figures.append(("week until", Text(end).append(" (stale)" if score.stale else "", style="bold yellow")))
+    cut_points = "shipped defaults" if score.calibration == 0 else f"generation {_number(score.calibration)}"
+    figures.append(("cut points", Text(cut_points)))
+    return figures
+
+
+def _headline(name: str, value: Decimal | None, score: UserScore | OrgScore) -> list[tuple[str, Text]]:
+    shown = Text(percent(value), style="bold").append(" of 100  ").append_text(band_text(score.band))
+    return [(name, shown), ("since last week", change_text(value, score.previous))]
+
+
+def _transactions(score: OrgScore) -> str:
+    if score.transactions_cents is None:
+        return _number(score.transactions_count)
+    return f"{_number(score.transactions_count)} worth {Decimal(score.transactions_cents) / 100:,.2f}"
+
+
+def _number(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
