@@ -11,7 +11,7 @@ import asyncio
 import logging
 import ssl
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -75,6 +75,20 @@ class TransactionSettings:
     compression: str | None = "lz4"
 
 
+async def _all_of(steps: Iterable[Awaitable[Any]]) -> None:
+    """Wait for all of *steps* to end, then raise the error that matters most, if any.
+
+    None may go on in the background of an abort, and being fenced outweighs what
+    follows from it.
+    """
+    errors = [out for out in await asyncio.gather(*steps, return_exceptions=True) if isinstance(out, BaseException)]
+    for error in errors:
+        if isinstance(error, FENCED):
+            raise error
+    if errors:
+        raise errors[0]
+
+
 class Transactions:
     """The transactional producers of one worker, by input partition."""
 
@@ -135,6 +149,7 @@ class Transactions:
             producer = self._producers.get(tp)
             if producer is None:
                 raise NotOwnedError(f"{tp.topic}-{tp.partition} is not owned by this worker")
+            self._check_sizes(records)
             try:
                 async with asyncio.timeout(self.settings.give_up_seconds):
                     await self._stage_with_patience(producer, tp, next_offset, records)
@@ -145,6 +160,13 @@ class Transactions:
                 raise CommitFailedError(f"commit of {tp.topic}-{tp.partition} at {next_offset}: {error!r}") from error
             self.committed[tp] = next_offset
             self.commits += 1
+
+    def _check_sizes(self, records: Sequence[Outgoing]) -> None:
+        limit = self.settings.max_record_bytes
+        for topic, partition, key, value in records:
+            size = len(key or b"") + len(value or b"")
+            if size > limit:
+                raise RecordTooLargeError(f"a record for {topic}-{partition} has {size} bytes, the limit is {limit}")
 
     async def _stage_with_patience(self, producer: Any, tp: TP, next_offset: int, records: Sequence[Outgoing]) -> None:
         """Send all of a transaction but its end, again after an abort while the error may pass."""
@@ -173,24 +195,19 @@ class Transactions:
         by_partition: defaultdict[tuple[str, int], list[Outgoing]] = defaultdict(list)
         for record in records:
             by_partition[record[0], record[1]].append(record)
-        async with asyncio.TaskGroup() as group:
-            for (topic, partition), some in by_partition.items():
-                group.create_task(self._send_partition(producer, topic, partition, some))
+        await _all_of(self._send_partition(producer, *to, some) for to, some in by_partition.items())
 
     async def _send_partition(self, producer: Any, topic: str, partition: int, records: list[Outgoing]) -> None:
         """Pack *records* into whole batches ourselves: one await a batch instead of one a record."""
-        limit = self.settings.max_record_bytes
         acks = []
         batch = producer.create_batch()
         for _, _, key, value in records:
-            if len(key or b"") + len(value or b"") > limit:
-                raise RecordTooLargeError(f"a record for {topic} has more than {limit} bytes")
             if batch.append(timestamp=None, key=key, value=value) is None:
                 acks.append(await producer.send_batch(batch, topic, partition=partition))
                 batch = producer.create_batch()
                 batch.append(timestamp=None, key=key, value=value)
         acks.append(await producer.send_batch(batch, topic, partition=partition))
-        await asyncio.gather(*acks)
+        await _all_of(acks)
 
     async def _start(self, tp: TP) -> None:
         settings = self.settings

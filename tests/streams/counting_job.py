@@ -6,9 +6,11 @@ Run as a module it is a worker process: `counting_job.py '{"app_id": …}'`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from streams.chunks import Outcome, add_chunk_agent
@@ -22,10 +24,12 @@ SESSION_SECONDS = 6.0
 
 
 class CountingJob:
-    """Counts how often each value came, and notes each chunk's bounds in `<app>-bounds`."""
+    """Counts how often each value came."""
 
     def __init__(self, app_id: str, bootstrap: str, topic: str, partitions: int, **options: Any) -> None:
         self.slow_seconds = float(options.pop("slow_seconds", 0.0))
+        #: Raise when the chunk with this number (from 1) comes; 0 means never.
+        self.fail_at = int(options.pop("fail_at", 0))
         transactions = TransactionSettings(**options.pop("transactions", {}))
         options.setdefault("session_timeout_seconds", SESSION_SECONDS)
         self.app: ChunkApp = make_app(
@@ -41,13 +45,15 @@ class CountingJob:
         self.table = ChunkTable(self.app, name="counts", partitions=partitions)
         self.app.tables.add(self.table)
         self.chunks: list[Chunk] = []
-        add_chunk_agent(self.app, topic, self.handle, name="count")
+        add_chunk_agent(self.app, topic, lambda chunk: self.handle(chunk), name="count")
 
     async def handle(self, chunk: Chunk) -> Outcome | None:
         """Fold one chunk."""
         self.chunks.append(chunk)
         if self.slow_seconds:
             await asyncio.sleep(self.slow_seconds)
+        if len(self.chunks) == self.fail_at:
+            raise ValueError("the handler does not like this chunk")
         partition = chunk.tp.partition
         records = []
         for value, count in Counter(record.value for record in chunk.records).items():
@@ -62,6 +68,25 @@ class CountingJob:
             for key, value in self.table.items(partition):
                 totals[key] += int(value)
         return totals
+
+
+async def eventually(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Return as soon as *holds()*; fail when it does not within *seconds*."""
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110  # what is waited for has no event
+            await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def running(job: CountingJob) -> AsyncIterator[ChunkApp]:
+    """Start the job's app, wait until chunks flow, and stop it afterwards, unless it failed by then."""
+    starting = asyncio.create_task(job.app.start())
+    try:
+        await eventually(lambda: job.app.flowing or job.app.failure is not None)
+        yield job.app
+    finally:
+        await job.app.stop()
+        starting.cancel()
 
 
 if __name__ == "__main__":

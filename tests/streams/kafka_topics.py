@@ -67,14 +67,21 @@ async def fill_in_transaction(
 
 
 async def read_all(bootstrap: str, topic: str, partitions: int) -> list[list[tuple[int, bytes | None, bytes | None]]]:
-    """Return (offset, key, value) of every committed record, by partition."""
+    """Return (offset, key, value) of every committed record, by partition.
+
+    The end is the log's, not the last stable offset: a transaction's markers are
+    written a moment after its commit was acknowledged.
+    """
     tps = [TopicPartition(topic, number) for number in range(partitions)]
+    plain = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await plain.start()
+    ends = await plain.end_offsets(tps)
+    await plain.stop()
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
     await consumer.start()
     found: list[list[tuple[int, bytes | None, bytes | None]]] = [[] for _ in tps]
     try:
         consumer.assign(tps)
-        ends = await consumer.end_offsets(tps)
         await consumer.seek_to_beginning()
         while any([await consumer.position(tp) < ends[tp] for tp in tps]):
             for tp, records in (await consumer.getmany(timeout_ms=200)).items():
