@@ -25,6 +25,9 @@ class PendingWrites:
     def __len__(self) -> int:
         return len(self._held) + self._earlier_count
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._held
+
     @property
     def full(self) -> bool:
         """Whether the limit is passed and `shed` is due."""

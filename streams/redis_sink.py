@@ -218,11 +218,13 @@ class RedisSink:
         room = self._batch if self.healthy else SCRIPT_WRITES
         if self._resyncing is None or (not self.healthy and len(self._pending)):
             return self._pending.take(room)
-        queued = self._pending.take(room // 2)
-        again = list(islice(self._resyncing, room - len(queued)))
-        queued += [(write, ()) for write in again]
+        queued = self._pending.take((room + 1) // 2)
+        again = list(islice(self._resyncing, max(1, room - len(queued))))
+        # A pending write of the same key follows; overtaking it would make its change look like a repetition.
+        queued += [(write, ()) for write in again if write.key not in self._pending]
         self._resynced += len(again)
-        now, seconds = time.monotonic(), time.monotonic() - self._resync_began
+        now = time.monotonic()
+        seconds = now - self._resync_began
         if not again:
             self._resyncing = None
             _log.info("redis resync done", writes=self._resynced, seconds=round(seconds, 3))

@@ -187,6 +187,23 @@ def test_a_redis_that_comes_back_empty_gets_everything_again(own_redis: LocalRed
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("batch", [1, 100])
+def test_a_resync_does_not_swallow_the_changes_that_still_wait(
+    redis_server: LocalRedis, topic_prefix: str, batch: int
+) -> None:
+    async def scenario() -> None:
+        state = [user(f"u{number}", "50.00", 5) for number in range(300)]
+        silent = [user(f"u{number}", "50.00", 5, change=None) for number in reversed(range(300))]
+        bench = Bench(redis_server.url, topic_prefix, lambda: silent, batch=batch)
+        bench.sink.put(state)
+        bench.sink.request_resync("test")
+        async with running(bench):
+            assert await bench.sink.drain(WAIT_SECONDS)
+            assert len(bench.changes()) == 300
+
+    asyncio.run(scenario())
+
+
 def test_an_idle_sink_notices_that_redis_was_restarted(own_redis: LocalRedis) -> None:
     async def scenario() -> None:
         state = [user("u1", "50.00", 5, change=None)]
@@ -223,6 +240,8 @@ def test_a_frozen_redis_bounds_what_waits_and_catches_up_when_it_thaws(own_redis
             assert bench.metrics.redis_resyncs.value() == 1
             subjects = [entry["subject"] for _, entry in bench.redis.xrange("p:changes")]
             assert len(subjects) == len(set(subjects)), "a change was appended twice"
+            await bench.write(user("later", "50.00", 4))
+            assert bench.hash("user:{acme}:later")["score"] == "50.00"
 
     asyncio.run(scenario())
 
