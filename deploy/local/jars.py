@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,7 +36,7 @@ COORDINATES = (
     "org.apache.logging.log4j:log4j-slf4j-impl:2.25.3!",
 )
 DOWNLOADS_AT_ONCE = 4
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 20
 ATTEMPTS = 3
 NO_NETWORK_REMEDY = (
     "check the network and run `make demo` again (what has arrived is kept), or set KAFKA_HOME to an unpacked Kafka 4."
@@ -133,6 +135,8 @@ def _remove_strangers(directory: Path, jars: Iterable[Jar]) -> None:
 
 def _fetch(jars: Sequence[Jar], directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
+    for abandoned in directory.glob("fetch-*"):  # by a process that was killed: we hold the lock, so it is nobody's
+        shutil.rmtree(abandoned)
     total_bytes = sum(jar.size_bytes for jar in jars)
     label = f"Fetching Apache Kafka ({len(jars)} jars, {total_bytes / 1e6:.0f} MB)"
     # Beside the jars, so that the move is a rename; not kept, so that a half-written file can never be taken for a
@@ -141,14 +145,19 @@ def _fetch(jars: Sequence[Jar], directory: Path) -> None:
         tempfile.TemporaryDirectory(dir=directory, prefix="fetch-") as scratch,
         show_progress(label, total_bytes) as progress,
     ):
-        context = _maven_context(Path(scratch))
+        context, given_up = _maven_context(Path(scratch)), threading.Event()
         with ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool:
-            for done in pool.map(lambda jar: _fetch_one(context, jar, directory), jars):
-                progress.advance(done.size_bytes, done.file_name)
+            try:
+                for done in pool.map(lambda jar: _fetch_one(context, jar, directory, given_up), jars):
+                    progress.advance(done.size_bytes, done.file_name)
+            except BaseException:  # an error or Ctrl-C: what is under way may end, nothing new begins
+                given_up.set()
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
-def _fetch_one(context: MavenContext, jar: Jar, directory: Path) -> Jar:
-    """Download *jar*, check it, move it into *directory*."""
+def _fetch_one(context: MavenContext, jar: Jar, directory: Path, given_up: threading.Event) -> Jar:
+    """Download *jar*, check it, move it into *directory*; try again, unless all was *given_up*."""
     artifact = context.create_dependency(jar.coordinate).artifact
     cause: Exception | None = None
     for _ in range(ATTEMPTS):
@@ -162,6 +171,8 @@ def _fetch_one(context: MavenContext, jar: Jar, directory: Path) -> Jar:
                 return jar
             cause = None
         artifact.cached_path.unlink(missing_ok=True)
+        if given_up.is_set():
+            break
     if cause is not None:
         raise LocalError(f"{jar.coordinate} could not be fetched: {_first_line(cause)}.", NO_NETWORK_REMEDY) from cause
     raise LocalError(
@@ -219,6 +230,9 @@ def main(arguments: Sequence[str]) -> int:
     except LocalError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Stopped; what has arrived is kept.", file=sys.stderr)
+        return 130
     return 0
 
 

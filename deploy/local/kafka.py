@@ -91,8 +91,7 @@ class LocalKafka:
 
         Raises:
             LocalError: If Java or the jars cannot be had, the port is taken, the disk is full, or the broker dies or
-            stays
-                silent; the last error lines of its log are in the message.
+                stays silent; the last error lines of its log are in the message.
         """
         if self.running:
             return
@@ -141,7 +140,12 @@ class LocalKafka:
             raise
 
     def _jvm_options(self) -> list[str]:
-        """See DECISIONS.md for the measurements behind the choice of compiler and collector."""
+        """Choose compiler and collector.
+
+        Measured on two cores: C1 alone starts with 3.0 s of processor time where C2 takes 4.6 s, and carries 164,000
+        transactional records a second where C2, once warm, carries 189,000. The serial collector keeps up with G1
+        there, in 40 MB less.
+        """
         scratch = self.directory / "tmp"
         scratch.mkdir(exist_ok=True)
         quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"] if self._fast_start else ["-XX:+UseSerialGC"]

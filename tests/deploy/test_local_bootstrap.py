@@ -10,6 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,9 @@ def test_a_full_disk_is_said_before_anything_is_made(project: Path) -> None:
 
 
 def test_an_index_that_does_not_answer_is_said_and_leaves_no_stamp(project: Path) -> None:
+    venv.create(project / ".venv", with_pip=False)  # with the pip of this environment, which saves its installation
+    (site_packages,) = (project / ".venv").glob("lib/python*/site-packages")
+    (site_packages / "pip.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:1/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
     done = bootstrap(project, **nowhere)
     assert done.returncode == 1

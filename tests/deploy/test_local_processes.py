@@ -67,19 +67,18 @@ def test_a_parent_that_goes_takes_its_children_and_theirs_along(
     ending: str, number: signal.Signals | None, tmp_path: Path
 ) -> None:
     script = textwrap.dedent(PARENT).format(ending=ending)
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path / "log")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert parent.stdout is not None
-    pids = [int(word) for word in parent.stdout.readline().split()]
-    assert len(pids) == 2
-    if number is not None:
-        assert all(exists(pid) for pid in pids)
-        parent.send_signal(number)
-    parent.communicate(timeout=GONE_WITHIN_SECONDS)
+    command = [sys.executable, "-c", script, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as parent:
+        try:
+            assert parent.stdout is not None
+            pids = [int(word) for word in parent.stdout.readline().split()]
+            assert len(pids) == 2
+            if number is not None:
+                assert all(exists(pid) for pid in pids)
+                parent.send_signal(number)
+            parent.wait(GONE_WITHIN_SECONDS)
+        finally:
+            parent.kill()
     assert wait_until_gone(pids)
 
 
