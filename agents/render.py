@@ -34,19 +34,18 @@ CIVIDIS = (
     (225, 204, 85),
     (253, 234, 69),
 )
-_UNITS = ((60.0, 1.0, "s"), (3600.0, 60.0, "m"), (86400.0, 3600.0, "h"), (math.inf, 86400.0, "d"))
+_UNITS = ((99.5, 1.0, "s"), (99.5, 60.0, "m"), (47.5, 3600.0, "h"), (99.5, 86400.0, "d"))  # below how many of which
 
 
 def short_duration(seconds: float) -> str:
-    """Return a duration in at most three characters, rounded to its largest unit.
+    """Return a duration in at most three characters, in the unit that keeps two digits where it can.
 
-    >>> [short_duration(s) for s in (0.2, 42, 59.7, 3599, 86400 * 2.4, 86400 * 400)]
-    ['0s', '42s', '1m', '1h', '2d', '>3M']
+    >>> [short_duration(s) for s in (0.2, 42, 99.6, 3599, 86400 * 2.4, 86400 * 400)]
+    ['0s', '42s', '2m', '60m', '2d', '>3M']
     """
     for limit, unit_seconds, unit in _UNITS:
-        count = round(seconds / unit_seconds)
-        if count * unit_seconds < limit:
-            return f"{count}{unit}" if count < 100 else ">3M"
+        if seconds < limit * unit_seconds:
+            return f"{seconds / unit_seconds:.0f}{unit}"
     return ">3M"
 
 
@@ -155,10 +154,11 @@ def signed(points: Decimal | None) -> Text:
 def risk_table(orgs: Sequence[OrgScore], title: str = "Orgs, lowest score first") -> Table:
     """Return one row per org: its three scores, the change, seats in use, and the biggest loss."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("org", overflow="ellipsis", no_wrap=True, max_width=24)
-    table.add_column("band", no_wrap=True)
-    for heading in ("active", "change", "licensed", "median", "users"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("org", overflow="ellipsis", no_wrap=True, min_width=14, max_width=24)
+    table.add_column("band", no_wrap=True, min_width=7)
+    for heading in ("active", "change", "licensed", "median"):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
+    table.add_column("users", justify="right", no_wrap=True, min_width=7)
     table.add_column("why", overflow="ellipsis", no_wrap=True)
     for org in orgs:
         table.add_row(
