@@ -159,7 +159,7 @@ def risk_table(orgs: Sequence[OrgScore], title: str = "Orgs, lowest score first"
     for heading in ("active", "change", "licensed", "median"):
         table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     table.add_column("users", justify="right", no_wrap=True, min_width=7)
-    table.add_column("why", overflow="ellipsis", no_wrap=True)
+    table.add_column("why", overflow="ellipsis", no_wrap=True, min_width=12)
     for org in orgs:
         table.add_row(
             Text(org.name),
