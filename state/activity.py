@@ -36,6 +36,7 @@ class Rows(msgspec.Struct, array_like=True, tag="r", frozen=True):
     id: bytes  # uint64 hash of the event id
     ref: bytes  # uint64: hash of the parent message; transaction: hash of its id
     at: bytes  # uint32: source offset − first_offset
+    arrived: float = 0.0  # when the chunk's first message reached Kafka (epoch seconds); only for latency figures
 
 
 class Tick(msgspec.Struct, array_like=True, tag="t", frozen=True):
@@ -156,7 +157,7 @@ class Packer:
         self.ref.append(ref)
         self.at.append(at)
 
-    def rows(self, topic: str, partition: int, first_offset: int) -> Rows:
+    def rows(self, topic: str, partition: int, first_offset: int, arrived: float = 0.0) -> Rows:
         """Return everything collected, packed."""
         return Rows(
             topic,
@@ -171,4 +172,5 @@ class Packer:
             np.array(self.id, "<u8").tobytes(),
             np.array(self.ref, "<u8").tobytes() if any(self.ref) else b"",
             np.array(self.at, "<u4").tobytes(),
+            arrived,
         )

@@ -6,8 +6,6 @@ Invariant: its outcome depends only on the latest summary of each partition.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import numpy as np
 
@@ -16,7 +14,7 @@ from state.cells import sum_by_key
 from state.effects import LatencyMap, Summary
 from state.health import cut_points
 from state.latency import ALL_ORGS, Grid, load_grid, merge_grid
-from state.telling import cells_of
+from state.telling import cells_of, decode_summary, encode_summary
 
 
 class Census:
@@ -73,7 +71,7 @@ class Census:
 
     def dump(self, partition: int) -> bytes:
         """Return what must be kept of one partition's summary."""
-        return msgspec.msgpack.encode(self.summaries[partition])
+        return encode_summary(self.summaries[partition])
 
     def dump_calibration(self) -> bytes:
         """Return what must be kept of the last calibration."""
@@ -82,11 +80,6 @@ class Census:
     def restore(self, summaries: list[bytes], calibration: bytes | None) -> None:
         """Take over what was kept."""
         for raw in summaries:
-            self.learn(msgspec.msgpack.decode(raw, type=Summary))
+            self.learn(decode_summary(raw))
         if calibration is not None:
             self.calibration = msgspec.msgpack.decode(calibration, type=Calibration)
-
-
-def decode_summary(raw: bytes) -> Any:
-    """Return the summary in *raw*."""
-    return msgspec.msgpack.decode(raw, type=Summary)

@@ -152,7 +152,8 @@ def _of_hours(kind: str, hours: Mask) -> tuple[Matrix, Mask]:
     always = np.ones(n, bool)
     if kind in ("days_active", "streak_days"):
         # Seven spans of 24 hours counted back from the running hour; the oldest one has an hour more.
-        days = np.concatenate([hours[:, :25].any(axis=1)[:, None], hours[:, 25:].reshape(n, 6, 24).any(axis=2)], axis=1)
+        oldest = np.asarray(hours[:, :25].any(axis=1)).reshape(n, 1)
+        days = np.concatenate([oldest, hours[:, 25:].reshape(n, 6, 24).any(axis=2)], axis=1)
         return (days.sum(axis=1) if kind == "days_active" else _longest_run(days)), always
     starts = hours.copy()
     starts[:, 1:] &= ~hours[:, :-1]

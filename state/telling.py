@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from state.cells import Counts, Keys, sum_by_key
@@ -148,3 +149,13 @@ def _row(shard: Shard, slot: int, week: int, state: str, per_subject: tuple[PerS
         shard.history.score_at_close(week, slot),
         {n: p for n, p in zip(names, parts.tolist(), strict=True) if p} if closing else None,
     )
+
+
+def encode_summary(found: Summary) -> bytes:
+    """Return a summary as bytes."""
+    return msgspec.msgpack.encode(found)
+
+
+def decode_summary(raw: bytes) -> Summary:
+    """Return the summary in *raw*."""
+    return msgspec.msgpack.decode(raw, type=Summary)

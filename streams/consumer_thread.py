@@ -7,10 +7,10 @@ silence: each start is sought explicitly, and a log that shrank is an error.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from aiokafka.errors import ConsumerStoppedError, OffsetOutOfRangeError
+from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -26,6 +26,22 @@ class Fetched(NamedTuple):
 
     records: Mapping[TP, list[Any]]
     positions: Mapping[TP, int]
+
+
+class Wanted:
+    """The partitions one fetch may take records from, for as long as it is not stale.
+
+    aiokafka asks again each time it looks into its buffer. A plain set would let a
+    fetch that waits across a rebalance take records of the new assignment, which
+    are then thrown away as stale although nobody seeks back to them.
+    """
+
+    def __init__(self, tps: frozenset[TP], is_stale: Callable[[], bool]) -> None:
+        self.tps = tps
+        self._is_stale = is_stale
+
+    def __contains__(self, tp: object) -> bool:
+        return tp in self.tps and not self._is_stale()
 
 
 class Start(NamedTuple):
@@ -70,12 +86,12 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         await super().on_start()
         self._ensure_consumer()._fetcher._records = _RawResults()
 
-    async def fetch(self, wanted: frozenset[TP], timeout: float) -> Fetched:
+    async def fetch(self, wanted: Wanted, timeout: float) -> Fetched:
         """Return what is there for *wanted*, waiting at most *timeout* seconds."""
         fetched: Fetched = await self.call_thread(self._fetch, wanted, timeout)
         return fetched
 
-    async def _fetch(self, wanted: frozenset[TP], timeout: float) -> Fetched:
+    async def _fetch(self, wanted: Wanted, timeout: float) -> Fetched:
         consumer = self._ensure_consumer()
         fetcher = consumer._fetcher
         if not self.consumer.flow_active:
@@ -85,9 +101,12 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         with fetcher._subscriptions.fetch_context():
             try:
                 records = await fetcher.fetched_records(wanted, timeout)
+            except NoOffsetForPartitionError:
+                # A rebalance came in between and this partition is not sought yet; it will be.
+                return Fetched({}, {})
             except OffsetOutOfRangeError as error:
                 raise ShrunkenLogError(f"records that were not read yet are gone: {error}") from error
-        return Fetched({TP(*tp): some for tp, some in records.items()}, self._positions(wanted))
+        return Fetched({TP(*tp): some for tp, some in records.items()}, self._positions(wanted.tps))
 
     def _positions(self, tps: frozenset[TP]) -> dict[TP, int]:
         positions: dict[TP, int] = {}

@@ -63,6 +63,8 @@ class SafeRecovery(Recovery):  # type: ignore[misc]  # Faust carries no usable t
     ) -> None:
         """Forget what was read before: every assignment reads its changelogs from the beginning."""
         self.active_offsets.clear()
+        # Left set by the last recovery, it would end this one before it has begun.
+        self.signal_recovery_end.clear()
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
 
     def take(self, fetched: Fetched) -> None:

@@ -76,10 +76,10 @@ class IngestSettings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 5000
     max_value_bytes: Annotated[
-        int, Meta(ge=256, le=52428800, description="A bigger raw message is a dead letter, `too_large`.")
+        int, Meta(ge=256, le=52428800, description="A bigger raw message is a dead letter, `too_big`.")
     ] = 65536
     max_id_chars: Annotated[
-        int, Meta(ge=8, le=4096, description="A longer id or alias makes its message a dead letter, `bad_id`.")
+        int, Meta(ge=8, le=4096, description="A longer id or alias makes its message a dead letter, `long_id`.")
     ] = 200
     unknown_product_events: Annotated[
         _Unknown,
@@ -91,6 +91,16 @@ class IngestSettings(msgspec.Struct, frozen=True, kw_only=True):
     unknown_syslog: Annotated[_Unknown, Meta(description="The same for syslog activities.")] = "create"
     unknown_chat: Annotated[_Unknown, Meta(description="The same for chat messages.")] = "create"
     unknown_transactions: Annotated[_Unknown, Meta(description="The same for orgs of transactions.")] = "park"
+    max_aliases: Annotated[
+        int, Meta(ge=1, le=1000, description="A directory user with more aliases is a dead letter, `wrong_type`.")
+    ] = 20
+    currency: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Z]{3}$",
+            description="ISO 4217 currency of the transactions; others are dead letters, `unknown_currency`.",
+        ),
+    ] = "USD"
     flood_ratio: Annotated[
         float,
         Meta(
@@ -178,7 +188,7 @@ class CheckpointSettings(msgspec.Struct, frozen=True, kw_only=True):
     every_seconds: Annotated[
         float,
         Meta(ge=1, le=86400, description="A shard writes a checkpoint of its state at least this often."),
-    ] = 60.0
+    ] = 300.0
     every_rows: Annotated[
         int, Meta(ge=1000, le=1000000000, description="It also writes one after this many activities.")
     ] = 2000000

@@ -19,7 +19,7 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams.consumer_thread import ChunkThread, Fetched
+from streams.consumer_thread import ChunkThread, Fetched, Wanted
 
 #: Chunks waiting for one agent; more would only hide that it is slow.
 QUEUED_CHUNKS = 8
@@ -101,16 +101,20 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust carries no 
         return ChunkThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Chunk]]:
-        """Yield fetched chunks; changelog records go straight to the recovery."""
+        """Yield fetched chunks; changelog records go straight to the recovery.
+
+        Faust's *timeout* is not used: how long to wait depends on what is read.
+        """
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
         generation: int = self.app.consumer_generation_id
-        wanted = frozenset(self._get_active_partitions())
-        if not wanted:
+        tps = frozenset(self._get_active_partitions())
+        if not tps:
             await self.sleep(RECOVERY_WAIT_SECONDS)
             return
         wait = RECOVERY_WAIT_SECONDS if self.app.in_recovery else LIVE_WAIT_SECONDS
-        fetched: Fetched = await self._thread.fetch(wanted, min(wait, timeout))
+        wanted = Wanted(tps, lambda: self._is_stale(generation))
+        fetched: Fetched = await self._thread.fetch(wanted, wait)
         if self._is_stale(generation):
             return
         self.app.tables.recovery.take(fetched)

@@ -1,0 +1,88 @@
+"""Merges the partitions' summaries into cut points and the overall latency.
+
+Owns the handler of `summaries`, which has one partition, so that one worker
+counts for all. Invariant: a calibration leaves for all partitions in the same
+transaction in which it is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agents.documents import Documents
+from state.activity import encode_record
+from state.census import Census
+from state.telling import decode_summary
+from streams.chunks import Outcome
+from streams.metrics import Metrics
+from streams.redis_sink import RedisSink
+from streams.tables import ChunkTable
+from streams.transactions import Outgoing
+from streams.transport import Chunk
+
+PARTITION = 0
+_SUMMARY, _CALIBRATION = b"s:", b"c"
+
+
+class CountPeople:
+    """The handler of `summaries`."""
+
+    def __init__(
+        self,
+        new_census: Callable[[], Census],
+        table: ChunkTable,
+        documents: Documents,
+        metrics: Metrics,
+        activities_topic: str,
+        partitions: int,
+        quantile: float,
+    ) -> None:
+        self._new_census, self._table, self._documents, self._metrics = new_census, table, documents, metrics
+        self._activities_topic, self._partitions, self._quantile = activities_topic, partitions, quantile
+        self.census = new_census()
+        self.sink: RedisSink | None = None
+
+    def restore(self) -> None:
+        """Take over the table's content."""
+        self.census = self._new_census()
+        content = dict(self._table.items(PARTITION))
+        calibration = content.pop(_CALIBRATION, None)
+        self.census.restore([raw for key, raw in content.items() if key.startswith(_SUMMARY)], calibration)
+
+    def drop(self) -> None:
+        """Forget everything: another worker counts now."""
+        self.census = self._new_census()
+        self._metrics.drop_partition(-1)
+
+    def handle(self, chunk: Chunk) -> Outcome:
+        """Return the calibration that the summaries in *chunk* lead to, if it is a new one."""
+        census = self.census
+        touched = set()
+        for record in chunk.records:
+            assert record.value is not None, "only orgpulse writes to summaries"
+            summary = decode_summary(record.value)
+            census.learn(summary)
+            touched.add(summary.partition)
+        out = [
+            self._table.stage(PARTITION, _SUMMARY + str(partition).encode(), census.dump(partition))
+            for partition in sorted(touched)
+        ]
+        calibration = census.calibrate()
+        if calibration is not None:
+            raw = encode_record(calibration)
+            out += [Outgoing(self._activities_topic, p, None, raw) for p in range(self._partitions)]
+            out.append(self._table.stage(PARTITION, _CALIBRATION, census.dump_calibration()))
+        return Outcome(out, chunk.next_offset, lambda: self._publish(chunk.next_offset))
+
+    def _publish(self, position: int) -> None:
+        overall = self.census.overall("rolling", self._quantile)
+        if self.sink is not None:
+            self.sink.put(
+                [
+                    self._documents.totals(self.census.totals(), position),
+                    self._documents.latency(overall, position, -1),
+                ]
+            )
+        cells = {hour: cell[0] / 1000 for hour, cell in overall.cells.items() if cell[0] is not None}
+        self._metrics.set_latency(-1, overall.org, cells, str(self._quantile))
+        self._metrics.population_users.set(self.census.users_active)

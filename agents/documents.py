@@ -1,0 +1,213 @@
+"""Turns effects into documents: for the topics `scores`, `weeks`, `alerts` and for Redis.
+
+Owns the spelling of everything that leaves orgpulse. Scores are percentages
+with two decimals; a basis point is exactly 0.01. Invariant: the document in
+Kafka and the hash in Redis say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from state.effects import LatencyMap, OrgScore, UserScore, WeekRow
+from state.health import Model
+from state.week import cell_name, iso_time
+from streams.fenced_write import Write
+from streams.topic_specs import TopicNames
+from streams.transactions import Outgoing
+
+SCHEMA = "1"
+TOTALS_KEY = "totals"
+_BAND_RANK = {"at_risk": 0, "watch": 1, "healthy": 2}
+
+
+def percent(basis_points: int | None) -> str:
+    """Return basis points as a percentage with two decimals; None as the empty string.
+
+    >>> percent(6341), percent(-5), percent(None)
+    ('63.41', '-0.05', '')
+    """
+    if basis_points is None:
+        return ""
+    sign, size = ("-", -basis_points) if basis_points < 0 else ("", basis_points)
+    return f"{sign}{size // 100}.{size % 100:02d}"
+
+
+def fence_of(generation: int, position: int) -> str:
+    """Return the fence of a log position; as text it sorts like the position.
+
+    >>> fence_of(0, 123)
+    '0000.000000000000123'
+    """
+    return f"{generation:04d}.{position:015d}"
+
+
+class Documents:
+    """Spells effects of one model."""
+
+    def __init__(self, model: Model, topics: TopicNames, generation: int, min_count: int) -> None:
+        self._topics, self._generation, self._min_count = topics, generation, min_count
+        weights = sum(a.weight for a in model.attributes)
+        self._names = [a.name for a in model.attributes]
+        self._most = [percent(a.weight * 10_000 // weights) for a in model.attributes]
+
+    def user(self, found: UserScore, position: int, partition: int) -> tuple[Outgoing, Write]:
+        """Return a user's document for Kafka and for Redis."""
+        fields = {
+            "score": percent(found.score),
+            "previous": percent(found.previous),
+            "band": found.band,
+            "coverage": f"{found.coverage / 10_000:.4f}",
+            "reasons": self._reasons(found.contributions, found.changes),
+            "window_end": iso_time(found.window_end_ms),
+            "calibration": str(found.calibration),
+            "first_week": "1" if found.first_week else "0",
+            "schema": SCHEMA,
+        }
+        subject = f"user:{found.org}/{found.user}"
+        change = _change(subject, found.former_band, found.band, found.score, found.previous)
+        ranks = ((f"org:{{{found.org}}}:users:by-score", found.user, found.score / 100),)
+        return self._both(subject, f"user:{{{found.org}}}:{found.user}", fields, ranks, change, position, partition)
+
+    def org(self, found: OrgScore, position: int, partition: int) -> tuple[Outgoing, Write]:
+        """Return an org's document for Kafka and for Redis."""
+        seats = found.licensed_users
+        fields = {
+            "name": found.name,
+            "group_type": found.group_type,
+            "score_active": percent(found.score_active),
+            "score_licensed": percent(found.score_licensed),
+            "score_median": percent(found.score_median),
+            "previous": percent(found.previous),
+            "band": found.band,
+            "active_users": str(found.active_users),
+            "licensed_users": str(seats),
+            "coverage": f"{min(found.active_users / seats, 1):.4f}" if seats else "",
+            "activities": str(found.activities),
+            "transactions_count": str(found.transactions_count),
+            "transactions_cents": str(found.transactions_cents),
+            "reasons": self._reasons(found.contributions, found.changes),
+            "window_end": iso_time(found.window_end_ms),
+            "calibration": str(found.calibration),
+            "schema": SCHEMA,
+        }
+        subject = f"org:{found.org}"
+        score = found.score_active
+        change = None if score is None else _change(subject, found.former_band, found.band, score, found.previous)
+        ranks = (("orgs:by-score", found.org, None if score is None else score / 100),)
+        return self._both(subject, f"org:{{{found.org}}}", fields, ranks, change, position, partition)
+
+    def alert(self, found: OrgScore, partition: int) -> Outgoing | None:
+        """Return the alert that an org fell to "at risk", or its resolution; None when neither."""
+        if not found.former_band or found.former_band == found.band:
+            return None
+        if "at_risk" not in (found.band, found.former_band):
+            return None
+        alert = {
+            "kind": "score_drop" if found.band == "at_risk" else "resolved",
+            "org": found.org,
+            "from": found.former_band,
+            "to": found.band,
+            "score": percent(found.score_active),
+            "previous": percent(found.previous),
+            "since": iso_time(found.window_end_ms),
+            "causes": orjson.loads(self._reasons(found.contributions, found.changes)),
+            "fingerprint": f"score_drop/{found.org}",
+        }
+        return Outgoing(self._topics.alerts, partition, found.org.encode(), orjson.dumps(alert))
+
+    def latency(self, found: LatencyMap, position: int, partition: int) -> Write:
+        """Return an org's hour-of-week map for Redis; cells below the minimum count have no figure."""
+        fields = {"timezone": found.timezone, "period": found.period, "quantile": str(found.quantile)}
+        for hour, (latency_ms, replies, messages, answered) in found.cells.items():
+            name = cell_name(hour)
+            if latency_ms is not None and replies >= self._min_count:
+                fields[name] = f"{latency_ms / 1000:.3f}"
+            fields[f"{name}:n"] = str(replies)
+            fields[f"{name}:messages"] = str(messages)
+            fields[f"{name}:answered"] = str(answered)
+        return self._write(f"latency:{{{found.org}}}", fields, (), None, position, partition)
+
+    def totals(self, found: Mapping[str, int], position: int) -> Write:
+        """Return the totals over all partitions for Redis."""
+        return self._write(TOTALS_KEY, {k: str(v) for k, v in found.items()}, (), None, position, -1)
+
+    def week(self, found: WeekRow, partition: int) -> Outgoing:
+        """Return one calendar week of one subject for Kafka."""
+        subject = f"user:{found.org}/{found.user}" if found.user else f"org:{found.org}"
+        row: dict[str, Any] = {
+            "subject": subject,
+            "org": found.org,
+            "user": found.user or None,
+            "week": found.week,
+            "state": found.state,
+            "activities": found.activities,
+            "active_users": found.active_users,
+            "transactions_count": found.counts.get("transaction", 0),
+            "transactions_cents": found.sums.get("transaction", 0),
+            "replies": found.counts.get("reply_given", 0),
+            "reply_latency_seconds_sum": found.sums.get("reply_given", 0),
+            "counts": found.counts,
+            "sums": found.sums,
+            "score": None if found.score is None else percent(found.score),
+            "contributions": None
+            if found.contributions is None
+            else {name: percent(points) for name, points in found.contributions.items()},
+        }
+        return Outgoing(self._topics.weeks, partition, f"{subject}|{found.week}".encode(), orjson.dumps(row))
+
+    def _reasons(self, contributions: Iterable[int], changes: Iterable[int] | None) -> str:
+        """Return the attributes that gave points or changed, as JSON; points add up to the score."""
+        parts = list(contributions)
+        moves = list(changes) if changes is not None else [0] * len(parts)
+        reasons = [
+            {"attribute": name, "points": percent(part), "of": most}
+            | ({"change": percent(move)} if changes is not None else {})
+            for name, part, most, move in zip(self._names, parts, self._most, moves, strict=True)
+            if part or move
+        ]
+        return orjson.dumps(reasons).decode()
+
+    def _both(
+        self,
+        subject: str,
+        key: str,
+        fields: dict[str, str],
+        ranks: tuple[tuple[str, str, float | None], ...],
+        change: dict[str, str] | None,
+        position: int,
+        partition: int,
+    ) -> tuple[Outgoing, Write]:
+        write = self._write(key, fields, ranks, change, position, partition)
+        document = orjson.dumps({"subject": subject, **write.fields})
+        return Outgoing(self._topics.scores, partition, subject.encode(), document), write
+
+    def _write(
+        self,
+        key: str,
+        fields: dict[str, str],
+        ranks: tuple[tuple[str, str, float | None], ...],
+        change: dict[str, str] | None,
+        position: int,
+        partition: int,
+    ) -> Write:
+        fence = fence_of(self._generation, position)
+        return Write(key, fields | {"fence": fence}, fence, ranks, change, partition)
+
+
+def _change(subject: str, former: str, band: str, score: int, previous: int | None) -> dict[str, str] | None:
+    """Return the entry for the `changes` stream when the band changed."""
+    if not former or former == band:
+        return None
+    cause = "drop" if _BAND_RANK[band] < _BAND_RANK[former] else "rise"
+    return {
+        "subject": subject,
+        "from": former,
+        "to": band,
+        "score": percent(score),
+        "previous": percent(previous),
+        "cause": cause,
+    }

@@ -1,0 +1,182 @@
+"""Feeds the shards: gather a chunk of `activities`, apply it, hand out the effects.
+
+Owns the shards of the partitions that this worker has now. A shard's durable
+form is a checkpoint (segments in the table `shard`) and the log after it; so a
+chunk without a tick commits nothing, and a tick commits its effects and the
+offset in one transaction. Invariant: what was committed equals what the log up
+to the committed offset gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import structlog
+
+from agents.checkpoints import Checkpoints
+from agents.documents import Documents
+from state.activity import Rows, decode_record
+from state.effects import Effect, Late, LatencyMap, OrgScore, Summary, UserScore, WeekRow
+from state.shard import Shard
+from state.telling import encode_summary
+from streams.chunks import Outcome
+from streams.clock import Clock
+from streams.dead_letters import DeadLetters
+from streams.fenced_write import Write
+from streams.metrics import Metrics
+from streams.redis_sink import RedisSink
+from streams.transactions import Outgoing
+from streams.transport import Chunk
+
+_log = structlog.get_logger(__name__)
+Replay = Callable[[int, int, int], Awaitable[Any]]
+
+
+class FoldAgent:
+    """The handler of `activities`."""
+
+    def __init__(
+        self,
+        new_shard: Callable[[int], Shard],
+        checkpoints: Checkpoints,
+        documents: Documents,
+        dead_letters: DeadLetters,
+        summaries_topic: str,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._new_shard, self._checkpoints, self._documents = new_shard, checkpoints, documents
+        self._dead_letters, self._summaries_topic = dead_letters, summaries_topic
+        self._metrics, self._clock = metrics, clock
+        self.shards: dict[int, Shard] = {}
+        self.sink: RedisSink | None = None
+        self.last_rows_at: dict[int, float] = {}
+        """When each partition last got activities (epoch seconds)."""
+        self._arrivals: dict[int, list[float]] = {}
+
+    async def restore(self, partition: int, committed: int, replay: Replay) -> None:
+        """Bring a partition's shard to where its log was committed: checkpoint, then replay without effects."""
+        shard = self._new_shard(partition)
+        self._checkpoints.load(shard)
+        start = shard.position
+        async for offset, value in await replay(partition, start, committed):
+            shard.apply(decode_record(value), offset)
+        shard.position = max(shard.position, committed)
+        self.shards[partition] = shard
+        self.last_rows_at[partition] = self._clock.now()  # nothing is known to wait yet; look for a while
+        self._tell_all(shard)
+        _log.info("shard restored", partition=partition, checkpoint=start, committed=committed)
+
+    def drop(self, partition: int) -> None:
+        """Forget a partition that another worker owns now."""
+        self.shards.pop(partition, None)
+        self._arrivals.pop(partition, None)
+        self._metrics.drop_partition(partition)
+
+    def handle(self, chunk: Chunk) -> Outcome | None:
+        """Apply *chunk*; with a tick in it, return its effects."""
+        partition = chunk.tp.partition
+        shard = self.shards[partition]
+        arrivals = self._arrivals.setdefault(partition, [])
+        effects: list[Effect] | None = None
+        rows = 0
+        for record in chunk.records:
+            if record.offset < shard.position:
+                continue
+            assert record.value is not None, "only orgpulse writes to activities"
+            found = decode_record(record.value)
+            if isinstance(found, Rows):
+                rows += len(found.measure)
+                arrivals.append(found.arrived)
+            said = shard.apply(found, record.offset)
+            if said is not None:
+                effects = said if effects is None else effects + said
+        if rows:
+            self.last_rows_at[partition] = self._clock.now()
+            self._checkpoints.count(partition, rows)
+        shard.position = max(shard.position, chunk.next_offset)
+        return None if effects is None else self._outcome(shard, effects)
+
+    def final(self, partition: int) -> list[Outgoing]:
+        """Return the records of a last checkpoint before the partition is given up."""
+        return self._checkpoints.make(self.shards[partition])
+
+    def documents(self) -> Iterator[Write]:
+        """Yield every current value of the owned partitions, for an empty or changed Redis."""
+        for partition in list(self.shards):
+            shard = self.shards.get(partition)
+            for effect in shard.documents() if shard else ():
+                if partition not in self.shards:
+                    break
+                yield from self._spell(effect, self.shards[partition])[1]
+
+    def _outcome(self, shard: Shard, effects: list[Effect]) -> Outcome:
+        out: list[Outgoing] = []
+        writes: list[Write] = []
+        for effect in effects:
+            records, values = self._spell(effect, shard)
+            out += records
+            writes += values
+        if self._checkpoints.is_due(shard.partition):
+            out += self._checkpoints.make(shard)
+        arrivals, self._arrivals[shard.partition] = self._arrivals[shard.partition], []
+
+        def publish() -> None:
+            if self.sink is not None:
+                self.sink.put(writes)
+            now = self._clock.now()
+            for at in arrivals:
+                self._metrics.event_to_score.observe(max(0.0, now - at))
+            self._show(shard, effects)
+
+        return Outcome(out, shard.position, publish)
+
+    def _spell(self, effect: Effect, shard: Shard) -> tuple[list[Outgoing], list[Write]]:
+        """Return what an effect is for Kafka and for Redis."""
+        partition, position = shard.partition, shard.position
+        match effect:
+            case UserScore():
+                record, write = self._documents.user(effect, position, partition)
+                return [record], [write]
+            case OrgScore():
+                record, write = self._documents.org(effect, position, partition)
+                alert = self._documents.alert(effect, partition)
+                return [record, *([alert] if alert else [])], [write]
+            case LatencyMap():
+                return [], [self._documents.latency(effect, position, partition)]
+            case WeekRow():
+                return [self._documents.week(effect, partition)], []
+            case Late():
+                return [
+                    self._dead_letters.late(effect.topic, effect.partition, o, partition) for o in effect.offsets
+                ], []
+            case Summary():
+                key = str(partition).encode()
+                return [Outgoing(self._summaries_topic, 0, key, encode_summary(effect))], []
+
+    def _tell_all(self, shard: Shard) -> None:
+        """Show everything a restored shard knows."""
+        effects = list(shard.documents())
+        self._show(shard, effects)
+        if self.sink is not None:
+            self.sink.put(w for e in effects for w in self._spell(e, shard)[1])
+
+    def _show(self, shard: Shard, effects: list[Effect]) -> None:
+        """Set the metrics of a partition."""
+        metrics, partition = self._metrics, shard.partition
+        for effect in effects:
+            if isinstance(effect, OrgScore):
+                metrics.set_org_size(partition, effect.org, effect.active_users, effect.activities)
+                for kind in ("active", "licensed", "median"):
+                    score = getattr(effect, f"score_{kind}")
+                    metrics.set_org(partition, effect.org, kind, None if score is None else score / 10_000)
+            elif isinstance(effect, LatencyMap):
+                cells = {h: c[0] / 1000 for h, c in effect.cells.items() if c[0] is not None}
+                metrics.set_latency(partition, effect.org, cells, str(effect.quantile))
+        metrics.set_bands(partition, shard.board.bands())
+        metrics.watermark.set(shard.watermark_ms / 1000, partition)
+        metrics.open_messages.set(len(shard.replies), partition)
+        metrics.dedupe_ids.set(len(shard.dedupe), partition)
+        metrics.dedupe_horizon.set(max(0, shard.watermark_ms - shard.dedupe.floor_ms) / 1000, partition)
+        metrics.calibration_generation.set(shard.board.calibration)

@@ -1,0 +1,163 @@
+"""Reads a chunk of raw messages and writes packed activities: gather, resolve, pack.
+
+Owns the way of one source topic. Invariant: of every message exactly one thing
+becomes: an activity, a parked activity, a dead letter, or it is counted apart;
+all of it leaves in one transaction with the source's offset.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import xxhash
+
+from agents.routing import Router
+from state.activity import SEPARATOR, Packer
+from state.identity import Directory, org_alias, spelled
+from state.ledger import SourceLedger
+from streams.chunks import Outcome
+from streams.dead_letters import DeadLetters, FloodGuard
+from streams.parked import Parked, encode_parked
+from streams.reading import Reader, Reading, Rejected
+from streams.tables import ChunkTable
+from streams.transactions import Outgoing
+from streams.transport import Chunk
+
+CREATE, PARK = "create", "park"
+_hash = xxhash.xxh3_64_intdigest
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One raw topic: how to read it, and what to do about unknown people."""
+
+    topic: str  # with prefix
+    name: str  # without
+    read: Reader
+    unknown: str  # CREATE or PARK
+
+
+@dataclass(slots=True)
+class _Work:
+    """What one chunk has led to so far."""
+
+    packers: dict[int, Packer] = field(default_factory=dict)
+    out: list[Outgoing] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class Ingest:
+    """The handler of one source topic."""
+
+    def __init__(
+        self,
+        source: Source,
+        router: Router,
+        directory: Directory,
+        ledger_table: ChunkTable,
+        dead_letters: DeadLetters,
+        flood: FloodGuard,
+        *,
+        now: Callable[[], float],
+        max_value_bytes: int,
+        max_ahead_ms: int,
+        lateness_ms: int,
+        counted: Callable[[str, Counter[str]], None],
+    ) -> None:
+        self._source, self._router, self._directory = source, router, directory
+        self._table, self._dead_letters, self._flood = ledger_table, dead_letters, flood
+        self._now, self._counted = now, counted
+        self._max_value_bytes, self._max_ahead_ms, self._lateness_ms = max_value_bytes, max_ahead_ms, lateness_ms
+
+    def handle(self, chunk: Chunk) -> Outcome:
+        """Return what *chunk* leads to."""
+        partition = chunk.tp.partition
+        key = self._source.name.encode()
+        ledger = SourceLedger.load(self._table.read(partition, key))
+        work = _Work()
+        newest = self._read_all(chunk, work, ledger.watermark_ms)
+        for target, packer in work.packers.items():
+            rows = packer.rows(self._source.name, partition, chunk.first_offset, chunk.records[0].timestamp / 1000)
+            work.out += self._router.packed(target, rows)
+        self._flood.watch(partition, len(chunk.records), work.counts["dead_lettered"])
+        ledger = ledger.after(len(chunk.records), work.counts, newest)
+        work.out.append(self._table.stage(partition, key, ledger.dump()))
+        return Outcome(work.out, chunk.next_offset, lambda: self._counted(self._source.name, work.counts))
+
+    def _read_all(self, chunk: Chunk, work: _Work, watermark_ms: int) -> int:
+        """Read every record of *chunk* into *work*; return the newest event time (ms)."""
+        read, first = self._source.read, chunk.first_offset
+        ceiling = int(self._now() * 1000) + self._max_ahead_ms
+        floor, newest = watermark_ms - self._lateness_ms, watermark_ms
+        for record in chunk.records:
+            value = record.value
+            try:
+                if value is None:
+                    raise Rejected("not_json", "no value")
+                if len(value) > self._max_value_bytes:
+                    raise Rejected("too_big", f"{len(value)} bytes, at most {self._max_value_bytes}")
+                found = read(value)
+                time_ms = found.time_ms
+                if time_ms > ceiling:
+                    raise Rejected("bad_time", f"{(time_ms - ceiling) // 1000} s too far ahead of now")
+                if time_ms < floor:
+                    raise Rejected("too_late", f"{(floor - time_ms) // 1000} s beyond the allowed lateness")
+            except Rejected as error:
+                work.counts["dead_lettered"] += 1
+                work.counts["dead:" + error.reason] += 1
+                work.out.append(self._dead_letters.letter(error, self._source.name, chunk.tp.partition, record))
+                continue
+            if time_ms > newest:
+                newest = time_ms
+                floor = newest - self._lateness_ms
+            self._resolve(found, record.offset - first, chunk, work)
+        return newest
+
+    def _resolve(self, found: Reading, at: int, chunk: Chunk, work: _Work) -> None:
+        """Find out whose activity it is, and pack, park or set it apart."""
+        if found.apart:
+            work.counts[found.apart] += 1
+            return
+        org = found.org
+        if not found.who:
+            if self._source.unknown == PARK and org not in self._directory.orgs:
+                self._park(found, org_alias(org), at, chunk, work)
+                return
+            subject = org + SEPARATOR
+        else:
+            person = self._directory.people.get(found.who) or self._directory.find(found.who)
+            if person is None:
+                if not org or self._source.unknown == PARK:
+                    self._park(found, spelled(found.who), at, chunk, work)
+                    return
+                subject = org + SEPARATOR + spelled(found.who)
+            elif person.bot:
+                work.counts["bot"] += 1
+                return
+            elif not org or org == person.org:
+                org, subject = person.org, person.subject
+            else:
+                subject = org + SEPARATOR + person.user
+        work.counts["forwarded"] += 1
+        target = self._router.partition(org)
+        packer = work.packers.get(target)
+        if packer is None:
+            packer = work.packers[target] = Packer()
+        packer.add(subject, found.measure, found.time_ms, found.amount, *ids_of(org, found), at)
+
+    def _park(self, found: Reading, alias: str, at: int, chunk: Chunk, work: _Work) -> None:
+        work.counts["parked"] += 1
+        parked = Parked(
+            alias, found.org, found.measure, found.time_ms, found.amount, found.id, found.ref,
+            self._source.name, chunk.tp.partition, chunk.first_offset + at,
+        )  # fmt: skip
+        work.out.append(self._router.unresolved(alias, encode_parked(parked)))
+
+
+def ids_of(org: str, found: Any) -> tuple[int, int]:
+    """Return the 64-bit hashes of a reading's id and of what it refers to (0 = nothing), within its org."""
+    ref = found.ref
+    return _hash((org + SEPARATOR + found.id).encode()), _hash((org + SEPARATOR + ref).encode()) if ref else 0

@@ -1,0 +1,68 @@
+"""Decides which partition gets what.
+
+Owns the mapping from orgs and aliases to partitions. Invariant: everything of
+one org lands in one partition of `activities`, everything about one alias in
+one partition of `unresolved`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import xxhash
+
+from state.activity import Record, Rows, encode_record
+from streams.topic_specs import TopicNames
+from streams.transactions import Outgoing
+
+_LARGEST_CACHE = 200_000
+
+
+class Router:
+    """Makes outgoing records with their partitions."""
+
+    def __init__(self, topics: TopicNames, partitions: int, max_message_bytes: int) -> None:
+        self._topics, self._partitions = topics, partitions
+        self._max_bytes = max_message_bytes * 9 // 10  # room for the record's own head
+        self._cache: dict[str, int] = {}
+
+    def partition(self, name: str) -> int:
+        """Return the partition of an org or alias."""
+        found = self._cache.get(name)
+        if found is None:
+            if len(self._cache) >= _LARGEST_CACHE:
+                self._cache.clear()
+            found = self._cache[name] = xxhash.xxh3_64_intdigest(name.encode()) % self._partitions
+        return found
+
+    def activity(self, org: str, record: Record) -> Outgoing:
+        """Return *record* on its way to the shard of *org*."""
+        return Outgoing(self._topics.activities, self.partition(org), None, encode_record(record))
+
+    def packed(self, partition: int, rows: Rows) -> list[Outgoing]:
+        """Return packed rows on their way to *partition*, halved until each fits in a message."""
+        raw = encode_record(rows)
+        if len(raw) <= self._max_bytes:
+            return [Outgoing(self._topics.activities, partition, None, raw)]
+        return [out for half in halves(rows) for out in self.packed(partition, half)]
+
+    def unresolved(self, alias: str, value: bytes) -> Outgoing:
+        """Return *value* on its way to where *alias* is waited for."""
+        return Outgoing(self._topics.unresolved, self.partition(alias), alias.encode(), value)
+
+
+def halves(rows: Rows) -> tuple[Rows, Rows]:
+    """Return the rows in two halves, each with just the subjects it names."""
+    widths = {"subject": 2, "measure": 1, "time_ms": 8, "amount": 8, "id": 8, "ref": 8, "at": 4}
+    middle = len(rows.measure) // 2
+
+    def part(start: int, stop: int | None) -> Rows:
+        columns = {
+            name: getattr(rows, name)[start * width : None if stop is None else stop * width]
+            for name, width in widths.items()
+        }
+        used, renumbered = np.unique(np.frombuffer(columns["subject"], "<u2"), return_inverse=True)
+        columns["subject"] = renumbered.astype("<u2").tobytes()
+        return msgspec.structs.replace(rows, subjects=[rows.subjects[i] for i in used.tolist()], **columns)
+
+    return part(0, middle), part(middle, None)

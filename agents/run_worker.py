@@ -1,0 +1,183 @@
+"""Runs one worker: services in order, hooks of the group, health.
+
+Owns the worker's life around the pipeline. Invariant: ready means that topics
+exist, partitions are assigned and recovered, the directory is read and Redis
+answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import structlog
+from faust.types import TP
+
+from agents.count_people import PARTITION as CENSUS_PARTITION
+from agents.directory import directory_taker
+from agents.tick import Ticker
+from agents.wiring import Pipeline, build
+from streams.clock import Clock, WallClock
+from streams.fenced_write import Write
+from streams.http import HttpServer
+from streams.log_reader import Follower, read_stretch
+from streams.metrics import Metrics
+from streams.model_file import load_model
+from streams.redis_sink import RedisSink
+from streams.settings import Settings
+from streams.topics import BrokerError, check_topics
+from streams.worker import run_worker
+
+_log = structlog.get_logger(__name__)
+_TOPIC_CHECK_SECONDS = 2.0
+_STATUS_SECONDS = 1.0
+
+
+class TopicGuard:
+    """A service that waits until every topic exists."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.problem = "not checked yet"
+
+    async def start(self) -> None:
+        """Return when every topic is there."""
+        while True:
+            try:
+                problems = await asyncio.to_thread(check_topics, self._settings, wait_seconds=20.0)
+                missing = [p for p in problems if p.what == "does not exist" or "partitions" in p.what]
+                self.problem = "; ".join(f"{p.topic} {p.what} ({p.remedy})" for p in missing)
+            except BrokerError as error:
+                self.problem = f"{error.message}: {error.remedy}"
+            if not self.problem:
+                return
+            _log.warning("waiting for topics", problem=self.problem)
+            await asyncio.sleep(_TOPIC_CHECK_SECONDS)
+
+    async def stop(self) -> None:
+        """Nothing to end."""
+
+
+class Background:
+    """A service around a coroutine that runs until cancelled."""
+
+    def __init__(self, sink: RedisSink) -> None:
+        self._sink = sink
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._sink.run(), name="redis")
+
+    async def stop(self) -> None:
+        """Write what is pending, then end."""
+        await self._sink.drain(5.0)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+
+class Worker:
+    """One worker process, assembled."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings, self.clock = settings, clock or WallClock()
+        self.metrics = Metrics(settings.metrics.orgs, settings.metrics.org_limit)
+        self.pipeline: Pipeline = build(settings, load_model(settings.model.file), self.clock, self.metrics)
+        pipe, topics = self.pipeline, self.pipeline.topics
+        redis = settings.redis
+        self.sink = RedisSink(
+            redis.url, redis.prefix, redis.ttl_hours * 3600, redis.batch, redis.max_pending_writes,
+            self.metrics, self.clock, self._everything,
+        )  # fmt: skip
+        pipe.fold.sink = pipe.people.sink = self.sink
+        taker = directory_taker(pipe.directory, topics.users, settings.ingest.max_id_chars, settings.ingest.max_aliases)
+        self.directory = Follower(settings.kafka.brokers, [topics.users, topics.orgs], taker)
+        self.guard = TopicGuard(settings)
+        self.http = HttpServer(settings.web.host, settings.web.port, self.metrics.registry, self.checks)
+        self.ticker = Ticker(pipe.app, pipe.fold, settings, topics.activities, self.clock, self.metrics)
+        pipe.app.on_owned, pipe.app.on_recovered = self._on_owned, self._on_recovered
+        pipe.app.on_revoke = self._on_revoke
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT; return the exit code."""
+        status = Status(self)
+        services = [self.http, self.guard, self.directory, Background(self.sink), status, self.ticker]
+        return run_worker(self.pipeline.app, services)
+
+    def checks(self) -> list[tuple[str, bool, str]]:
+        """Return (name, passed, detail) of everything that being ready takes."""
+        app = self.pipeline.app
+        live = sorted(f"{tp.topic}-{tp.partition}" for tp in app.live)
+        return [
+            ("topics", not self.guard.problem, self.guard.problem or "all there"),
+            ("directory", self.directory.is_caught_up, self.directory.last_error or "read"),
+            ("partitions", app.flowing and bool(live), f"{len(live)} assigned and recovered"),
+            ("redis", self.sink.healthy, self.sink.last_error or "answers"),
+        ]
+
+    def _everything(self) -> Iterator[Write]:
+        yield from self.pipeline.fold.documents()
+
+    async def _on_owned(self, tps: frozenset[TP]) -> None:
+        kept = {tp.partition for tp in tps if tp.topic == self.pipeline.topics.activities}
+        for partition in [p for p in self.pipeline.fold.shards if p not in kept]:
+            self.pipeline.fold.drop(partition)
+
+    async def _on_recovered(self, tps: frozenset[TP]) -> None:
+        topics, fold = self.pipeline.topics, self.pipeline.fold
+        brokers = self.settings.kafka.brokers
+
+        async def replay(partition: int, start: int, end: int) -> object:
+            return read_stretch(brokers, topics.activities, partition, start, end)
+
+        for tp in sorted(tps):
+            if tp.topic == topics.activities:
+                committed = self.pipeline.app.committed_offset(tp) or 0
+                await fold.restore(tp.partition, committed, replay)
+            elif tp.topic == topics.summaries:
+                self.pipeline.people.restore()
+
+    async def _on_revoke(self, tps: frozenset[TP]) -> None:
+        topics, fold, app = self.pipeline.topics, self.pipeline.fold, self.pipeline.app
+        for tp in sorted(tps):
+            if tp.topic == topics.activities and tp.partition in fold.shards:
+                position = fold.shards[tp.partition].position
+                await app.transactions.commit(tp, position, fold.final(tp.partition))
+                fold.drop(tp.partition)
+            elif tp.topic == topics.summaries and tp.partition == CENSUS_PARTITION:
+                self.pipeline.people.drop()
+            self.metrics.drop_source(tp.topic, tp.partition)
+
+
+class Status:
+    """A service that brings figures from the transport into the metrics."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run(), name="status")
+
+    async def stop(self) -> None:
+        """End."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        app, metrics, clock = self._worker.pipeline.app, self._worker.metrics, self._worker.clock
+        rebalances, commits = 0, 0
+        while True:
+            for tp, position in app.positions().items():
+                metrics.lag.set(position.lag, tp.topic, tp.partition)
+            metrics.recovery_duration.set(app.recovery_seconds)
+            metrics.rebalances.add(app.rebalances - rebalances)
+            rebalances = app.rebalances
+            if app.transactions.commits != commits:
+                commits = app.transactions.commits
+                for tp in app.live:
+                    metrics.last_commit.set(clock.now(), tp.topic, tp.partition)
+            await asyncio.sleep(_STATUS_SECONDS)

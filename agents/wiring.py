@@ -1,0 +1,173 @@
+"""The whole pipeline, top to bottom.
+
+    product-events ─┐
+    syslog-activities ─┤             activities            scores, weeks, alerts ► Kafka
+    chat-messages ─────┼─► ingest ──► (by org) ──► fold ──► hashes, change stream ► Redis
+    transactions ──────┘     │            ▲                  gauges, histograms   ► Prometheus
+    users, orgs ─► members ──┼────────────┤
+                             ├─► unresolved ─► park
+                             └─► dead-letters     fold ─► summaries ─► count people ─► activities
+
+Owns who is connected to what. Invariant: every arrow is one chunk agent, and
+everything an agent writes goes out in one transaction with its offset.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from agents.checkpoints import Checkpoints
+from agents.count_people import CountPeople
+from agents.documents import Documents
+from agents.fold import FoldAgent
+from agents.ingest import Ingest, Source
+from agents.members import Members
+from agents.park import Park
+from agents.routing import Router
+from state.census import Census
+from state.health import Model
+from state.identity import Directory
+from state.shard import Limits, Shard
+from streams.chunks import add_chunk_agent
+from streams.clock import Clock
+from streams.dead_letters import DeadLetters, FloodGuard
+from streams.faust_app import ChunkApp, make_app
+from streams.metrics import Metrics
+from streams.read_chat import chat_reader
+from streams.read_product import product_reader
+from streams.read_syslog import syslog_reader
+from streams.read_transactions import transaction_reader
+from streams.reading import Reader
+from streams.settings import Settings
+from streams.tables import ChunkTable
+from streams.topic_specs import TopicNames, topic_names
+from streams.transactions import TransactionSettings
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """One worker's agents and what they share."""
+
+    app: ChunkApp
+    topics: TopicNames
+    directory: Directory
+    fold: FoldAgent
+    people: CountPeople
+    metrics: Metrics
+
+
+def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> Pipeline:
+    """Connect everything; nothing runs and nothing is read yet."""
+    kafka, ingest, topics = settings.kafka, settings.ingest, topic_names(settings)
+    app = _app(settings)
+    table = {n: ChunkTable(app, name=n, partitions=kafka.partitions) for n in ("ingest", "members", "park", "shard")}
+    census_table = ChunkTable(app, name="census", partitions=1)
+    for each in (*table.values(), census_table):
+        app.tables.add(each)
+    directory = Directory()
+    router = Router(topics, kafka.partitions, kafka.max_message_bytes)
+    dead = DeadLetters(topics.dead_letters, clock.now, ingest.max_value_bytes)
+    documents = Documents(model, topics, settings.worker.generation, settings.latency.min_count)
+
+    def counted(topic: str, counts: Counter[str]) -> None:
+        _count(metrics, topic, counts)
+
+    for source in sources(settings, model, topics, clock):
+        agent = Ingest(
+            source, router, directory, table["ingest"], dead,
+            FloodGuard(source.name, ingest.flood_ratio, ingest.flood_window_events),
+            now=clock.now, max_value_bytes=ingest.max_value_bytes,
+            max_ahead_ms=settings.time.max_ahead_seconds * 1000,
+            lateness_ms=settings.time.allowed_lateness_hours * 3_600_000, counted=counted,
+        )  # fmt: skip
+        add_chunk_agent(app, source.topic, agent.handle, name=f"ingest-{source.name}")
+    for kind, topic in (("users", topics.users), ("orgs", topics.orgs)):
+        members = Members(
+            kind, router, table["members"], dead,
+            max_id=ingest.max_id_chars, max_aliases=ingest.max_aliases, counted=counted,
+        )  # fmt: skip
+        add_chunk_agent(app, topic, members.handle, name=f"members-{kind}")
+    park = Park(router, table["park"], dead, counted)
+    add_chunk_agent(app, topics.unresolved, park.handle, name="park")
+    limits = limits_of(settings)
+    checkpoints = Checkpoints(
+        table["shard"], time.monotonic, settings.checkpoint.every_seconds, settings.checkpoint.every_rows,
+        metrics.checkpoint_bytes.add,
+    )  # fmt: skip
+    fold = FoldAgent(
+        lambda partition: Shard(partition, model, limits),
+        checkpoints,
+        documents,
+        dead,
+        topics.summaries,
+        metrics,
+        clock,
+    )
+    add_chunk_agent(app, topics.activities, fold.handle, name="fold")
+    people = CountPeople(
+        lambda: Census(settings.calibration.min_population), census_table, documents, metrics,
+        topics.activities, kafka.partitions, settings.latency.quantile,
+    )  # fmt: skip
+    add_chunk_agent(app, topics.summaries, people.handle, name="count-people")
+    return Pipeline(app, topics, directory, fold, people, metrics)
+
+
+def sources(settings: Settings, model: Model, topics: TopicNames, clock: Clock) -> list[Source]:
+    """Return the raw topics with their readers."""
+    ingest, longest = settings.ingest, settings.ingest.max_id_chars
+    syslog: Reader = syslog_reader(
+        model.catalogue, ingest.channels, clock.now,
+        zone=settings.time.syslog_zone, year=settings.time.syslog_year, max_id=longest,
+    )  # fmt: skip
+    product, chat = product_reader(model.catalogue, longest), chat_reader(ingest.channels, longest)
+    return [
+        Source(topics.product_events, "product-events", product, ingest.unknown_product_events),
+        Source(topics.syslog_activities, "syslog-activities", syslog, ingest.unknown_syslog),
+        Source(topics.chat_messages, "chat-messages", chat, ingest.unknown_chat),
+        Source(
+            topics.transactions,
+            "transactions",
+            transaction_reader(ingest.currency, longest),
+            ingest.unknown_transactions,
+        ),
+    ]
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the shard's horizons and bounds."""
+    return Limits(
+        allowed_lateness_hours=settings.time.allowed_lateness_hours,
+        max_ids=settings.dedupe.max_ids,
+        reply_horizon_hours=settings.latency.reply_horizon_days * 24,
+        max_open_messages=settings.latency.max_open_messages,
+        rolling_months=settings.latency.rolling_months,
+        quantile=settings.latency.quantile,
+    )
+
+
+def _app(settings: Settings) -> ChunkApp:
+    kafka, worker = settings.kafka, settings.worker
+    return make_app(
+        kafka.application,
+        kafka.brokers,
+        partitions=kafka.partitions,
+        instance_id=worker.name if worker.static_membership else None,
+        max_chunk=settings.ingest.chunk_records,
+        session_timeout_seconds=kafka.session_timeout_seconds,
+        heartbeat_seconds=min(3.0, kafka.session_timeout_seconds / 4),
+        transactions=TransactionSettings(
+            transaction_timeout_seconds=kafka.transaction_timeout_seconds,
+            max_record_bytes=kafka.max_message_bytes,
+        ),
+    )
+
+
+def _count(metrics: Metrics, topic: str, counts: Counter[str]) -> None:
+    """Add what became of a chunk's messages to the metrics."""
+    for outcome, number in counts.items():
+        if outcome.startswith("dead:"):
+            metrics.dead_letters.add(number, topic, outcome[5:])
+        elif "/" not in outcome:
+            metrics.events.add(number, topic, outcome)

@@ -1,0 +1,95 @@
+"""Who an alias is: e-mail, user name or user id → one user of one org.
+
+Owns the directory as ingest sees it. Invariant: an alias leads to at most one
+user; the first user to claim one keeps it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from state.activity import SEPARATOR
+
+
+class UserRecord(msgspec.Struct, array_like=True, frozen=True):
+    """A user of the directory."""
+
+    user: str
+    org: str
+    aliases: list[str]
+    job_type: str
+    licensed: bool
+    bot: bool
+
+
+class OrgRecord(msgspec.Struct, array_like=True, frozen=True):
+    """An org of the directory."""
+
+    org: str
+    name: str
+    timezone: str
+    group_type: str
+
+
+class Person(msgspec.Struct, frozen=True):
+    """Whom an alias leads to; `subject` is the name under which a shard knows them."""
+
+    user: str
+    org: str
+    subject: str
+    bot: bool
+
+
+def spelled(alias: str) -> str:
+    """Return *alias* as it is looked up: e-mail addresses in lower case.
+
+    >>> spelled(" Ann@Example.ORG "), spelled("Ann")
+    ('ann@example.org', 'Ann')
+    """
+    alias = alias.strip()
+    return alias.lower() if "@" in alias else alias
+
+
+def org_alias(org: str) -> str:
+    """Return the alias under which an org is waited for."""
+    return f"org:{org}"
+
+
+class Directory:
+    """Users and orgs by alias."""
+
+    def __init__(self) -> None:
+        self.people: dict[str, Person] = {}
+        """Alias → person; reading it directly saves a call per event."""
+        self.orgs: dict[str, OrgRecord] = {}
+        self._users: dict[str, UserRecord] = {}
+        self.conflicts = 0
+        """Aliases that a second user claimed."""
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    def learn_user(self, user: str, record: UserRecord | None) -> None:
+        """Take in a user; None = gone, with all aliases."""
+        former = self._users.pop(user, None)
+        for alias in former.aliases if former else ():
+            if alias in self.people and self.people[alias].user == user:
+                del self.people[alias]
+        if record is None:
+            return
+        self._users[user] = record
+        person = Person(user, record.org, record.org + SEPARATOR + user, record.bot)
+        for alias in record.aliases:
+            if self.people.setdefault(alias, person) is not person:
+                self.conflicts += 1
+
+    def learn_org(self, org: str, record: OrgRecord | None) -> None:
+        """Take in an org; None = gone."""
+        if record is None:
+            self.orgs.pop(org, None)
+        else:
+            self.orgs[org] = record
+
+    def find(self, alias: str) -> Person | None:
+        """Return whom *alias* leads to, or None."""
+        return self.people.get(alias) or self.people.get(spelled(alias))

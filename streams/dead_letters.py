@@ -1,0 +1,87 @@
+"""Owns the shape of dead letters and the breaker that stops a flood of them.
+
+Invariant: a dead letter holds the message's bytes, its place and the reason; a
+bad deploy can't drain a topic into the dead letters, because the worker stops.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from streams.reading import Rejected
+from streams.transactions import Outgoing
+
+
+class FloodError(RuntimeError):
+    """Too large a share of a source is unreadable: somebody must look before more is read."""
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else base64.b64encode(raw).decode()
+
+
+class DeadLetters:
+    """Makes dead letters; *now* gives epoch seconds."""
+
+    def __init__(self, topic: str, now: Callable[[], float], max_value_bytes: int) -> None:
+        self._topic, self._now, self._max_value_bytes = topic, now, max_value_bytes
+
+    def letter(self, error: Rejected, topic: str, partition: int, record: Any) -> Outgoing:
+        """Return the dead letter of *record*; of an oversized one the first bytes are kept, and that is said."""
+        value, detail = record.value, error.detail
+        if value is not None and len(value) > self._max_value_bytes:
+            detail += f"; the first {self._max_value_bytes} bytes are kept"
+            value = value[: self._max_value_bytes]
+        return self._made(error.reason, detail, topic, partition, record.offset, record.key, value)
+
+    def late(self, topic: str, partition: int, offset: int, home: int) -> Outgoing:
+        """Return the dead letter of an event that reached its shard after its week was closed for good."""
+        detail = "beyond the allowed lateness; read the bytes at this offset of the source topic"
+        letter = self._made("too_late", detail, topic, partition, offset, None, None)
+        return letter._replace(partition=home)
+
+    def _made(
+        self, reason: str, detail: str, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None
+    ) -> Outgoing:
+        letter = {
+            "reason": reason,
+            "detail": detail,
+            "topic": topic,
+            "partition": partition,
+            "offset": offset,
+            "key": _text(key),
+            "value": _text(value),
+            "time": self._now(),
+        }
+        return Outgoing(self._topic, partition, key, orjson.dumps(letter))
+
+
+class FloodGuard:
+    """Watches the share of dead letters among the last *window* messages of each partition."""
+
+    def __init__(self, topic: str, ratio: float, window: int) -> None:
+        self._topic, self._ratio, self._window = topic, ratio, window
+        self._seen: dict[int, tuple[int, int]] = {}
+
+    def watch(self, partition: int, messages: int, dead: int) -> None:
+        """Count a chunk.
+
+        Raises:
+            FloodError: If a whole window had more than the allowed share of dead letters.
+        """
+        seen, lost = self._seen.get(partition, (0, 0))
+        seen, lost = seen + messages, lost + dead
+        if seen < self._window:
+            self._seen[partition] = (seen, lost)
+            return
+        self._seen[partition] = (0, 0)
+        if lost > self._ratio * seen:
+            raise FloodError(
+                f"{lost} of the last {seen} messages of {self._topic}-{partition} are unreadable (limit: "
+                f"{self._ratio:.0%}). Mend the producer and restart, or raise ingest.flood_ratio to let them go "
+                "to the dead letters."
+            )

@@ -1,0 +1,134 @@
+"""Owns plain reading of a topic outside of the group: a stretch of one partition, or whole topics for ever.
+
+Invariant: only committed records are handed out, and nothing is ever committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+_log = structlog.get_logger(__name__)
+_FETCH_BYTES = 4 * 1024 * 1024
+_LONGEST_PAUSE_SECONDS = 10.0
+
+
+class LogTruncatedError(RuntimeError):
+    """The log no longer holds what has to be replayed."""
+
+
+def _consumer(bootstrap: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        auto_offset_reset="none",
+        max_partition_fetch_bytes=_FETCH_BYTES,
+        fetch_max_wait_ms=200,
+    )
+
+
+async def read_stretch(
+    bootstrap: str, topic: str, partition: int, start: int, end: int
+) -> AsyncIterator[tuple[int, bytes]]:
+    """Yield (offset, value) of the records from *start* up to *end*, exclusive.
+
+    Raises:
+        LogTruncatedError: If records from *start* on are gone, or *end* lies beyond the log.
+    """
+    if start >= end:
+        return
+    consumer = _consumer(bootstrap)
+    await consumer.start()
+    try:
+        tp = TopicPartition(topic, partition)
+        consumer.assign([tp])
+        first, last = (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
+        if start < first or end > last:
+            raise LogTruncatedError(
+                f"{topic}-{partition} holds offsets {first} to {last}, but {start} to {end} are needed to restore its "
+                "shard: its retention is shorter than the time since the last checkpoint, or the topic was made anew"
+            )
+        consumer.seek(tp, start)
+        while (await consumer.position(tp)) < end:
+            fetched = await consumer.getmany(tp, timeout_ms=500)
+            for record in fetched.get(tp, ()):
+                if record.offset >= end:
+                    return
+                if record.value is not None:
+                    yield record.offset, record.value
+    finally:
+        await consumer.stop()
+
+
+Take = Callable[[str, bytes | None, bytes | None], None]
+
+
+class Follower:
+    """Reads compacted topics from their beginning and then follows them; a service with start and stop."""
+
+    def __init__(self, bootstrap: str, topics: Sequence[str], take: Take) -> None:
+        """Prepare; *take* gets (topic, key, value) of every record, in order by partition."""
+        self._bootstrap, self._topics, self._take = bootstrap, list(topics), take
+        self._task: asyncio.Task[None] | None = None
+        self._caught_up = asyncio.Event()
+        self.last_error = ""
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether everything that was there at the start has been read."""
+        return self._caught_up.is_set()
+
+    async def start(self) -> None:
+        """Begin, and return once everything that was there has been read."""
+        self._task = asyncio.create_task(self._follow(), name="directory")
+        await self._caught_up.wait()
+
+    async def stop(self) -> None:
+        """End."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        pause = 0.5
+        while True:
+            try:
+                await self._read()
+            except (KafkaError, OSError, TimeoutError) as error:
+                self.last_error = repr(error)
+                _log.warning("the directory can't be read; trying again", error=repr(error), pause_seconds=pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _read(self) -> None:
+        consumer = _consumer(self._bootstrap)
+        await consumer.start()
+        try:
+            tps = [tp for topic in self._topics for tp in await self._partitions(consumer, topic)]
+            consumer.assign(tps)
+            ends = await consumer.end_offsets(tps)
+            await consumer.seek_to_beginning(*tps)
+            while True:
+                if not self._caught_up.is_set() and all([await consumer.position(tp) >= ends[tp] for tp in tps]):
+                    self._caught_up.set()
+                    self.last_error = ""
+                fetched = await consumer.getmany(timeout_ms=200, max_records=5000)
+                for tp, records in fetched.items():
+                    for record in records:
+                        self._take(tp.topic, record.key, record.value)
+                await asyncio.sleep(0)
+        finally:
+            await consumer.stop()
+
+    async def _partitions(self, consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+        await consumer.topics()  # refreshes the metadata
+        found = consumer.partitions_for_topic(topic)
+        if not found:
+            raise KafkaError(f"topic {topic} does not exist")
+        return [TopicPartition(topic, p) for p in sorted(found)]

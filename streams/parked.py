@@ -1,0 +1,48 @@
+"""Owns what travels on `unresolved`: activities that wait for an alias, and aliases that were learnt.
+
+Invariant: both sorts about one alias are in one partition, so that whichever
+comes first, they meet.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Parked(msgspec.Struct, array_like=True, tag="p", frozen=True):
+    """An activity of somebody the directory doesn't know; `org` empty = the message didn't say."""
+
+    alias: str
+    org: str
+    measure: str
+    time_ms: int
+    amount: int
+    id: str
+    ref: str
+    topic: str
+    partition: int
+    offset: int
+
+
+class Alias(msgspec.Struct, array_like=True, tag="a", frozen=True):
+    """The directory's word on an alias: whom it leads to (`user` empty = an org; `gone` = nobody any more)."""
+
+    alias: str
+    org: str
+    user: str
+    bot: bool = False
+    gone: bool = False
+
+
+_decoder: msgspec.msgpack.Decoder[Parked | Alias] = msgspec.msgpack.Decoder(Parked | Alias)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode_parked(record: Parked | Alias) -> bytes:
+    """Return *record* as bytes."""
+    return _encoder.encode(record)
+
+
+def decode_parked(raw: bytes) -> Parked | Alias:
+    """Return the record in *raw*."""
+    return _decoder.decode(raw)

@@ -1,0 +1,73 @@
+"""Owns the reading of product events, in both forms.
+
+Invariant: an event without an id gets one from its content, so that the same
+bytes twice are one event.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import xxhash
+
+from state.measures import Catalogue
+from streams.reading import Reader, Reading, Rejected, checked_id, checked_integer, decoded, time_ms_of
+
+
+class ProductEvent(msgspec.Struct, gc=False):
+    """A product event as it comes in; the Mixpanel export form has `event` and everything in `properties`."""
+
+    name: str | None = None
+    event: str | None = None
+    event_id: str | int | None = None
+    distinct_id: str | int | None = None
+    time: int | float | str | None = None
+    org_id: str | int | None = None
+    quantity: int | None = None
+    unit: str | None = None
+    properties: msgspec.Raw = msgspec.Raw(b"")
+
+
+class ExportProperties(msgspec.Struct, gc=False):
+    """What the export form keeps in its properties."""
+
+    distinct_id: str | int | None = None
+    time: int | float | str | None = None
+    insert_id: str | int | None = msgspec.field(default=None, name="$insert_id")
+    org_id: str | int | None = None
+    quantity: int | None = None
+
+
+_event = msgspec.json.Decoder(ProductEvent)
+_properties = msgspec.json.Decoder(ExportProperties)
+
+
+def product_reader(catalogue: Catalogue, max_id: int) -> Reader:
+    """Return the reader of product events; unknown names count as `other`."""
+    measure_of = catalogue.by_event.get
+
+    def read(value: bytes) -> Reading:
+        event = decoded(_event, value)
+        name, event_id = event.name, event.event_id
+        if name is None and event.event is not None:
+            inner = decoded(_properties, bytes(event.properties) or b"{}")
+            name, event_id = event.event, inner.insert_id if inner.insert_id is not None else event_id
+            event.distinct_id, event.time, event.org_id, event.quantity = (
+                inner.distinct_id,
+                inner.time,
+                inner.org_id,
+                inner.quantity,
+            )
+        if name is None:
+            raise Rejected("missing_field", "no `name` (or `event`)")
+        checked_id(name, "name", max_id)
+        return Reading(
+            "" if event.org_id is None else checked_id(event.org_id, "org_id", max_id),
+            checked_id(event.distinct_id, "distinct_id", max_id),
+            measure_of(name, "other"),
+            time_ms_of(event.time),
+            checked_integer(event.quantity, "quantity"),
+            "p" + (xxhash.xxh3_128_hexdigest(value) if event_id is None else checked_id(event_id, "event_id", max_id)),
+            "",
+        )
+
+    return read

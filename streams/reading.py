@@ -1,0 +1,160 @@
+"""Owns what a raw message becomes when it was read, and the checks all sources share.
+
+Invariant: a message either gives a `Reading` or raises `Rejected` with a reason of
+the contract; nothing else comes out of a source, whatever its bytes are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from state.activity import SEPARATOR
+
+REASONS: Final = (
+    "too_big",
+    "not_json",
+    "too_deep",
+    "not_syslog",
+    "wrong_type",
+    "missing_field",
+    "bad_id",
+    "blank_id",
+    "long_id",
+    "bad_time",
+    "bad_amount",
+    "bad_quantity",
+    "bad_zone",
+    "unknown_currency",
+    "too_late",
+    "park_full",
+)
+"""Why a message may end in the dead letters."""
+
+_OLDEST_MS = 946_684_800_000  # 2000-01-01
+_LARGEST_INT = 2**63 - 1
+
+
+class Rejected(Exception):  # noqa: N818  # it is an outcome, not a fault of the program
+    """The message can't be read; `reason` is one of REASONS."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+class Reading(msgspec.Struct, gc=False):
+    """One message, read but not resolved.
+
+    `org` empty = the message doesn't say; `who` empty = the org itself; `apart`
+    names what is counted apart and in no score (ghost, system).
+    """
+
+    org: str
+    who: str
+    measure: str
+    time_ms: int
+    amount: int
+    id: str
+    ref: str
+    apart: str = ""
+
+
+Reader = Callable[[bytes], Reading]
+
+
+def decoded(decoder: Any, value: bytes) -> Any:
+    """Return *value* decoded by a strict msgspec JSON decoder.
+
+    Raises:
+        Rejected: not_json, too_deep, missing_field or wrong_type.
+    """
+    try:
+        return decoder.decode(value)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        if "missing required" in text:
+            reason = "missing_field"
+        elif "out of range" in text and "`$.time`" in text:
+            reason = "bad_time"
+        else:
+            reason = "wrong_type"
+        raise Rejected(reason, text) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Rejected("not_json", str(error)) from None
+    except RecursionError:
+        raise Rejected("too_deep", "nested deeper than can be read") from None
+
+
+def checked_id(value: str | int | None, field: str, longest: int) -> str:
+    """Return an id as text.
+
+    Raises:
+        Rejected: missing_field, blank_id, long_id or bad_id.
+    """
+    if value is None:
+        raise Rejected("missing_field", f"no `{field}`")
+    text = value if type(value) is str else str(value)
+    if len(text) > longest:
+        raise Rejected("long_id", f"`{field}` has {len(text)} characters, at most {longest}")
+    if not text or text.isspace():
+        raise Rejected("blank_id", f"`{field}` is blank")
+    if SEPARATOR in text or "\x00" in text:
+        raise Rejected("bad_id", f"`{field}` holds a control character")
+    return text
+
+
+def time_ms_of(value: int | float | str | None, field: str = "time") -> int:
+    """Return a time as milliseconds since 1970, UTC.
+
+    Numbers are told apart by size: below 10¹¹ seconds, below 10¹⁴ milliseconds,
+    else microseconds. Text is ISO 8601; without a zone it counts as UTC.
+
+    Raises:
+        Rejected: missing_field or bad_time (also: before 2000-01-01).
+
+    >>> time_ms_of(1_700_000_000) == time_ms_of(1_700_000_000_000) == time_ms_of("2023-11-14T22:13:20Z")
+    True
+    """
+    if value is None:
+        raise Rejected("missing_field", f"no `{field}`")
+    if type(value) is str:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise Rejected("bad_time", f"`{field}` is no ISO 8601 time: {value[:40]!r}") from None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        try:
+            found = _milliseconds(moment)
+        except OverflowError:
+            raise Rejected("bad_time", f"`{field}` is out of range") from None
+    else:
+        number: Any = value
+        size = abs(number)
+        found = int(number * 1000 if size < 1e11 else number if size < 1e14 else number // 1000)
+    if not _OLDEST_MS <= found < 253_402_300_800_000:
+        raise Rejected("bad_time", f"`{field}` is not between 2000 and 9999")
+    return found
+
+
+def _milliseconds(moment: datetime) -> int:
+    """Return whole milliseconds without the rounding of floats."""
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
+
+
+def checked_integer(value: int | None, field: str) -> int:
+    """Return a quantity that fits in 64 bits; absent is 0.
+
+    Raises:
+        Rejected: bad_quantity.
+    """
+    if value is None:
+        return 0
+    if not -_LARGEST_INT <= value <= _LARGEST_INT // 1_000_000:
+        raise Rejected("bad_quantity", f"`{field}` is out of range")
+    return value
