@@ -23,8 +23,9 @@ from streams.consumer_thread import ChunkThread, Fetched, Wanted
 
 #: Chunks waiting for one agent; more would only hide that it is slow.
 QUEUED_CHUNKS = 8
-#: How long one fetch waits for records (seconds), live and while tables recover.
-LIVE_WAIT_SECONDS = 1.0
+#: How long one fetch waits for records (seconds), live and while tables recover. The first
+#: is also how long a fetch that began before a rebalance can hold up what comes after it.
+LIVE_WAIT_SECONDS = 0.25
 RECOVERY_WAIT_SECONDS = 0.05
 
 

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from faust.types import TP
+
 from streams.chunks import Outcome, add_chunk_agent
 from streams.faust_app import ChunkApp, make_app, run_worker
 from streams.tables import ChunkTable
@@ -89,5 +91,12 @@ async def running(job: CountingJob) -> AsyncIterator[ChunkApp]:
         starting.cancel()
 
 
+async def say_ready(_: frozenset[TP]) -> None:
+    """Tell the parent process, at each recovery's end."""
+    print("ready", flush=True)
+
+
 if __name__ == "__main__":
-    sys.exit(run_worker(CountingJob(**json.loads(sys.argv[1])).app))
+    job = CountingJob(**json.loads(sys.argv[1]))
+    job.app.on_recovered = say_ready
+    sys.exit(run_worker(job.app))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.structs import TopicPartition
 
 
@@ -92,11 +93,13 @@ async def read_all(bootstrap: str, topic: str, partitions: int) -> list[list[tup
 
 
 async def committed(bootstrap: str, group: str, topic: str, partition: int) -> int | None:
-    """Return the group's committed offset, or None."""
+    """Return the group's committed offset, or None; a young broker may have no coordinator yet."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
         offsets = await admin.list_consumer_group_offsets(group)
+    except GroupCoordinatorNotAvailableError:
+        return None
     finally:
         await admin.close()
     found = offsets.get(TopicPartition(topic, partition))
