@@ -173,6 +173,7 @@ class Status:
         while True:
             for tp, position in app.positions().items():
                 metrics.lag.set(position.lag, tp.topic, tp.partition)
+            metrics.directory_users.set(len(self._worker.pipeline.directory))
             metrics.recovery_duration.set(app.recovery_seconds)
             metrics.rebalances.add(app.rebalances - rebalances)
             rebalances = app.rebalances

@@ -88,7 +88,7 @@ class RollingWeek:
 
     def active_hours(self, slots: Slots) -> NDArray[np.bool_]:
         """Return in which hours each of *slots* was active, oldest first, shape (n, 169)."""
-        as_bytes = np.ascontiguousarray(self._bits[slots]).astype("<u8").view(np.uint8).reshape(len(slots), -1)
+        as_bytes = np.ascontiguousarray(self._bits[slots]).astype("<u8").view(np.uint8).reshape(len(slots), 8 * _WORDS)
         bits = np.unpackbits(as_bytes, axis=1, bitorder="little")
         order = np.arange(self.hour - WEEK_HOURS, self.hour + 1) % _BITS
         return bits[:, order].astype(bool)

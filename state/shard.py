@@ -265,12 +265,13 @@ class Shard:
         if tick.time_ms and self.watermark_ms:  # before the first event there is nothing that could age
             self._advance(tick.time_ms)
         self._ticks += 1
-        if self.week.hour != self._scored_hour:
-            self._scored_hour = self.week.hour
-            self.board.touch_all()  # recency and its like change with every hour
-        self.board.evaluate()
         new_round = tick.round != self._round
         self._round = tick.round
+        if self.week.hour != self._scored_hour or new_round:
+            self._scored_hour = self.week.hour
+            # Recency and its like change with every hour, shares of the org with what others do.
+            self.board.touch_all()
+        self.board.evaluate()
         said, self._said = self._said, []
         said += self._restated(open_too=new_round)
         said += self.board.take_stale(self.watermark_ms)

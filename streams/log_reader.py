@@ -22,12 +22,14 @@ class LogTruncatedError(RuntimeError):
     """The log no longer holds what has to be replayed."""
 
 
-def _consumer(bootstrap: str) -> AIOKafkaConsumer:
+def _consumer(bootstrap: str, *topics: str) -> AIOKafkaConsumer:
+    """Return a consumer without a group; given *topics*, it gets all their partitions."""
     return AIOKafkaConsumer(
+        *topics,
         bootstrap_servers=bootstrap,
         enable_auto_commit=False,
         isolation_level="read_committed",
-        auto_offset_reset="none",
+        auto_offset_reset="earliest" if topics else "none",
         max_partition_fetch_bytes=_FETCH_BYTES,
         fetch_max_wait_ms=200,
     )
@@ -107,11 +109,13 @@ class Follower:
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _read(self) -> None:
-        consumer = _consumer(self._bootstrap)
+        consumer = _consumer(self._bootstrap, *self._topics)
         await consumer.start()
         try:
-            tps = [tp for topic in self._topics for tp in await self._partitions(consumer, topic)]
-            consumer.assign(tps)
+            tps = sorted(consumer.assignment())
+            missing = set(self._topics) - {tp.topic for tp in tps}
+            if missing:
+                raise KafkaError(f"no topic {', '.join(sorted(missing))}")
             ends = await consumer.end_offsets(tps)
             await consumer.seek_to_beginning(*tps)
             while True:
@@ -125,10 +129,3 @@ class Follower:
                 await asyncio.sleep(0)
         finally:
             await consumer.stop()
-
-    async def _partitions(self, consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-        await consumer.topics()  # refreshes the metadata
-        found = consumer.partitions_for_topic(topic)
-        if not found:
-            raise KafkaError(f"topic {topic} does not exist")
-        return [TopicPartition(topic, p) for p in sorted(found)]

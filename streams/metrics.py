@@ -100,6 +100,9 @@ class Metrics:
         self.dedupe_horizon = Level(
             "orgpulse_dedupe_horizon_seconds", "How far back duplicates are found, seconds.", ("partition",)
         )
+        self.directory_users = Level(
+            "orgpulse_directory_users", "Users that this worker's copy of the directory knows."
+        )
         self.population_users = Level("orgpulse_population_users", "Active users the cut points were taken from.")
         self.calibration_generation = Level(
             "orgpulse_calibration_generation", "Generation of the cut points in use; 0 = the shipped ones."
