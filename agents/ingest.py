@@ -44,7 +44,7 @@ class Source:
 class _Work:
     """What one chunk has led to so far."""
 
-    packers: dict[int, Packer] = field(default_factory=dict)
+    packer: Packer = field(default_factory=Packer)
     out: list[Outgoing] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -79,9 +79,13 @@ class Ingest:
         ledger = SourceLedger.load(self._table.read(partition, key))
         work = _Work()
         newest = self._read_all(chunk, work, ledger.watermark_ms)
-        for target, packer in work.packers.items():
-            rows = packer.rows(self._source.name, partition, chunk.first_offset, chunk.records[0].timestamp / 1000)
+        arrived = chunk.records[0].timestamp / 1000
+        split = work.packer.split(
+            self._router.partition_of_subject, self._source.name, partition, chunk.first_offset, arrived
+        )
+        for target, rows in split.items():
             work.out += self._router.packed(target, rows)
+        work.counts["forwarded"] = len(work.packer.at)
         self._flood.watch(partition, len(chunk.records), work.counts["dead_lettered"])
         ledger = ledger.after(len(chunk.records), work.counts, newest)
         work.out.append(self._table.stage(partition, key, ledger.dump()))
@@ -141,12 +145,15 @@ class Ingest:
                 org, subject = person.org, person.subject
             else:
                 subject = org + SEPARATOR + person.user
-        work.counts["forwarded"] += 1
-        target = self._router.partition(org)
-        packer = work.packers.get(target)
-        if packer is None:
-            packer = work.packers[target] = Packer()
-        packer.add(subject, found.measure, found.time_ms, found.amount, *ids_of(org, found), at)
+        packer, ref = work.packer, found.ref
+        subjects, measures = packer.subjects, packer.measures
+        packer.subject.append(subjects.setdefault(subject, len(subjects)))
+        packer.measure.append(measures.setdefault(found.measure, len(measures)))
+        packer.time_ms.append(found.time_ms)
+        packer.amount.append(found.amount)
+        packer.id.append(_hash(f"{org}{SEPARATOR}{found.id}".encode()))
+        packer.ref.append(_hash(f"{org}{SEPARATOR}{ref}".encode()) if ref else 0)
+        packer.at.append(at)
 
     def _park(self, found: Reading, alias: str, at: int, chunk: Chunk, work: _Work) -> None:
         work.counts["parked"] += 1

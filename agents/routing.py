@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import xxhash
 
-from state.activity import Record, Rows, encode_record
+from state.activity import SEPARATOR, Record, Rows, encode_record
 from streams.topic_specs import TopicNames
 from streams.transactions import Outgoing
 
@@ -34,6 +34,10 @@ class Router:
                 self._cache.clear()
             found = self._cache[name] = xxhash.xxh3_64_intdigest(name.encode()) % self._partitions
         return found
+
+    def partition_of_subject(self, subject: str) -> int:
+        """Return the partition of a subject: that of its org."""
+        return self.partition(subject[: subject.index(SEPARATOR)])
 
     def activity(self, org: str, record: Record) -> Outgoing:
         """Return *record* on its way to the shard of *org*."""

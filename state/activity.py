@@ -8,6 +8,7 @@ effect depends on, so that a shard's state is a function of its log alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -129,13 +130,14 @@ def unpack(rows: Rows) -> Columns:
     )
 
 
+_SPARSE = ("amount", "ref")  # left out when all zero
 MAX_ROWS = 65_535
 """Most rows (and subjects) one `Rows` may hold: its subject index has 16 bits."""
 
 
 @dataclass(slots=True)
 class Packer:
-    """Collects the activities of one source chunk for one partition."""
+    """Collects the activities of one source chunk; `split` deals them out to partitions."""
 
     subjects: dict[str, int] = field(default_factory=dict)
     measures: dict[str, int] = field(default_factory=dict)
@@ -158,19 +160,41 @@ class Packer:
         self.at.append(at)
 
     def rows(self, topic: str, partition: int, first_offset: int, arrived: float = 0.0) -> Rows:
-        """Return everything collected, packed."""
-        return Rows(
-            topic,
-            partition,
-            first_offset,
-            list(self.subjects),
-            list(self.measures),
-            np.array(self.subject, "<u2").tobytes(),
-            np.array(self.measure, "u1").tobytes(),
-            np.array(self.time_ms, "<i8").tobytes(),
-            np.array(self.amount, "<i8").tobytes() if any(self.amount) else b"",
-            np.array(self.id, "<u8").tobytes(),
-            np.array(self.ref, "<u8").tobytes() if any(self.ref) else b"",
-            np.array(self.at, "<u4").tobytes(),
-            arrived,
-        )
+        """Return everything collected, packed into one."""
+        return self.split(lambda _: 0, topic, partition, first_offset, arrived)[0]
+
+    def split(
+        self, target_of: Callable[[str], int], topic: str, partition: int, first_offset: int, arrived: float = 0.0
+    ) -> dict[int, Rows]:
+        """Return everything collected, packed by the partition that *target_of* gives each subject."""
+        names = list(self.subjects)
+        targets = np.array([target_of(name) for name in names], np.int64)
+        subject = np.array(self.subject, np.int64)
+        columns = {
+            "measure": np.array(self.measure, "u1"),
+            "time_ms": np.array(self.time_ms, "<i8"),
+            "amount": np.array(self.amount, "<i8"),
+            "id": np.array(self.id, "<u8"),
+            "ref": np.array(self.ref, "<u8"),
+            "at": np.array(self.at, "<u4"),
+        }
+        measures = list(self.measures)
+        of_row = targets[subject] if len(subject) else subject
+        found = {}
+        for target in np.unique(targets).tolist():
+            here = of_row == target
+            mine = np.flatnonzero(targets == target)
+            renumbered = np.zeros(len(names), "<u2")
+            renumbered[mine] = np.arange(len(mine))
+            raw = {name: column[here] for name, column in columns.items()}
+            found[target] = Rows(
+                topic,
+                partition,
+                first_offset,
+                [names[i] for i in mine.tolist()],
+                measures,
+                renumbered[subject[here]].tobytes(),
+                arrived=arrived,
+                **{name: b"" if name in _SPARSE and not part.any() else part.tobytes() for name, part in raw.items()},
+            )
+        return found

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Keys = NDArray[np.uint64]
 Counts = NDArray[np.int64]
 
+_EDGES = ((np.int8, 1 << 7), (np.int16, 1 << 15), (np.int32, 1 << 31))
 _SMALLEST_TAIL = 4096
 
 
@@ -41,7 +42,7 @@ class Cells:
 
     def add(self, keys: Keys, values: Counts) -> None:
         """Add *values* (int64) at *keys*, both of shape n."""
-        self._tail.append((keys.astype(np.uint32), _narrow(values)))
+        self._tail.append((keys.astype(np.uint32), values))
         self._tail_size += len(keys)
         if self._tail_size > max(_SMALLEST_TAIL, len(self._keys)):
             self.merge()
@@ -75,8 +76,7 @@ class Cells:
 def _narrow(values: Counts) -> NDArray[np.int64]:
     """Return *values* in the narrowest signed type that holds them all (typed as int64 for callers)."""
     low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
-    for kind in (np.int8, np.int16, np.int32):
-        info = np.iinfo(kind)
-        if info.min <= low and high <= info.max:
+    for kind, edge in _EDGES:
+        if -edge <= low and high < edge:
             return values.astype(kind)
     return values.astype(np.int64)

@@ -59,11 +59,14 @@ def product_reader(catalogue: Catalogue, max_id: int) -> Reader:
             )
         if name is None:
             raise Rejected("missing_field", "no `name` (or `event`)")
-        checked_id(name, "name", max_id)
+        measure = measure_of(name)
+        if measure is None:
+            checked_id(name, "name", max_id)
+            measure = "other"
         return Reading(
             "" if event.org_id is None else checked_id(event.org_id, "org_id", max_id),
             checked_id(event.distinct_id, "distinct_id", max_id),
-            measure_of(name, "other"),
+            measure,
             time_ms_of(event.time),
             checked_integer(event.quantity, "quantity"),
             "p" + (xxhash.xxh3_128_hexdigest(value) if event_id is None else checked_id(event_id, "event_id", max_id)),

@@ -34,6 +34,7 @@ REASONS: Final = (
 )
 """Why a message may end in the dead letters."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OLDEST_MS = 946_684_800_000  # 2000-01-01
 _LARGEST_INT = 2**63 - 1
 
@@ -95,6 +96,9 @@ def checked_id(value: str | int | None, field: str, longest: int) -> str:
     Raises:
         Rejected: missing_field, blank_id, long_id or bad_id.
     """
+    # The usual case first: this runs several times a message.
+    if type(value) is str and 0 < len(value) <= longest and value.isprintable() and value[0] != " ":
+        return value
     if value is None:
         raise Rejected("missing_field", f"no `{field}`")
     text = value if type(value) is str else str(value)
@@ -143,7 +147,7 @@ def time_ms_of(value: int | float | str | None, field: str = "time") -> int:
 
 def _milliseconds(moment: datetime) -> int:
     """Return whole milliseconds without the rounding of floats."""
-    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    delta = moment - _EPOCH
     return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
 
 
