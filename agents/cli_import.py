@@ -16,6 +16,7 @@ from kafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from agents.cli_errors import ToldError
 from agents.importers import chat, events, transactions
 from agents.importers.chat import read_chat
 from agents.importers.events import read_events
@@ -142,7 +143,7 @@ def _run(settings: Settings, topic: str, reader: Reader, job: dict[str, Any]) ->
             else:
                 tally = _send(brokers, topic, reader, job, on_progress)
     except (InputError, SendError) as error:
-        raise click.ClickException(str(error)) from error
+        raise ToldError(str(error)) from error
     _report(tally, topic, job["dry_run"])
 
 

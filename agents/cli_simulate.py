@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import click
 
+from agents.cli_errors import ToldError
 from agents.simulate import Base, Message, directory, history, live, make_base
 from streams.clock import Clock, WallClock
 from streams.sender import Sender, SendError
@@ -111,7 +112,7 @@ def parse_end(text: str | None, clock: Clock) -> float:
 @click.option("--live-seconds", type=click.FloatRange(min=0), default=0.0, show_default=True, help="0: until Ctrl-C.")
 @click.option("--history-only", is_flag=True, help="Stop after the history.")
 @click.pass_obj
-def simulate_command(
+def simulate(
     settings: Settings, orgs: int, users: int, weeks: int, seed: int, end: str | None, live_rate: float,
     live_seconds: float, history_only: bool,
 ) -> None:  # fmt: skip
@@ -136,7 +137,7 @@ def simulate_command(
                 _say(f"live: {live_rate:g} messages a second; Ctrl-C ends it")
                 _say(f"live: {_until_interrupted(sender, prefix, base, clock, live_rate, live_seconds):,} messages")
     except (SendError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise ToldError(str(error)) from error
 
 
 def _until_interrupted(sender: Sender, prefix: str, base: Base, clock: Clock, rate: float, seconds: float) -> int:

@@ -24,7 +24,7 @@ BAD_EVENTS = (
     _EVENT.encode() + b"123456789012345678901234567890}",
     _EVENT.encode() + b'"2026-01-05T10:00:00Z","quantity":true}',
     _EVENT.encode() + b'"2026-01-05T10:00:00Z","event_id":"\\ud800"}',
-    _EVENT.encode() + b'"2026-01-05T10:00:00Z","properties":' + b'{"a":' * 400 + b"1" + b"}" * 400 + b"}",
+    _EVENT.encode() + b'"2026-01-05T10:00:00Z","properties":' + b'{"a":' * 3_000 + b"1" + b"}" * 3_000 + b"}",
     b'{"name":"Search","time":"2026-01-05T10:00:00Z"}',
     b'{"name":"Search","distinct_id":"   ","time":"2026-01-05T10:00:00Z"}',
     b'{"name":"Search","distinct_id":"' + b"x" * 1_000 + b'","time":"2026-01-05T10:00:00Z"}',
