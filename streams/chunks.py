@@ -121,13 +121,17 @@ class ChunkDriver:
         self._commits.clear()
 
 
-def add_chunk_agent(app: ChunkApp, topic_name: str, handler: Handler, *, name: str) -> Any:
+def add_chunk_agent(
+    app: ChunkApp, topic_name: str, handler: Handler, *, name: str, partitions: int | None = None
+) -> Any:
     """Register an agent that hands the chunks of *topic_name* to *handler*.
 
     The handler may be a plain or an async function. It returns what to commit, or
-    None when there is nothing to commit yet. An exception stops the worker.
+    None when there is nothing to commit yet. An exception stops the worker, and so
+    does a topic that has not *partitions* partitions (default: the app's number).
     """
-    topic = app.topic(topic_name, schema=ChunkSchema(), maxsize=QUEUED_CHUNKS, partitions=app.partitions)
+    app.expected_topics[topic_name] = width = partitions or app.partitions
+    topic = app.topic(topic_name, schema=ChunkSchema(), maxsize=QUEUED_CHUNKS, partitions=width)
 
     async def work(stream: Any) -> None:
         await app.chunks.run(stream, handler)

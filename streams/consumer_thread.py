@@ -7,7 +7,7 @@ silence: each start is sought explicitly, and a log that shrank is an error.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError, OffsetOutOfRangeError
@@ -147,6 +147,15 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
             consumer.seek(key, start.offset)
             starts[TP(*key)] = start
         return starts
+
+    async def widths(self, topics: Iterable[str]) -> dict[str, int]:
+        """Return the number of partitions of each of *topics*, 0 where there is none; asks the broker."""
+        found: dict[str, int] = await self.call_thread(self._widths, list(topics))
+        return found
+
+    async def _widths(self, topics: list[str]) -> dict[str, int]:
+        cluster = await self._ensure_consumer()._client.fetch_all_metadata()
+        return {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
 
     async def pause_fetching(self, tps: set[TP]) -> None:
         """Stop fetching *tps* ahead until the next assignment, so that they hold no memory."""

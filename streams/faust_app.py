@@ -18,7 +18,7 @@ from faust.types import TP
 
 import streams.transport  # noqa: F401  # registers the broker scheme kchunk
 from streams.chunks import ChunkDriver
-from streams.recovery import SafeTables
+from streams.recovery import SafeTables, check_topics
 from streams.transactions import Transactions, TransactionSettings
 from streams.worker import run_worker
 
@@ -82,6 +82,8 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         self.on_recovered: Hook | None = None
         self.on_revoke: Hook | None = None
         self.on_lost: Callable[[BaseException], None] | None = None
+        #: Partitions that each topic the app reads must have, by name.
+        self.expected_topics: dict[str, int] = {}
         #: Why the worker failed, or None.
         self.failure: BaseException | None = None
         #: Seconds from the last assignment to the first chunk.
@@ -132,6 +134,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         if self.should_stop:
             return True
         try:
+            check_topics(self.expected_topics, await self.consumer._thread.widths(self.expected_topics))
             await self.transactions.disown(self.transactions.owned - tps)
             await self.transactions.own(tps)
             if self.on_owned is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from faust.tables.manager import TableManager
@@ -27,6 +27,26 @@ log = logging.getLogger(__name__)
 
 class ShrunkenLogError(RuntimeError):
     """A committed offset lies outside of its log: records are lost, or the topic was made anew."""
+
+
+class WrongTopicError(RuntimeError):
+    """A topic the app reads does not exist, or has another number of partitions than expected."""
+
+
+def check_topics(expected: Mapping[str, int], found: Mapping[str, int]) -> None:
+    """Check that each topic has the partitions it should have.
+
+    Faust calls a worker ready that waits for a topic nobody made.
+
+    Raises:
+        WrongTopicError: If one does not.
+    """
+    for topic, partitions in expected.items():
+        there = found.get(topic)
+        if not there:
+            raise WrongTopicError(f"topic {topic} does not exist")
+        if there != partitions:
+            raise WrongTopicError(f"topic {topic} has {there} partitions instead of {partitions}")
 
 
 def checked_start(tp: TP, committed: int | None, first: int, end: int) -> int:
@@ -159,6 +179,7 @@ class SafeTables(TableManager):  # type: ignore[misc]  # Faust carries no usable
         """
         if not isinstance(table, ChunkTable):
             raise TypeError(f"{table!r} is not a ChunkTable")
+        self.app.expected_topics[table.changelog] = table.partitions
         return super().add(table)
 
     async def on_start(self) -> None:

@@ -9,7 +9,6 @@ Importing this module registers the broker scheme `kchunk`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any, Protocol
@@ -194,8 +193,6 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust carries no 
         self.app.flow_control.suspend()
         if await self.app.take_over({tp for tp in assigned if not self._is_changelog_tp(tp)}):
             await super().on_partitions_assigned(assigned, generation_id)
-        else:
-            await asyncio.sleep(0)
 
 
 class Transport(driver.Transport):  # type: ignore[misc]  # Faust carries no usable types

@@ -34,13 +34,13 @@ class CountingJob:
         self.fail_at = int(options.pop("fail_at", 0))
         transactions = TransactionSettings(**options.pop("transactions", {}))
         options.setdefault("session_timeout_seconds", SESSION_SECONDS)
+        options.setdefault("drain_seconds", 10.0)
         self.app: ChunkApp = make_app(
             app_id,
             bootstrap,
             partitions=partitions,
             heartbeat_seconds=1.0,
             rebalance_timeout_seconds=20.0,
-            drain_seconds=10.0,
             transactions=transactions,
             **options,
         )

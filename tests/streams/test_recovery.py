@@ -13,7 +13,7 @@ from faust.types import TP
 
 from streams.chunks import Outcome
 from streams.consumer_thread import Fetched
-from streams.recovery import ShrunkenLogError
+from streams.recovery import ShrunkenLogError, WrongTopicError
 from streams.transactions import Outgoing, Transactions
 from streams.transport import Chunk
 from tests.streams import kafka_topics
@@ -203,6 +203,18 @@ def test_records_deleted_under_a_running_worker_stop_it(place: Place) -> None:
             gate.set()
             await eventually(lambda: job.app.failure is not None)
         assert isinstance(job.app.failure, ShrunkenLogError)
+
+    asyncio.run(scenario())
+
+
+def test_a_missing_topic_or_one_of_another_width_stops_the_worker(place: Place) -> None:
+    # Faust would say that it is ready, and consume nothing for ever.
+    async def scenario() -> None:
+        gone, wide = place.job(topic=place.topic + "-gone"), place.job(partitions=3)
+        for job, pattern in ((gone, "-gone does not exist"), (wide, "has 2 partitions instead of 3")):
+            async with running(job):
+                assert isinstance(job.app.failure, WrongTopicError)
+            assert re.search(pattern, str(job.app.failure))
 
     asyncio.run(scenario())
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaTimeoutError, NotLeaderForPartitionError
+from aiokafka.errors import NotLeaderForPartitionError, RequestTimedOutError
 from faust.types import TP
 
 from streams.transactions import (
@@ -137,7 +137,7 @@ def test_an_unknown_end_of_a_transaction_is_never_tried_again(place: Place) -> N
         async def answer_is_lost() -> None:
             await end()
             ends.append(1)
-            raise KafkaTimeoutError()
+            raise RequestTimedOutError()
 
         producer.commit_transaction = answer_is_lost
         with pytest.raises(CommitFailedError):

@@ -7,7 +7,7 @@ from typing import Any
 
 from faust.types import TP
 
-from streams.chunks import Outcome
+from streams.chunks import DrainTimeoutError, Outcome
 from streams.transactions import Outgoing, Transactions
 from streams.transport import Chunk
 from tests.streams.conftest import Place
@@ -143,6 +143,18 @@ def test_the_last_commit_of_on_revoke_is_made_and_only_after_chunks_under_way(pl
             await eventually(lambda: bool(job.chunks))
         assert job.app.failure is None
         assert await place.counts() == {b"a": 1, b"last": 77}
+
+    asyncio.run(scenario())
+
+
+def test_a_chunk_that_does_not_end_in_time_fails_the_stop_and_is_not_committed(place: Place) -> None:
+    async def scenario() -> None:
+        await place.fill(0, [b"a"])
+        job = place.job(slow_seconds=60.0, drain_seconds=0.3)
+        async with running(job):
+            await eventually(lambda: bool(job.chunks))
+        assert isinstance(job.app.failure, DrainTimeoutError)
+        assert await place.counts() == {}
 
     asyncio.run(scenario())
 

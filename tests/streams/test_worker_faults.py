@@ -179,7 +179,7 @@ def test_a_worker_without_a_broker_ends_with_one_and_one_line(place: Place) -> N
     asyncio.run(scenario())
 
 
-def test_a_fetch_that_waits_across_a_rebalance_takes_nothing_of_the_new_assignment(
+def test_a_fetch_that_waits_across_a_rebalance_takes_nothing_and_lost_partitions_leave_the_table(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     #  ours:    [ fetch waits ……………………………………………… ]
@@ -195,11 +195,15 @@ def test_a_fetch_that_waits_across_a_rebalance_takes_nothing_of_the_new_assignme
             for _ in range(50):
                 await asyncio.sleep(0.02)
 
+        for number in range(2):
+            await place.fill(number, [b"x"] * 10)
         async with running(ours):
+            await eventually(lambda: sum(ours.app.transactions.committed.values()) == 20)
             ours.app.on_recovered = fill_first
             async with running(theirs):
                 await eventually(lambda: ours.app.rebalances == 2 and ours.app.flowing)
                 (mine,) = ours.app.live
-                await eventually(lambda: ours.table.items(mine.partition) == [(b"x", b"100")], 10)
+                await eventually(lambda: ours.table.items(mine.partition) == [(b"x", b"110")], 10)
+                assert ours.table.items(1 - mine.partition) == []
 
     asyncio.run(scenario())
