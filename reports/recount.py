@@ -1,0 +1,262 @@
+"""Computes everything anew from the raw topics, in pandas: the independent oracle.
+
+Owns a second way from raw messages to figures, which shares no line with the
+first (an import rule says so). Invariant, and what may be compared: at rest (no
+input, every partition evaluated after its last event, all in the same running
+hour) the system's documents are a function of the *set* of events, the
+directory and `as_of_ms`, whatever the order of arrival was. What depends on the
+past by definition (band with hysteresis, `previous`, `changes`) is left out.
+
+It holds as long as no event is older than the allowed lateness when it comes
+(but for those older than the newest of their own source partition, which are
+recounted exactly), the directory knew people, orgs and zones before their
+messages, nobody changed orgs, and no bound on memory was reached.
+
+    raw ──► read ──► resolve ──► first of equal ids ──► week ──► scores
+                        │                 └──► replies ──► latency
+                        └──► ledger
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from reports.recount_latency import latency_cells, matched_replies
+from reports.recount_people import OrgEntry, People, Raw
+from reports.recount_read import Options, Reader, Refused, Said
+from reports.recount_score import HOURS, Rules, attribute_table, population_cuts, scores, shared_out
+
+__all__ = ["Options", "Raw", "Recount", "recount"]
+
+SOURCES = ("product-events", "syslog-activities", "chat-messages", "transactions")
+_HOUR_MS = 3_600_000
+_COLUMNS = ("org", "user", "measure", "time_ms", "amount", "id", "ref", "topic", "partition", "offset", "arrived_ms")
+_FIGURES = ("score_active", "score_licensed", "score_median")
+
+
+@dataclass
+class Recount:
+    """What the raw topics say as of `as_of_ms`. Scores and contributions are basis points."""
+
+    as_of_ms: int
+    users: pd.DataFrame  # (org, user) → score, coverage, activities, active, first_week
+    contributions: pd.DataFrame  # (org, user) × attribute, rows add up to score
+    orgs: pd.DataFrame  # org → score_active/licensed/median (NA = none), …_users, activities, transactions_…
+    org_contributions: pd.DataFrame  # org × attribute, rows add up to score_active
+    latency: pd.DataFrame  # (org or "all", hour of week) → latency_ms, tolerance_ms, replies, messages, answered
+    cuts: dict[str, list[int]]  # attribute → 9 cut points
+    population: int  # active users
+    calibrated: bool  # whether cuts come from the population
+    ledger: pd.DataFrame  # (topic, partition) → consumed and what became of them; dead:<reason>
+    weeks: pd.DataFrame  # (org, ISO week) → activities, active_users, transactions_count, transactions_cents
+    entries: dict[str, OrgEntry]  # the directory's word on each org
+
+
+@dataclass
+class _Gathered:
+    """Resolved messages as rows, and what became of all of them."""
+
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    counts: dict[tuple[str, int], Counter[str]] = field(default_factory=dict)
+
+
+def recount(raw: Iterable[Raw], model: Mapping[str, Any], as_of_ms: int, options: Options | None = None) -> Recount:
+    """Return everything that *raw* (source topics, users and orgs) leads to.
+
+    Args:
+        raw: (topic without prefix, partition, offset, key, value, time stamp in ms), in any order.
+        model: The health model, the parsed TOML.
+        as_of_ms: End of the rolling week: the watermark.
+        options: The settings that matter.
+    """
+    options, rules = options or Options(), Rules.of(model)
+    records = list(raw)
+    people = People()
+    people.learn([r for r in records if r[0] in ("users", "orgs")], options)
+    gathered = _gather([r for r in records if r[0] in SOURCES], Reader(model, options), people, options)
+    events = pd.DataFrame(gathered.rows, columns=_COLUMNS).sort_values(["arrived_ms", "offset"], kind="stable")
+    again = events.duplicated(["org", "id"])
+    ledger = _ledger(gathered, events[again], people)
+    events = events[~again]
+    zones = {org: entry.zone for org, entry in people.orgs.items()}
+    replies = matched_replies(events[events["measure"] == "message"], options.reply_horizon_days)
+    happened = _happened(events, replies)
+    latency = latency_cells(events[events["measure"] == "message"], replies, zones, as_of_ms, options)
+    return _scored(happened, rules, people, as_of_ms, options, latency, ledger)
+
+
+def _gather(records: list[Raw], reader: Reader, people: People, options: Options) -> _Gathered:
+    """Read and resolve messages, partition by partition in the order of their offsets."""
+    found, newest = _Gathered(), dict[tuple[str, int], int]()
+    for topic, partition, offset, _, value, arrived_ms in sorted(records, key=lambda r: (r[0], r[1], r[2])):
+        source = (topic, partition)
+        counts = found.counts.setdefault(source, Counter())
+        counts["consumed"] += 1
+        try:
+            said = reader.read(topic, value, arrived_ms)
+            if said.time_ms < newest.get(source, 0) - options.lateness_hours * _HOUR_MS:
+                raise Refused("too_late")
+        except Refused as refusal:
+            counts["dead:" + refusal.reason] += 1
+            continue
+        newest[source] = max(newest.get(source, 0), said.time_ms)
+        outcome, org, user = _resolve(said, people, options.unknown[topic])
+        if outcome != "taken":
+            counts[outcome] += 1
+            continue
+        counts["taken"] += 1
+        row = (org, user, said.measure, said.time_ms, said.amount, said.id, said.ref)
+        found.rows.append((*row, topic, partition, offset, arrived_ms))
+    return found
+
+
+def _resolve(said: Said, people: People, unknown: str) -> tuple[str, str, str]:
+    """Return (taken, org, user), or (why not, "", "")."""
+    if said.apart:
+        return said.apart, "", ""
+    if not said.who:  # the org itself
+        known = said.org in people.orgs or unknown == "create"
+        return ("taken", said.org, "") if known else ("waiting", "", "")
+    person = people.find(said.who)
+    if person is not None:
+        return ("bot", "", "") if person.bot else ("taken", said.org or person.org, person.user)
+    if not said.org or unknown == "park":
+        return "waiting", "", ""
+    name = said.who.strip()
+    return "taken", said.org, name.lower() if "@" in name else name
+
+
+def _ledger(gathered: _Gathered, repeated: pd.DataFrame, people: People) -> pd.DataFrame:
+    """Return by source partition what became of its messages."""
+    duplicates = Counter(zip(repeated["topic"], repeated["partition"], strict=True))
+    rows = {}
+    for source, counts in gathered.counts.items():
+        dead = sum(n for outcome, n in counts.items() if outcome.startswith("dead:"))
+        rows[source] = dict(counts) | {
+            "duplicate": duplicates[source],
+            "accepted": counts["taken"] - duplicates[source],
+            "dead_lettered": dead,
+        }
+    for source, consumed in people.consumed.items():
+        reasons = {f"dead:{r}": n for (t, p, r), n in people.dead.items() if (t, p) == source}
+        dead = sum(reasons.values())
+        rows[source] = {"consumed": consumed, "dead_lettered": dead, "directory": consumed - dead} | reasons
+    table = pd.DataFrame.from_dict(rows, orient="index").fillna(0).astype("int64")
+    wanted = ["consumed", "accepted", "duplicate", "dead_lettered", "waiting", "ghost", "system", "bot", "directory"]
+    table = table.reindex(columns=[*wanted, *sorted(c for c in map(str, table) if c.startswith("dead:"))], fill_value=0)
+    table.index = pd.MultiIndex.from_tuples(table.index, names=["topic", "partition"])
+    return table.sort_index()
+
+
+def _happened(events: pd.DataFrame, replies: pd.DataFrame) -> pd.DataFrame:
+    """Return all that counts: activities, replies given and received, transactions approved at last."""
+    trade = events["measure"].isin(["transaction", "transaction_other"])
+    latest = events[trade].sort_values(["time_ms", "arrived_ms", "offset"], kind="stable")
+    latest = latest.drop_duplicates(["org", "ref"], keep="last")
+    wanted = ["org", "user", "measure", "time_ms", "amount"]
+    given = replies.assign(measure="reply_given", amount=replies["latency_ms"] // 1000)
+    received = replies.assign(user=replies["parent_user"], measure="reply_received", amount=0)
+    parts = [events[~trade], latest[latest["measure"] == "transaction"], given, received]
+    found = pd.concat([part[wanted] for part in parts if len(part)] or [events[wanted]], ignore_index=True)
+    return found.assign(hour=found["time_ms"] // _HOUR_MS)
+
+
+def _scored(
+    happened: pd.DataFrame, rules: Rules, people: People, as_of_ms: int, options: Options, latency: pd.DataFrame,
+    ledger: pd.DataFrame,
+) -> Recount:  # fmt: skip
+    hour = as_of_ms // _HOUR_MS
+    week = happened[(happened["hour"] >= hour - HOURS) & (happened["hour"] <= hour)]
+    values, known = attribute_table(rules, week, hour)
+    members = [people.membership.get(key, "unlisted") != "gone" for key in values.index]
+    values, known = values[members], known[members]
+    calibrated = len(values) >= options.min_population
+    cuts = population_cuts(rules, values, known) if calibrated else {a["name"]: list(a["cuts"]) for a in rules.ranked}
+    figures, parts = scores(rules, values, known, cuts)
+    users = _users(happened, week, figures, rules, hour)
+    parts = parts.reindex(users.index, fill_value=0)
+    orgs, org_parts = _orgs(happened, week, users, parts, people)
+    weeks = _weeks(happened, rules, {org: entry.zone for org, entry in people.orgs.items()})
+    population, entries = len(values), {org: people.orgs.get(org, OrgEntry()) for org in orgs.index}
+    return Recount(
+        as_of_ms, users, parts, orgs, org_parts, latency, cuts, population, calibrated, ledger, weeks, entries
+    )
+
+
+def _users(happened: pd.DataFrame, week: pd.DataFrame, figures: pd.DataFrame, rules: Rules, hour: int) -> pd.DataFrame:
+    """Return everybody who ever did (or got) something; who was not active this week scores 0."""
+    own = happened[happened["user"] != ""]
+    since = own.groupby(["org", "user"])["hour"].min()
+    counted = week[(week["user"] != "") & ~week["measure"].isin(rules.flagged("passive"))]
+    activities = counted.groupby(["org", "user"]).size()
+    users = figures.reindex(since.index, fill_value=0)
+    users["activities"] = activities.reindex(since.index, fill_value=0)
+    users["active"] = since.index.isin(figures.index)
+    users["first_week"] = hour - since < HOURS
+    return users
+
+
+def _orgs(
+    happened: pd.DataFrame, week: pd.DataFrame, users: pd.DataFrame, parts: pd.DataFrame, people: People
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the figures of every org that is known or did something, and its contributions."""
+    names = sorted({*people.orgs, *happened["org"], *(org for org, _ in people.membership)})
+    trade = week[week["measure"] == "transaction"].groupby("org")["amount"]
+    count, cents = (series.reindex(names, fill_value=0).to_dict() for series in (trade.size(), trade.sum()))
+    seats: dict[str, set[str]] = {name: set() for name in names}
+    for (org, user), kind in people.membership.items():
+        if kind == "licensed":
+            seats[org].add(user)
+    for org, user in users.index[users["active"]]:
+        if (org, user) not in people.membership:
+            seats[org].add(user)  # not in the directory: holds a seat while active
+    by_org = {org: table.droplevel("org") for org, table in users.groupby(level="org")}
+    rows, contributions = {}, {}
+    for org in names:
+        table = by_org.get(org, users.iloc[:0].droplevel("org"))
+        active = table[table["active"]]
+        scored = sorted(active["score"])
+        held = table.reindex([u for u in seats[org] if u in table.index])["score"]
+        idle = 0 if seats[org] else pd.NA
+        middle = (len(scored) - 1) // 2, len(scored) // 2
+        rows[org] = {
+            "score_active": sum(scored) // len(scored) if scored else idle,
+            "score_licensed": int(held.sum()) // len(seats[org]) if seats[org] else pd.NA,
+            "score_median": (scored[middle[0]] + scored[middle[1]]) // 2 if scored else idle,
+            "active_users": len(active),
+            "licensed_users": len(seats[org]),
+            "activities": int(table["activities"].sum()),
+            "transactions_count": count[org],
+            "transactions_cents": cents[org],
+        }
+        of_active = parts.loc[[(org, user) for user in active.index]] if len(active) else parts.iloc[:0]
+        contributions[org] = of_active.sum().astype("int64")
+    orgs = pd.DataFrame.from_dict(rows, orient="index").astype("Int64")
+    summed = pd.DataFrame.from_dict(contributions, orient="index")
+    return orgs, shared_out(summed, orgs["active_users"].astype("int64"))[1]
+
+
+def _weeks(happened: pd.DataFrame, rules: Rules, zones: Mapping[str, str]) -> pd.DataFrame:
+    """Return calendar weeks (Monday to Sunday in the org's zone) by org."""
+    tables = []
+    for org, own in happened.groupby("org"):
+        local = pd.to_datetime(own["time_ms"], unit="ms", utc=True).dt.tz_convert(zones.get(str(org), "UTC"))
+        iso = local.dt.isocalendar()
+        label = iso["year"].astype(str) + "-W" + iso["week"].astype(str).str.zfill(2)
+        counted = (own["user"] != "") & ~own["measure"].isin(rules.flagged("passive"))
+        trade = own["measure"] == "transaction"
+        table = pd.DataFrame(
+            {
+                "activities": counted.groupby(label).sum(),
+                "active_users": own["user"].where(counted).groupby(label).nunique(),
+                "transactions_count": trade.groupby(label).sum(),
+                "transactions_cents": own["amount"].where(trade, 0).groupby(label).sum(),
+            }
+        )
+        tables.append(pd.concat({str(org): table}, names=["org", "week"]))
+    return pd.concat(tables).astype("int64") if tables else pd.DataFrame()
