@@ -83,7 +83,8 @@ class Rhythm:
 def make_rhythm(base: Base, end: float, weeks: int) -> Rhythm:
     """Return the rhythm of a history of *weeks* rolling weeks that ends at *end* (epoch seconds)."""
     middles = [end - (weeks - week - 0.5) * WEEK_SECONDS for week in range(weeks)]
-    zones = {org.timezone: [_offset(org.timezone, middle) for middle in middles] for org in base.orgs}
+    names = {org.timezone for org in base.orgs}
+    zones = {zone: [_offset(zone, middle) for middle in middles] for zone in names}
     offsets = np.array([zones[org.timezone] for org in base.orgs])
     return Rhythm(base, end, weeks, offsets, _trend(base, weeks))
 

@@ -41,6 +41,15 @@ def _key_hash(key: bytes) -> int:
     return int(murmur2(key)) & 0x7FFFFFFF
 
 
+def partition_of_key(key: bytes | None, partitions: int) -> int:
+    """Return the partition that any Kafka client picks for *key*; without a key, the first.
+
+    >>> [partition_of_key(key, 4) for key in (b"northwind", b"42", None)]
+    [3, 0, 0]
+    """
+    return 0 if key is None else _key_hash(key) % partitions
+
+
 class Sender:
     """Send records with idempotence, acks from all replicas and lz4, never more than a bounded number in flight.
 

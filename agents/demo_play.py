@@ -1,0 +1,90 @@
+"""Owns the playing of the simulated company base during the demo, on a thread of its own.
+
+Invariant: the history begins only when `release` was called, since people whom the workers do not know yet would be
+made anew; what fails here is kept in `failure` and told by the main thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+from agents.simulate import Base, Message, directory, history, live
+from streams.bulk_sender import BulkSender, Record
+from streams.clock import Clock
+from streams.sender import SendError
+
+_STEP_SECONDS = 0.2
+_LOOK_SECONDS = 0.05
+
+
+class Player(threading.Thread):
+    """Sends the directory, then (once released) the history, then live messages until stopped."""
+
+    def __init__(
+        self, brokers: str, prefix: str, base: Base, clock: Clock, *, weeks: int, rate: float, live_seconds: float
+    ) -> None:
+        """Prepare. *rate* is live messages a second; *live_seconds* 0 means until `stop`."""
+        super().__init__(name="player", daemon=True)
+        self._brokers, self._prefix, self._base, self._clock = brokers, prefix, base, clock
+        self._weeks, self._rate, self._live_seconds = weeks, rate, live_seconds
+        self._released, self._stopped = threading.Event(), threading.Event()
+        self.directory_sent, self.history_sent = threading.Event(), threading.Event()
+        self.sent_history = 0
+        self.sent_live = 0
+        self.failure: SendError | None = None
+
+    def release(self) -> None:
+        """Let the history begin: the workers know the directory."""
+        self._released.set()
+
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        """End soon, and wait for it."""
+        self._stopped.set()
+        if self.is_alive():
+            self.join(timeout_seconds)
+
+    def run(self) -> None:
+        """Do what the class says."""
+        try:
+            asyncio.run(self._play())
+        except SendError as error:
+            self.failure = error
+
+    async def _play(self) -> None:
+        async with BulkSender(self._brokers, "orgpulse-demo") as sender:
+            await sender.send(self._records(directory(self._base)))
+            self.directory_sent.set()
+            while not self._released.is_set():
+                if self._stopped.is_set():
+                    return
+                await asyncio.sleep(_LOOK_SECONDS)
+            past = history(self._base, self._clock.now(), self._weeks)
+            await sender.send(self._records(past), self._note_history)
+            self.history_sent.set()
+            await self._play_live(sender)
+
+    async def _play_live(self, sender: BulkSender) -> None:
+        """Send at the rate, stamped with the clock's time; a step that comes late is made up for in number."""
+        begin = time.monotonic()
+        while not self._stopped.is_set():
+            passed = time.monotonic() - begin
+            if self._live_seconds and passed >= self._live_seconds:
+                return
+            due = int(passed * self._rate) - self.sent_live
+            if due > 0:
+                await sender.send(self._records(live(self._base, self._clock.now(), due, _STEP_SECONDS)))
+                self.sent_live += due
+            await asyncio.sleep(_STEP_SECONDS - (time.monotonic() - begin) % _STEP_SECONDS)
+
+    def _records(self, messages: Iterable[Message]) -> Iterator[Record]:
+        prefix, stopped = self._prefix, self._stopped
+        for topic, key, value in messages:
+            if stopped.is_set():
+                return
+            yield prefix + topic, key, value
+
+    def _note_history(self, sent: int) -> None:
+        self.sent_history = sent
