@@ -3,7 +3,7 @@
 Owns the question "was this event applied before?". Ids are 64-bit hashes (of
 org and event id), kept by the period of the event's own time in open-addressed
 tables of numpy arrays: 8 bytes an id for the log of ids plus 4 bytes a table
-place, 16 to 24 bytes an id in all. Invariant: an event that is not late has the
+place; both grow by doubling, so an id takes 16 to 32 bytes in all. Invariant: an event that is not late has the
 ids of its whole period at hand. When the limit on ids is reached the oldest
 period goes, and the horizon (and with it what counts as late) moves up.
 """
@@ -69,7 +69,7 @@ class IdTable:
         self._ids[first : first + len(ids)] = ids
         self._count += len(ids)
         if 2 * self._count > len(self._places):
-            size = 1 << (4 * self._count - 1).bit_length()
+            size = 1 << (2 * self._count).bit_length()
             self._places = np.full(size, -1, np.int32)
             self._settle(np.arange(self._count, dtype=np.int32))
         else:

@@ -35,11 +35,12 @@ class Replies:
         # id → (slot, time, answered); in order of arrival, which is nearly that of time.
         self._open: OrderedDict[int, tuple[int, int, bool]] = OrderedDict()
         self._waiting: OrderedDict[int, list[tuple[int, int]]] = OrderedDict()
+        self._waiting_replies = 0
         self.given_up = 0
         """Messages and replies forgotten because of the limit."""
 
     def __len__(self) -> int:
-        return len(self._open) + len(self._waiting)
+        return len(self._open) + self._waiting_replies
 
     def message(self, id_: int, parent: int, slot: int, time_ms: int) -> list[Match]:
         """Take in a message (*parent* 0 = no reply); return the pairs that it completes."""
@@ -48,11 +49,14 @@ class Replies:
             known = self._open.get(parent)
             if known is None:
                 self._waiting.setdefault(parent, []).append((slot, time_ms))
+                self._waiting_replies += 1
             else:
                 matches.append(self._match(parent, known, slot, time_ms))
         if id_ not in self._open:
             self._open[id_] = (slot, time_ms, False)
-        for reply_slot, reply_ms in self._waiting.pop(id_, ()):
+        arrived = self._waiting.pop(id_, [])
+        self._waiting_replies -= len(arrived)
+        for reply_slot, reply_ms in arrived:
             matches.append(self._match(id_, self._open[id_], reply_slot, reply_ms))
         self._bound()
         return matches
@@ -60,10 +64,10 @@ class Replies:
     def advance(self, watermark_ms: int) -> None:
         """Forget what is older than the horizon."""
         edge = watermark_ms - self._horizon_ms
-        while self._open and next(iter(self._open.values()))[1] < edge:
+        while self._open and self._oldest_open() < edge:
             self._open.popitem(last=False)
-        while self._waiting and next(iter(self._waiting.values()))[0][1] < edge:
-            self._waiting.popitem(last=False)
+        while self._waiting and self._oldest_waiting() < edge:
+            self._drop_waiting()
 
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint."""
@@ -77,6 +81,7 @@ class Replies:
         """Take over what `segments` returned."""
         self._open = OrderedDict((e[0], (e[1], e[2], e[3])) for e in segments.get("open", []))
         self._waiting = OrderedDict((e[0], [(r[0], r[1]) for r in e[1]]) for e in segments.get("waiting", []))
+        self._waiting_replies = sum(map(len, self._waiting.values()))
         self.given_up = segments.get("given-up", 0)
 
     def _match(self, id_: int, parent: tuple[int, int, bool], slot: int, time_ms: int) -> Match:
@@ -88,5 +93,20 @@ class Replies:
 
     def _bound(self) -> None:
         while len(self) > self._limit:
-            (self._open or self._waiting).popitem(last=False)
-            self.given_up += 1
+            if self._waiting and (not self._open or self._oldest_waiting() <= self._oldest_open()):
+                self.given_up += self._drop_waiting()
+            else:
+                self._open.popitem(last=False)
+                self.given_up += 1
+
+    def _oldest_open(self) -> int:
+        return next(iter(self._open.values()))[1]
+
+    def _oldest_waiting(self) -> int:
+        return next(iter(self._waiting.values()))[0][1]
+
+    def _drop_waiting(self) -> int:
+        """Forget the replies that have waited longest for one parent; return how many they were."""
+        dropped = len(self._waiting.popitem(last=False)[1])
+        self._waiting_replies -= dropped
+        return dropped
