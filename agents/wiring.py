@@ -110,7 +110,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
         lambda: Census(settings.calibration.min_population), census_table, documents, metrics,
         topics.activities, kafka.partitions, settings.latency.quantile,
     )  # fmt: skip
-    add_chunk_agent(app, topics.summaries, people.handle, name="count-people")
+    add_chunk_agent(app, topics.summaries, people.handle, name="count-people", partitions=1)
     return Pipeline(app, topics, directory, fold, people, metrics)
 
 

@@ -17,11 +17,13 @@ from state.effects import LatencyMap, Summary, WeekRow
 from state.health import Matrix
 from state.latency import Grid, Latency, dump_grid
 from state.measures import MAX_MEASURES
+from state.ring import Slots
 from state.week import week_label
 
 if TYPE_CHECKING:
     from state.shard import Shard
 
+_STRIDE = np.uint64(MAX_MEASURES)
 MAX_VALUES = 4096
 """Distinct values an attribute's summary may hold per partition; above, ranks are off by at most 1/4096."""
 
@@ -79,32 +81,28 @@ def week_rows(shard: Shard, week: int, orgs: Iterable[int], state: str) -> list[
     their orgs, "provisional" only the orgs of who was touched. Users without an
     activity in the week have no row.
     """
-    subjects = shard.subjects
-    wanted = np.zeros(len(subjects.orgs), bool)
-    wanted[list(orgs)] = True
-    among = wanted[subjects.org_of[: len(subjects)]]
-    if week not in shard.history.weeks():
+    subjects, numbers = shard.subjects, list(orgs)
+    if not numbers or week not in shard.history.weeks():
         return []
+    wanted = np.zeros(len(subjects.orgs), bool)
+    wanted[numbers] = True
+    among = wanted[subjects.org_of[: len(subjects)]]
     touched = shard.history.take_dirty(week, among)
+    if not len(touched) and state != "final":
+        return []
     keys, counts, sum_keys, sums = shard.history.read(week)
-    told = np.unique(keys // np.uint64(MAX_MEASURES)).astype(np.int64)
-    told = told[among[told]] if state == "final" else np.intersect1d(told, touched)
+    slots = (keys // _STRIDE).astype(np.int64)
+    told = np.unique(slots[among[slots]]) if state == "final" else touched
     rows = []
     if state != "provisional":
-        per_slot = _by_subject(keys, counts), _by_subject(sum_keys, sums)
+        per_slot = _by_subject(keys, counts, told), _by_subject(sum_keys, sums, told)
         rows = [_row(shard, slot, week, state, per_slot) for slot in told[subjects.is_user[told]].tolist()]
-    org_key = subjects.org_slots()[subjects.org_of[(keys // np.uint64(MAX_MEASURES)).astype(np.int64)]]
-    org_sum = subjects.org_slots()[subjects.org_of[(sum_keys // np.uint64(MAX_MEASURES)).astype(np.int64)]]
-    measure, sum_measure = keys % np.uint64(MAX_MEASURES), sum_keys % np.uint64(MAX_MEASURES)
-    stride = np.uint64(MAX_MEASURES)
-    per_org = (
-        _by_subject(*sum_by_key(org_key.astype(np.uint64) * stride + measure, counts)),
-        _by_subject(*sum_by_key(org_sum.astype(np.uint64) * stride + sum_measure, sums)),
-    )
+    heads = subjects.org_slots()[np.unique(subjects.org_of[told])]
+    per_org = tuple(_by_subject(*_of_orgs(shard, k, v), heads) for k, v in ((keys, counts), (sum_keys, sums)))
     active = _active_users(shard, keys)
-    for number in np.unique(subjects.org_of[told]).tolist():
-        row = _row(shard, subjects.orgs[number].slot, week, state, per_org)
-        row.active_users = active.get(number, 0)
+    for head in heads.tolist():
+        row = _row(shard, head, week, state, per_org)
+        row.active_users = active.get(int(subjects.org_of[head]), 0)
         rows.append(row)
     return rows
 
@@ -112,9 +110,19 @@ def week_rows(shard: Shard, week: int, orgs: Iterable[int], state: str) -> list[
 PerSubject = dict[int, list[tuple[int, int]]]  # slot → (measure, count or sum)
 
 
-def _by_subject(keys: Keys, values: Counts) -> PerSubject:
+def _of_orgs(shard: Shard, keys: Keys, values: Counts) -> tuple[Keys, Counts]:
+    """Return the cells added up by org: the key's slot is the org's own."""
+    slots, measures = np.divmod(keys, _STRIDE)
+    heads = shard.subjects.org_slots()[shard.subjects.org_of[slots.astype(np.int64)]]
+    return sum_by_key(heads.astype(np.uint64) * _STRIDE + measures, values)
+
+
+def _by_subject(keys: Keys, values: Counts, wanted: Slots) -> PerSubject:
+    """Return the cells of the *wanted* slots, by slot."""
     found: PerSubject = {}
     slots, measures = np.divmod(keys.astype(np.int64), MAX_MEASURES)
+    here = np.isin(slots, wanted)
+    slots, measures, values = slots[here], measures[here], values[here]
     for slot, measure, value in zip(slots.tolist(), measures.tolist(), values.tolist(), strict=True):
         found.setdefault(slot, []).append((measure, value))
     return found
@@ -129,7 +137,7 @@ def _active_users(shard: Shard, keys: Keys) -> dict[int, int]:
     return dict(zip(numbers.tolist(), found.tolist(), strict=True))
 
 
-def _row(shard: Shard, slot: int, week: int, state: str, per_subject: tuple[PerSubject, PerSubject]) -> WeekRow:
+def _row(shard: Shard, slot: int, week: int, state: str, per_subject: tuple[PerSubject, ...]) -> WeekRow:
     measures = shard.model.catalogue.measures
     counts, sums = (found.get(slot, []) for found in per_subject)
     user = shard.subjects.user(slot)

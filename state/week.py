@@ -129,6 +129,7 @@ def cell_name(hour: int) -> str:
     return f"{WEEKDAYS[hour // 24]}-{hour % 24:02d}"
 
 
+@lru_cache(maxsize=256)
 def iso_time(time_ms: int) -> str:
     """Return *time_ms* as ISO 8601 in UTC, to the second."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)
