@@ -1,0 +1,139 @@
+"""The population of all partitions: cut points as if it were one."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from state.census import Census
+from state.durations import Durations
+from state.effects import Summary
+from state.health import cut_points
+from state.latency import Cell, dump_grid
+from state.telling import MAX_VALUES, thinned
+from tests.state.worlds import examples
+
+
+def summary_of(
+    partition: int, values: list[int], round_: int = 1, replies: dict[int, list[int]] | None = None
+) -> Summary:
+    distinct, counts = np.unique(np.array(values, np.int64), return_counts=True)
+    grid = {}
+    for hour, latencies in (replies or {}).items():
+        grid[hour] = Cell(messages=2 * len(latencies), answered=len(latencies))
+        for each in latencies:
+            grid[hour].latencies.add(each)
+    found = {"searches": (distinct.tolist(), counts.tolist())}
+    return Summary(partition, round_, len(values), {"healthy": len(values)}, 1, found, dump_grid(grid))
+
+
+def census_of(*summaries: Summary, least: int = 1) -> Census:
+    census = Census(least)
+    for each in summaries:
+        census.learn(each)
+    return census
+
+
+partitions = st.lists(st.lists(st.integers(-30, 30), max_size=30), min_size=1, max_size=5).filter(any)
+
+
+@examples(150)
+@given(partitions)
+def test_many_partitions_give_the_cut_points_of_one(parts: list[list[int]]) -> None:
+    split = census_of(*(summary_of(n, part) for n, part in enumerate(parts))).calibrate()
+    whole = census_of(summary_of(0, [v for part in parts for v in part])).calibrate()
+    assert split is not None and whole is not None
+    assert (split.cuts, split.population) == (whole.cuts, whole.population)
+
+
+@examples(60)
+@given(partitions)
+def test_the_order_of_arrival_does_not_matter(parts: list[list[int]]) -> None:
+    summaries = [summary_of(n, part) for n, part in enumerate(parts)]
+    assert census_of(*summaries).calibrate() == census_of(*reversed(summaries)).calibrate()
+
+
+@examples(150)
+@given(st.lists(st.integers(-50, 50), min_size=1, max_size=100))
+def test_cut_k_has_k_tenths_strictly_below(values: list[int]) -> None:
+    distinct, counts = np.unique(values, return_counts=True)
+    cuts = cut_points(distinct, counts)
+    assert cuts == sorted(cuts) and len(cuts) == 9
+    for k, cut in enumerate(cuts, 1):
+        candidates = [v for v in sorted(set(values)) if sum(x < v for x in values) * 10 >= k * len(values)]
+        assert cut == (candidates[0] if candidates else np.iinfo(np.int64).max)
+
+
+@examples(60)
+@given(st.integers(0, 999), st.integers(1, 40), st.booleans())
+def test_a_thinned_population_keeps_ranks_within_its_bound(seed: int, limit: int, heavy: bool) -> None:
+    rng = np.random.default_rng(seed)
+    values = np.unique(rng.integers(-(10**6), 10**6, 300))
+    counts = rng.integers(1, 2000 if heavy else 3, len(values)) ** (2 if heavy else 1)
+    kept, sums = thinned(values, counts, limit)
+    assert len(kept) <= limit and sums.sum() == counts.sum()
+    assert set(kept.tolist()) <= set(values.tolist())
+    below = np.concatenate(([0], np.cumsum(sums)[:-1]))
+    true = np.array([counts[values < v].sum() for v in values])
+    place = np.searchsorted(kept, values, side="right") - 1
+    assert (true - below[place] >= 0).all()
+    assert (true - below[place] <= counts.sum() / limit).all()
+
+
+def test_few_values_are_not_thinned() -> None:
+    values, counts = np.arange(MAX_VALUES), np.ones(MAX_VALUES, np.int64)
+    assert thinned(values, counts, MAX_VALUES) == (values, counts)
+
+
+def test_below_the_least_population_there_is_no_calibration() -> None:
+    census = census_of(summary_of(0, [1] * 40), summary_of(1, [2] * 59), least=100)
+    assert census.calibrate() is None
+    census.learn(summary_of(1, [2] * 60))
+    assert census.calibrate() is not None
+
+
+def test_a_later_summary_replaces_its_partitions_former_one() -> None:
+    census = census_of(summary_of(0, [1, 2, 3]), summary_of(1, [9]), summary_of(0, [5]))
+    assert census.users_active == 2
+    assert census.totals() == {"orgs": 2, "users_active": 2, "healthy": 2}
+
+
+def test_generations_count_up_only_when_cut_points_move() -> None:
+    census = census_of(summary_of(0, list(range(10))))
+    first = census.calibrate()
+    assert first is not None and first.generation == 1
+    census.learn(summary_of(0, [n for n in range(10) for _ in range(2)], round_=2))
+    assert census.calibrate() is None  # twice the people, but the same deciles
+    census.learn(summary_of(0, list(range(100)), round_=3))
+    second = census.calibrate()
+    assert second is not None and second.generation == 2
+
+
+def test_a_restored_census_goes_on_with_its_generation() -> None:
+    census = census_of(summary_of(0, list(range(20)), replies={5: [1000, 3000]}), summary_of(3, [7]))
+    census.calibrate()
+    fresh = Census(1)
+    fresh.restore([census.dump(0), census.dump(3)], census.dump_calibration())
+    assert fresh.summaries == census.summaries
+    assert fresh.calibration == census.calibration and fresh.calibrate() is None
+
+
+def test_the_overall_map_merges_every_partitions_replies() -> None:
+    census = census_of(summary_of(0, [1], replies={5: [1000, 3000], 6: [50]}), summary_of(1, [1], replies={5: [2000]}))
+    found = census.overall("2024-01/2024-03", 0.5)
+    assert found.cells == {5: (2000.0, 3, 6, 3), 6: (50.0, 1, 2, 1)}
+    assert census.overall("2024-01/2024-03", 0.5) == found  # asking changes nothing
+
+
+def test_durations_in_a_summary_survive_their_way() -> None:
+    many = Durations()
+    for n in range(400):
+        many.add(n * 1000)
+    cell = Cell(many, 400, 400)
+    summary = Summary(0, 1, 1, {}, 1, {}, dump_grid({3: cell}))
+    census = Census(1)
+    census.learn(summary)
+    fresh = Census(1)
+    fresh.restore([census.dump(0)], None)
+    assert fresh.overall("p", 0.8) == census.overall("p", 0.8)
