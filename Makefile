@@ -32,13 +32,13 @@ format: env ## Format the code and order its imports
 	@$(BIN)/ruff format $(SOURCES)
 
 bench: env ## Measure throughput and latency (minutes; wants an idle machine)
-	@$(BIN)/python -m pytest tests/bench -s $(ARGS)
+	@for b in small_job full_pipeline live_latency memory; do echo "== $$b"; $(BIN)/python -m tests.bench.$$b $(ARGS) || exit 1; done
 
 lock: ## Write both lock files from pyproject.toml (ARGS=--upgrade: newest indirect ones too)
 	@$(PYTHON) deploy/local/bootstrap.py lock $(ARGS)
 
 docs: env ## Write the generated parts of the documentation
-	@$(BIN)/orgpulse docs $(ARGS)
+	@$(BIN)/python -m streams.settings_docs
 
 clean: ## Remove .venv and everything the tools left behind
 	@rm -rf .venv .run build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -10,7 +10,6 @@ import re
 import shutil
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -18,7 +17,8 @@ from typing import Literal
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 
-from streams.settings import Settings
+from streams.model_file import load_model
+from streams.settings import Settings, SettingsError
 
 State = Literal["ok", "warning", "failed"]
 
@@ -94,14 +94,12 @@ def packages_finding(pinned: dict[str, str]) -> Finding:
 
 
 def settings_finding(settings: Settings, config: Path | None) -> Finding:
-    """Say where settings come from, and whether the model file they name can be read."""
+    """Say where settings come from, and whether the model file they name is right."""
     found = f"{config or 'no file'}; model: {settings.model.file or 'as shipped'}"
-    if settings.model.file:
-        try:
-            tomllib.loads(Path(settings.model.file).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            remedy = "Set [model] file (ORGPULSE_MODEL_FILE) to a model in TOML, or leave it empty."
-            return Finding(check="settings", state="failed", found=f"model {error}", remedy=remedy)
+    try:
+        load_model(settings.model.file)
+    except SettingsError as error:
+        return Finding(check="settings", state="failed", found=f"model {error.message}", remedy=error.remedy)
     return Finding(check="settings", state="ok", found=found)
 
 

@@ -42,7 +42,7 @@ class Cells:
 
     def add(self, keys: Keys, values: Counts) -> None:
         """Add *values* (int64) at *keys*, both of shape n."""
-        self._tail.append((keys.astype(np.uint32), values))
+        self._tail.append((keys.astype(np.uint32), _narrow(values)))
         self._tail_size += len(keys)
         if self._tail_size > max(_SMALLEST_TAIL, len(self._keys)):
             self.merge()

@@ -4,7 +4,7 @@ The job: count events per organisation, user and week, in a table with a changel
 Both read the same topic from its beginning and are timed from their first event to
 their last; for the chunk transport the last commit is included.
 
-    python -m tests.bench.small_job --bootstrap 127.0.0.1:9092 --events 1000000
+    python -m tests.bench.small_job --events 1000000
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import faust
 import msgspec
 from aiokafka import AIOKafkaProducer
 
+from deploy.local.kafka import LocalKafka
 from streams.chunks import Outcome, add_chunk_agent
 from streams.faust_app import make_app, run_worker
 from streams.tables import ChunkTable
@@ -152,7 +156,7 @@ def measure(bootstrap: str, job: str, events: int) -> float:
 def main() -> None:
     """Measure both jobs and print a table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bootstrap", required=True)
+    parser.add_argument("--bootstrap", help="an existing broker; without it one is started")
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--vanilla-events", type=int, default=20_000)
     parser.add_argument("--job", choices=["vanilla", "chunks"])
@@ -162,8 +166,12 @@ def main() -> None:
         run = run_vanilla if args.job == "vanilla" else run_chunks
         run(args.bootstrap, args.name, f"{args.name}-events", args.events)
         return
-    vanilla = measure(args.bootstrap, "vanilla", args.vanilla_events)
-    chunks = measure(args.bootstrap, "chunks", args.events)
+    with ExitStack() as stack:
+        if args.bootstrap is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orgpulse-bench-")))
+            args.bootstrap = stack.enter_context(LocalKafka(directory, heap_mb=1024)).bootstrap
+        vanilla = measure(args.bootstrap, "vanilla", args.vanilla_events)
+        chunks = measure(args.bootstrap, "chunks", args.events)
     print(f"{'job':<10}{'events':>12}{'events/s':>12}")
     print(f"{'vanilla':<10}{args.vanilla_events:>12,}{vanilla:>12,.0f}")
     print(f"{'chunks':<10}{args.events:>12,}{chunks:>12,.0f}")

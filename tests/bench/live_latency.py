@@ -1,0 +1,105 @@
+"""Measures event → score visible in Redis under live load.
+
+Messages come at a steady rate; every 20 ms one of them is a probe: an event of a
+user that nobody has seen before. Timed from the broker's acknowledgement request
+being sent to the moment the probe's hash is in Redis (polled every 5 ms).
+
+    python -m tests.bench.live_latency --rate 5000 --seconds 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from typing import Any
+
+import numpy as np
+from aiokafka import AIOKafkaProducer
+from redis.asyncio import Redis
+
+from tests.bench.ground import Ground, directory, events, ground, load, run
+
+STEP_SECONDS = 0.02
+
+
+async def probe(place: Ground, rate: int, seconds: float, orgs: int, users: int) -> list[float]:
+    """Return the latencies (seconds) of all probes."""
+    settings = place.settings
+    partitions = settings.kafka.partitions
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.brokers, compression_type="lz4", linger_ms=5)
+    await producer.start()
+    store: Any = Redis.from_url(settings.redis.url)
+    waiting: dict[str, float] = {}
+    latencies: list[float] = []
+    stop = asyncio.Event()
+
+    async def watch() -> None:
+        while waiting or not stop.is_set():
+            names = list(waiting)
+            if names:
+                pipe = store.pipeline(transaction=False)
+                for name in names:
+                    pipe.exists(f"{settings.redis.prefix}{name}")
+                for name, there in zip(names, await pipe.execute(), strict=True):
+                    if there:
+                        latencies.append(time.perf_counter() - waiting.pop(name))
+            await asyncio.sleep(0.005)
+
+    watcher = asyncio.create_task(watch())
+    messages = events(settings.kafka.prefix, orgs, users, int(rate * seconds), 0, 0, seed=2)
+    began = time.perf_counter()
+    steps = int(seconds / STEP_SECONDS)
+    for step in range(steps):
+        now_ms = b"%d" % int(time.time() * 1000)
+        for _ in range(int(rate * STEP_SECONDS)):
+            topic, number, key, value = next(messages)
+            stamped = value.replace(b'"time":0', b'"time":' + now_ms).replace(b'"created":0', b'"created":' + now_ms)
+            await producer.send(topic, stamped, key, partition=number % partitions)
+        user, org = f"probe{step}", f"o{step % orgs}"
+        value = b'{"event_id":"x%d","name":"Search","distinct_id":"%s","org_id":"%s","time":%s}' % (
+            step, user.encode(), org.encode(), now_ms,
+        )  # fmt: skip
+        waiting[f"user:{{{org}}}:{user}"] = time.perf_counter()
+        await producer.send(f"{settings.kafka.prefix}product-events", value, partition=step % partitions)
+        await asyncio.sleep(max(0.0, began + (step + 1) * STEP_SECONDS - time.perf_counter()))
+    stop.set()
+    await asyncio.wait_for(watcher, 30)
+    await producer.stop()
+    await store.aclose()
+    print(f"sent at {rate * seconds / (time.perf_counter() - began):,.0f} a second")
+    return latencies
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--brokers")
+    parser.add_argument("--redis")
+    parser.add_argument("--rate", type=int, default=5_000)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--orgs", type=int, default=2_000)
+    parser.add_argument("--users", type=int, default=200_000)
+    parser.add_argument("--workers", type=int, default=2)
+    wanted = parser.parse_args()
+    with ground(wanted.brokers, wanted.redis, {"ingest.unknown_product_events": "create"}) as place:
+        settings = place.settings
+        people = directory(settings.kafka.prefix, wanted.orgs, wanted.users)
+        run(load(settings.kafka.brokers, settings.kafka.partitions, people))
+        place.start_workers(wanted.workers)
+        while place.metric("orgpulse_directory_users") < wanted.users * wanted.workers:
+            time.sleep(0.2)
+        while place.metric("orgpulse_lag_messages") > 0:
+            time.sleep(0.2)
+        changelog = place.metric("orgpulse_checkpoint_bytes_total")
+        found = np.array(run(probe(place, wanted.rate, wanted.seconds, wanted.orgs, wanted.users)))
+        written = place.metric("orgpulse_checkpoint_bytes_total") - changelog
+    p50, p99 = (float(np.quantile(found, q)) for q in (0.5, 0.99))
+    print(f"probes {len(found)}  p50 {p50 * 1000:.0f} ms  p99 {p99 * 1000:.0f} ms  max {found.max() * 1000:.0f} ms")
+    per_event = written / (wanted.rate * wanted.seconds)
+    print(json.dumps({"p50_seconds": p50, "p99_seconds": p99, "checkpoint_bytes_per_event": per_event}))
+
+
+if __name__ == "__main__":
+    main()

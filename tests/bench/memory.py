@@ -1,0 +1,91 @@
+"""Measures memory per active user of the store: shards in this process, no servers.
+
+*users* users, each with *events* activities of the past week over twelve measures,
+go through four shards as packed rows, as `ingest` would send them. Reported is the
+growth of the process's resident memory and the shards' own count of their arrays.
+
+    python -m tests.bench.memory --users 200000 --events 25
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from state.activity import SEPARATOR, Rows, Tick
+from state.shard import Limits, Shard
+from streams.model_file import load_model
+
+PARTITIONS = 4
+CHUNK = 5_000
+WEEK_MS = 7 * 86_400_000
+MEASURES = [
+    "search", "advanced_search", "export", "share", "content_viewed", "dashboard_viewed", "comment", "session",
+    "syslog_change", "login", "annotation", "report_opened",
+]  # fmt: skip
+
+
+def resident_bytes() -> int:
+    """Return this process's resident memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def chunk(rng: np.random.Generator, partition: int, users: int, start_ms: int, number: int) -> Rows:
+    """Return one packed chunk of random activities of one partition's users."""
+    who = rng.integers(0, users, CHUNK)
+    names, subject = np.unique(who, return_inverse=True)
+    subjects = [f"o{partition}-{u % (users // 20)}{SEPARATOR}u{partition}-{u}" for u in names.tolist()]
+    times = start_ms + np.sort(rng.integers(0, 3_600_000, CHUNK))
+    return Rows(
+        "product-events", partition, number * CHUNK, subjects, MEASURES, subject.astype("<u2").tobytes(),
+        rng.integers(0, len(MEASURES), CHUNK).astype("u1").tobytes(), times.astype("<i8").tobytes(), b"",
+        rng.integers(1, 1 << 63, CHUNK).astype("<u8").tobytes(), b"", np.arange(CHUNK).astype("<u4").tobytes(),
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=200_000)
+    parser.add_argument("--events", type=int, default=25, help="a user and week")
+    wanted = parser.parse_args()
+    model, rng = load_model(""), np.random.default_rng(5)
+    gc.collect()
+    before = resident_bytes()
+    shards = [Shard(p, model, Limits()) for p in range(PARTITIONS)]
+    per_shard = wanted.users * wanted.events // PARTITIONS // CHUNK
+    start = int(time.time() * 1000) - WEEK_MS
+    began = time.perf_counter()
+    for number in range(per_shard):
+        moment = start + number * (WEEK_MS - 3_600_000) // per_shard
+        for shard in shards:
+            shard.apply(chunk(rng, shard.partition, wanted.users // PARTITIONS, moment, number), 2 * number)
+    folded = time.perf_counter() - began
+    for shard in shards:
+        shard.apply(Tick(0, 1), 2 * per_shard)
+    gc.collect()
+    active = sum(sum(shard.board.bands().values()) for shard in shards)
+    grown = resident_bytes() - before
+    arrays = sum(s.week.size_bytes + s.history.size_bytes + s.dedupe.size_bytes for s in shards)
+    checkpoint = sum(len(raw) for shard in shards for raw in shard.checkpoint().values())
+    figures = {
+        "users_active": active,
+        "events": per_shard * CHUNK * PARTITIONS,
+        "resident_bytes_per_user": round(grown / active),
+        "array_bytes_per_user": round(arrays / active),
+        "checkpoint_bytes_per_user": round(checkpoint / active),
+        "seconds": round(folded, 1),
+    }
+    for name, value in figures.items():
+        print(f"{name:28} {value:>14,}")
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
