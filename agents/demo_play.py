@@ -1,7 +1,9 @@
 """Owns the playing of the simulated company base during the demo, on a thread of its own.
 
 Invariant: the history begins only when `release` was called, since people whom the workers do not know yet would be
-made anew; what fails here is kept in `failure` and told by the main thread.
+made anew. It stays at most `AHEAD_RECORDS` (about a day) ahead of the workers: each topic is read at its own pace, and
+a week that one of them closes long before the others have come to it would be closed with too little in it. What fails
+here is kept in `failure` and told by the main thread.
 """
 
 from __future__ import annotations
@@ -10,12 +12,18 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from agents.demo_figures import SOURCES
 from agents.simulate import Base, Message, directory, history, live
-from streams.bulk_sender import BulkSender, Record
+from streams.bulk_sender import BLOCK_RECORDS, BulkSender, Record
 from streams.clock import Clock
 from streams.sender import SendError
 
+AHEAD_RECORDS = 10_000
 _STEP_SECONDS = 0.2
 _LOOK_SECONDS = 0.05
 
@@ -24,12 +32,25 @@ class Player(threading.Thread):
     """Sends the directory, then (once released) the history, then live messages until stopped."""
 
     def __init__(
-        self, brokers: str, prefix: str, base: Base, clock: Clock, *, weeks: int, rate: float, live_seconds: float
-    ) -> None:
-        """Prepare. *rate* is live messages a second; *live_seconds* 0 means until `stop`."""
+        self, brokers: str, prefix: str, base: Base, clock: Clock, *, weeks: int, rate: float, live_seconds: float,
+        group: str,
+    ) -> None:  # fmt: skip
+        """Prepare.
+
+        Args:
+            brokers: `host:port`, several separated by commas.
+            prefix: Of the topics.
+            base: The company base.
+            clock: Says when the history ends and what live messages are stamped with.
+            weeks: Length of the history.
+            rate: Live messages a second.
+            live_seconds: How long live messages are sent; 0 means until `stop`.
+            group: The workers' consumer group, whose progress sets the pace of the history.
+        """
         super().__init__(name="player", daemon=True)
         self._brokers, self._prefix, self._base, self._clock = brokers, prefix, base, clock
         self._weeks, self._rate, self._live_seconds = weeks, rate, live_seconds
+        self._group = group
         self._released, self._stopped = threading.Event(), threading.Event()
         self.directory_sent, self.history_sent = threading.Event(), threading.Event()
         self.sent_history = 0
@@ -52,19 +73,39 @@ class Player(threading.Thread):
             asyncio.run(self._play())
         except SendError as error:
             self.failure = error
+        except KafkaError as error:
+            self.failure = SendError(f"Kafka does not answer: {error!r}")
 
     async def _play(self) -> None:
         async with BulkSender(self._brokers, "orgpulse-demo") as sender:
             await sender.send(self._records(directory(self._base)))
             self.directory_sent.set()
-            while not self._released.is_set():
+            while not await asyncio.to_thread(self._released.wait, _LOOK_SECONDS):
                 if self._stopped.is_set():
                     return
-                await asyncio.sleep(_LOOK_SECONDS)
-            past = history(self._base, self._clock.now(), self._weeks)
-            await sender.send(self._records(past), self._note_history)
+            await self._play_history(sender)
             self.history_sent.set()
             await self._play_live(sender)
+
+    async def _play_history(self, sender: BulkSender) -> None:
+        records = self._records(history(self._base, self._clock.now(), self._weeks))
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._brokers)
+        await admin.start()
+        try:
+            before = await self._handled(admin)
+            while block := list(islice(records, BLOCK_RECORDS)):
+                while self.sent_history - await self._handled(admin) + before > AHEAD_RECORDS:
+                    if await asyncio.to_thread(self._stopped.wait, _LOOK_SECONDS):
+                        return
+                self.sent_history += await sender.send(block)
+        finally:
+            await admin.close()
+
+    async def _handled(self, admin: AIOKafkaAdminClient) -> int:
+        """Return how many source messages the workers have committed."""
+        topics = {self._prefix + topic for topic in SOURCES}
+        offsets = await admin.list_consumer_group_offsets(self._group)
+        return sum(max(0, found.offset) for tp, found in offsets.items() if tp.topic in topics)
 
     async def _play_live(self, sender: BulkSender) -> None:
         """Send at the rate, stamped with the clock's time; a step that comes late is made up for in number."""
@@ -85,6 +126,3 @@ class Player(threading.Thread):
             if stopped.is_set():
                 return
             yield prefix + topic, key, value
-
-    def _note_history(self, sent: int) -> None:
-        self.sent_history = sent

@@ -20,7 +20,7 @@ from rich.live import Live
 
 from agents.demo_figures import Watch, read_page
 from agents.demo_play import Player
-from agents.demo_screen import View, WorkerLine, log_line, screen
+from agents.demo_screen import View, WorkerLine, log_line, most_at_risk, screen
 from agents.demo_system import DemoSystem, Servers
 from agents.demo_workers import Crew
 from agents.simulate import make_base
@@ -32,7 +32,7 @@ from streams.settings import Settings, redacted_url
 READY_SECONDS, KNOWN_SECONDS, HISTORY_SECONDS = 60.0, 60.0, 240.0
 _SCREEN_EVERY_SECONDS, _LINE_EVERY_SECONDS = 0.5, 5.0
 _NEWS_SECONDS = 15.0
-_ORGS_SHOWN = 60
+_ORGS_READ = 5_000
 _POLL_SECONDS = 0.1
 PICTURE_COLUMNS, PICTURE_LINES = 100, 36
 
@@ -108,7 +108,7 @@ class DemoRun:
             brokers=settings.kafka.brokers,
             redis_url=redacted_url(settings.redis.url),
             directory=_short_path(self.system.directory),
-            orgs=self.reader.orgs_at_risk(_ORGS_SHOWN),
+            orgs=most_at_risk(self.reader.orgs_at_risk(_ORGS_READ)),
             latency=self.reader.latency(),
             bands=_whole_numbers(self.reader.totals()),
             news=said if time.monotonic() - at < _NEWS_SECONDS else "",
@@ -149,7 +149,7 @@ class DemoRun:
         self.reader = Reader(settings.redis.url, settings.redis.prefix)
         self.player = Player(
             settings.kafka.brokers, settings.kafka.prefix, self.base, clock,
-            weeks=play.weeks, rate=play.rate, live_seconds=play.seconds,
+            weeks=play.weeks, rate=play.rate, live_seconds=play.seconds, group=settings.kafka.application,
         )  # fmt: skip
         with self.step("Workers ready"):
             self.crew.wait(self.crew.are_ready, "The workers did not become ready", READY_SECONDS)

@@ -5,8 +5,9 @@ Invariant: pure functions from a `View` to rich renderables; nothing is read her
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -48,12 +49,25 @@ class View:
     news: str = ""
 
 
+def most_at_risk(orgs: Iterable[OrgScore]) -> list[OrgScore]:
+    """Return the orgs at risk, those that lost most first: points lost since last week, times users in use or licensed.
+
+    By score alone the list would begin with dozens of orgs of one user that has been silent for weeks.
+    """
+
+    def lost(org: OrgScore) -> Decimal:
+        seats = max(org.active_users or 0, org.licensed_users or 0)
+        return ((org.previous or Decimal(0)) - (org.score_active or Decimal(0))) * seats
+
+    return sorted((org for org in orgs if org.band == "at_risk"), key=lambda org: (-lost(org), org.org))
+
+
 def screen(view: View, width: int, height: int) -> RenderableType:
     """Return the whole screen, at most *height* lines: of what is too much the table gives way first."""
     head = header(view, width)
     left = height - len(head) - TABLE_HEAD_LINES - MAP_LINES - 1
     orgs = view.orgs[: max(FEWEST_ORGS, left - 1)]
-    table = risk_table(orgs, "Orgs most at risk")
+    table = risk_table(orgs, "Orgs at risk, those that lost most first")
     gap: list[RenderableType] = [Text()] if height > 24 else []
     return Group(*head, *gap, table, *gap, overall_map(view.latency))
 

@@ -132,7 +132,7 @@ class DemoSystem:
             "kafka.brokers": brokers,
             "redis.url": redis_url,
             "calibration.every_seconds": 5.0,
-            "checkpoint.every_seconds": 60.0,
+            "checkpoint.every_seconds": 10.0,
             "kafka.transaction_timeout_seconds": 6.0,
             "kafka.session_timeout_seconds": 6.0,
             "metrics.org_limit": 20,
