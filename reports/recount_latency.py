@@ -57,7 +57,7 @@ def _placed(table: pd.DataFrame, column: str, zones: Mapping[str, str], months: 
     for org, own in table.groupby("org"):
         local = pd.to_datetime(own[column], unit="ms", utc=True).dt.tz_convert(zones.get(str(org), "UTC"))
         month = local.dt.year * 12 + local.dt.month - 1
-        placed = own.assign(place=own["org"] + "\x1f" + own["ref"], hour=local.dt.dayofweek * 24 + local.dt.hour)
+        placed = own.assign(place=own["org"] + "\x1f" + own["ref"], hour=local.dt.day_of_week * 24 + local.dt.hour)
         parts.append(placed[month.isin(months)])
     return pd.concat(parts) if parts else table.assign(place="", hour=0).iloc[:0]
 

@@ -93,6 +93,9 @@ def refuse(reason: str) -> NoReturn:
     raise Refused(reason)
 
 
+_decoder = json.JSONDecoder(parse_float=Decimal, parse_constant=lambda _: refuse("not_json"))
+
+
 def parsed(topic: str, value: bytes) -> dict[str, Any]:
     """Return the JSON object in *value*, its known fields of the right types; absent fields are None.
 
@@ -100,9 +103,9 @@ def parsed(topic: str, value: bytes) -> dict[str, Any]:
         Refused: not_json or wrong_type.
     """
     try:
-        text = value.decode("utf-8")
-        found = json.loads(text, parse_float=Decimal, parse_constant=lambda _: refuse("not_json"))
-        json.dumps(found, ensure_ascii=False, default=str).encode()  # a lone surrogate is no text
+        found = _decoder.decode(value.decode("utf-8"))
+        if b"\\u" in value:
+            json.dumps(found, ensure_ascii=False, default=str).encode()  # a lone surrogate is no text
     except (ValueError, UnicodeError):
         raise Refused("not_json") from None
     except RecursionError:
@@ -116,9 +119,7 @@ def typed(shape: str, found: Any) -> dict[str, Any]:
     Raises:
         Refused: wrong_type.
     """
-    if not isinstance(found, dict):
-        refuse("wrong_type")
-    kinds = _TYPES[shape]
+    kinds = _TYPES[shape] if isinstance(found, dict) else refuse("wrong_type")
     for name, kind in kinds.items():
         value = found.get(name)
         if value is not None and type(value) not in kind:
@@ -135,9 +136,7 @@ def identity(value: Any, options: Options) -> str:
     Raises:
         Refused: missing_field, long_id, blank_id or bad_id.
     """
-    if value is None:
-        refuse("missing_field")
-    text = str(value)
+    text = refuse("missing_field") if value is None else str(value)
     if len(text) > options.max_id_chars:
         refuse("long_id")
     if not text.strip():

@@ -1,0 +1,193 @@
+"""Gathers what a comparison needs: raw topics, Redis, the workers' metrics, once the system is at rest.
+
+Owns the reading of a running installation from outside. Invariant: writes
+nothing, joins no group, and a `Rest` was the same before and after Redis was
+read, so its documents belong to one running hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+from prometheus_client.parser import text_string_to_metric_families
+from redis import Redis
+
+from reports.recount_people import Raw
+
+RAW_TOPICS = ("product-events", "syslog-activities", "chat-messages", "transactions", "users", "orgs")
+_POLL_SECONDS = 0.25
+_TICKS_UNDER_WAY = 20
+"""Records of `activities` that may be unread at rest: ticks come four times a second and partition."""
+_SPREAD_SECONDS = 5.0
+_HOUR_MS = 3_600_000
+
+Samples = dict[str, dict[tuple[tuple[str, str], ...], float]]  # sample name → sorted labels → value
+Documents = dict[str, dict[str, Any]]  # Redis key without prefix → fields of a hash, or members of a sorted set
+
+
+class NotAtRestError(TimeoutError):
+    """The system did not come to rest in time; the text says what was still moving."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """The system at rest: end of the rolling week (ms), each worker's metrics, Redis."""
+
+    as_of_ms: int
+    metrics: list[Samples]
+    documents: Documents = field(default_factory=dict)
+
+
+def read_raw(brokers: str, prefix: str = "", topics: Sequence[str] = RAW_TOPICS) -> list[Raw]:
+    """Return every record of *topics* that is there now."""
+    return asyncio.run(_read_raw(brokers, prefix, topics))
+
+
+async def _read_raw(brokers: str, prefix: str, topics: Sequence[str]) -> list[Raw]:
+    names = {prefix + topic: topic for topic in topics}
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=brokers, enable_auto_commit=False, isolation_level="read_committed",
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+    )  # fmt: skip
+    await consumer.start()
+    try:
+        tps = []
+        for name in names:
+            await consumer._client.add_topic(name)
+            tps += [TopicPartition(name, p) for p in sorted(consumer.partitions_for_topic(name) or ())]
+        consumer.assign(tps)
+        ends = await consumer.end_offsets(tps)
+        await consumer.seek_to_beginning()
+        found: list[Raw] = []
+        while any([await consumer.position(tp) < ends[tp] for tp in tps]):
+            for tp, records in (await consumer.getmany(timeout_ms=300)).items():
+                topic = names[tp.topic]
+                found += [(topic, tp.partition, r.offset, r.key, r.value, r.timestamp) for r in records]
+        return found
+    finally:
+        await consumer.stop()
+
+
+def read_redis(url: str, prefix: str) -> Documents:
+    """Return all hashes and sorted sets under *prefix*."""
+    client: Any = Redis.from_url(url, decode_responses=True)
+    try:
+        keys = sorted(client.scan_iter(match=prefix + "*", count=1000))
+        kinds = _piped(client, "type", keys)
+        hashes = [k for k, kind in zip(keys, kinds, strict=True) if kind == "hash"]
+        ranks = [k for k, kind in zip(keys, kinds, strict=True) if kind == "zset"]
+        found = dict(zip(hashes, _piped(client, "hgetall", hashes), strict=True))
+        for key in ranks:
+            found[key] = dict(client.zrange(key, 0, -1, withscores=True))
+        return {key.removeprefix(prefix): value for key, value in found.items()}
+    finally:
+        client.close()
+
+
+def _piped(client: Any, command: str, keys: Sequence[str]) -> list[Any]:
+    pipe = client.pipeline(transaction=False)
+    for key in keys:
+        getattr(pipe, command)(key)
+    return list(pipe.execute())
+
+
+def read_metrics(url: str) -> Samples:
+    """Return the samples on a worker's metrics page.
+
+    Raises:
+        OSError: If the worker does not answer.
+    """
+    with urllib.request.urlopen(url, timeout=5) as reply:
+        text = reply.read().decode()
+    found: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+def by_label(samples: Samples, name: str, label: str) -> Mapping[str, float]:
+    """Return the values of a metric by one of its labels, added up over the others."""
+    found: dict[str, float] = {}
+    for labels, value in samples.get(name, {}).items():
+        key = dict(labels)[label]
+        found[key] = found.get(key, 0) + value
+    return found
+
+
+def unrest(metrics: Sequence[Samples], partitions: int, activities_topic: str) -> str:
+    """Return what is still moving, the empty string when nothing is."""
+    marks: dict[str, float] = {}
+    for samples in metrics:
+        for topic, lag in by_label(samples, "orgpulse_lag_messages", "topic").items():
+            if lag > (_TICKS_UNDER_WAY if topic == activities_topic else 0):
+                return f"{topic} lags by {lag:.0f}"
+        if pending := samples.get("orgpulse_redis_pending_writes", {}).get((), 1.0):
+            return f"{pending:.0f} writes wait for Redis"
+        marks |= by_label(samples, "orgpulse_watermark_timestamp_seconds", "partition")
+    if len(marks) < partitions:
+        return f"{len(marks)} of {partitions} partitions are owned"
+    times = [mark for mark in marks.values() if mark]
+    if not times:
+        return "no events yet"
+    if max(times) - min(times) > _SPREAD_SECONDS or max(times) // 3600 != min(times) // 3600:
+        return f"watermarks differ by {max(times) - min(times):.1f} s"
+    return ""
+
+
+def wait_at_rest(
+    urls: Sequence[str], *, partitions: int, activities_topic: str, settle_seconds: float, timeout_seconds: float,
+    redis_url: str = "", redis_prefix: str = "",
+) -> Rest:  # fmt: skip
+    """Wait until nothing moves for *settle_seconds* (two calibration rounds and a little), then read Redis.
+
+    Args:
+        urls: The workers' metrics pages.
+        partitions: How many partitions must be owned by them together.
+        activities_topic: Its name with prefix; it always moves a little, for it carries the ticks.
+        settle_seconds: How long the cut points' generation must stay the same.
+        timeout_seconds: Patience.
+        redis_url: Read when given.
+        redis_prefix: Of the keys.
+
+    Raises:
+        NotAtRestError: If it takes longer; says what moved last.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    since, former, moving = time.monotonic(), None, ""
+    while time.monotonic() < deadline:
+        try:
+            metrics = [read_metrics(url) for url in urls]
+            moving = unrest(metrics, partitions, activities_topic)
+        except (OSError, urllib.error.URLError) as error:
+            metrics, moving = [], f"a worker does not answer: {error}"
+        state = _state(metrics)
+        if moving or state != former:
+            since, former = time.monotonic(), state
+        elif time.monotonic() - since >= settle_seconds:
+            documents = read_redis(redis_url, redis_prefix) if redis_url else {}
+            after = [read_metrics(url) for url in urls]
+            if not unrest(after, partitions, activities_topic) and _state(after) == state:
+                return Rest(_as_of_ms(after), after, documents)
+            since = time.monotonic()
+        time.sleep(_POLL_SECONDS)
+    raise NotAtRestError(f"not at rest after {timeout_seconds:g} s: {moving or f'state was {former}'}")
+
+
+def _as_of_ms(metrics: Sequence[Samples]) -> int:
+    marks = [m for s in metrics for m in by_label(s, "orgpulse_watermark_timestamp_seconds", "partition").values()]
+    return int(min((m for m in marks if m), default=0) * 1000)
+
+
+def _state(metrics: Sequence[Samples]) -> tuple[object, ...]:
+    """Return what must not change at rest: the running hour, the population, the cut points' generation."""
+    wanted = ("orgpulse_calibration_generation", "orgpulse_population_users", "orgpulse_rebalances_total")
+    return _as_of_ms(metrics) // _HOUR_MS, *(tuple(s.get(name, {}).values()) for s in metrics for name in wanted)
