@@ -24,6 +24,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from reports.recount_latency import latency_cells, matched_replies
@@ -173,7 +174,7 @@ def _scored(
     hour = as_of_ms // _HOUR_MS
     week = happened[(happened["hour"] >= hour - HOURS) & (happened["hour"] <= hour)]
     values, known = attribute_table(rules, week, hour)
-    members = [people.membership.get(key, "unlisted") != "gone" for key in values.index]
+    members = np.array([people.membership.get(key, "unlisted") != "gone" for key in values.index], bool)
     values, known = values[members], known[members]
     calibrated = len(values) >= options.min_population
     cuts = population_cuts(rules, values, known) if calibrated else {a["name"]: list(a["cuts"]) for a in rules.ranked}
