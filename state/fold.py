@@ -58,7 +58,7 @@ class Folder:
             derived += self._take_message(columns, row, floor_ms)
         status = (measure == self._approved) | (measure == self._other)
         for row in np.flatnonzero(status).tolist():
-            derived += self._take_transaction(columns, row)
+            derived += self._take_transaction(columns, row, floor_ms)
         plain = ~status
         extra = np.array(derived, np.int64).reshape(-1, 5)
         slots = np.concatenate([columns.subject[plain], extra[:, 0]])
@@ -130,8 +130,11 @@ class Folder:
             (match.parent_slot, self._received, match.reply_ms, 1, 0),
         ]
 
-    def _take_transaction(self, columns: Columns, row: int) -> Derived:
-        """Count a transaction while its latest status (by time, then arrival) is approved."""
+    def _take_transaction(self, columns: Columns, row: int, floor_ms: int) -> Derived:
+        """Count a transaction while its latest status (by time, then arrival) is approved.
+
+        What was approved before the floor stays: its week may be forgotten already.
+        """
         id_, time_ms = int(columns.ref[row]), int(columns.time_ms[row])
         slot, cents = int(columns.subject[row]), int(columns.amount[row])
         counts = int(columns.measure[row]) == self._approved
@@ -139,9 +142,10 @@ class Folder:
         if former is not None and former[0] > time_ms:
             return []
         derived: Derived = []
-        if former is not None and former[1]:
+        if former is not None and former[1] and former[0] >= floor_ms:
             derived.append((former[3], self._approved, former[0], -1, -former[2]))
         if counts:
             derived.append((slot, self._approved, time_ms, 1, cents))
+        self._transactions.pop(id_, None)  # to the end, so that the oldest stay in front
         self._transactions[id_] = (time_ms, counts, cents, slot)
         return derived

@@ -88,6 +88,7 @@ class Shard:
             case Tick():
                 return self._take_tick(record)
             case Calibration():
+                self._population_changed = True  # the summary tells users by band
                 if record.generation > self.board.calibration:
                     self.board.calibration = record.generation
                     self.board.cuts |= {k: v for k, v in record.cuts.items() if k in self.board.cuts}
@@ -97,16 +98,17 @@ class Shard:
                 self._grow()
                 self.board.dirty[slot] = True
                 self.board.touch_org(int(self.subjects.org_of[slot]))
+                self._population_changed = True
             case Org():
                 number = self.subjects.learn_org(record)
                 self._grow()
                 self.board.touch_org(number)
+                self._population_changed = True
         return None
 
     def documents(self) -> Iterator[Effect]:
         """Yield every current document, to fill an empty store."""
-        everyone = np.flatnonzero(self.board.since[: len(self.subjects)] >= 0)
-        yield from self.board.users(everyone, self.watermark_ms)
+        yield from self.board.users(np.flatnonzero(self.board.have_documents()), self.watermark_ms)
         for number, entry in enumerate(self.subjects.orgs):
             yield self.board.org(number, self.watermark_ms)
             if entry.name in self.latency.orgs():
@@ -221,8 +223,9 @@ class Shard:
 
     def _next_close(self) -> int:
         """Return when the next week ends in any zone in use (ms)."""
-        zones = self.subjects.zones()
-        return min(week_end_ms(self._open_week(zone), zone) for zone in zones)
+        # A zone that fell out of use is forgotten: back in use, it begins with the running week again.
+        self._closed_until = {zone: self._open_week(zone) for zone in sorted(self.subjects.zones())}
+        return min(week_end_ms(week, zone) for zone, week in self._closed_until.items())
 
     def _open_week(self, zone: str) -> int:
         """Return the zone's first week that is not closed; a new zone begins with the running one."""
@@ -267,10 +270,10 @@ class Shard:
         self._ticks += 1
         new_round = tick.round != self._round
         self._round = tick.round
-        if self.week.hour != self._scored_hour or new_round:
-            self._scored_hour = self.week.hour
-            # Recency and its like change with every hour, shares of the org with what others do.
-            self.board.touch_all()
+        if self.week.hour != self._scored_hour:
+            self._pass_hours()
+        elif new_round:
+            self.board.touch_all()  # shares of the org change with what others do
         self.board.evaluate()
         said, self._said = self._said, []
         said += self._restated(open_too=new_round)
@@ -282,6 +285,15 @@ class Shard:
             self._population_changed = False
             said.append(summary(self, tick.round))
         return said
+
+    def _pass_hours(self) -> None:
+        """Note what new hours change: recency and its like, whose week is the first, which months the maps cover."""
+        former, self._scored_hour = self._scored_hour, self.week.hour
+        self.board.touch_all()
+        self.board.age(former, self.week.hour)
+        self._population_changed = True
+        if month_of(former * HOUR_MS, "UTC") != month_of(self.week.hour * HOUR_MS, "UTC"):
+            self._restless_maps |= set(self.latency.orgs())
 
     def _restated(self, *, open_too: bool) -> list[Effect]:
         """Return rows of closed weeks that changed since, and provisional rows of open ones."""

@@ -79,7 +79,7 @@ def week_rows(shard: Shard, week: int, orgs: Iterable[int], state: str) -> list[
 
     *state* "final" tells everybody, "restated" who was touched since last told and
     their orgs, "provisional" only the orgs of who was touched. Users without an
-    activity in the week have no row.
+    activity in the week have no row, but what was taken back leaves an empty one.
     """
     subjects, numbers = shard.subjects, list(orgs)
     if not numbers or week not in shard.history.weeks():
@@ -92,7 +92,8 @@ def week_rows(shard: Shard, week: int, orgs: Iterable[int], state: str) -> list[
         return []
     keys, counts, sum_keys, sums = shard.history.read(week)
     slots = (keys // _STRIDE).astype(np.int64)
-    told = np.unique(slots[among[slots]]) if state == "final" else touched
+    # Who was touched has a row even with nothing left, because a row told before may say otherwise.
+    told = np.union1d(slots[among[slots]], touched) if state == "final" else touched
     rows = []
     if state != "provisional":
         per_slot = _by_subject(keys, counts, told), _by_subject(sum_keys, sums, told)
