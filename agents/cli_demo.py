@@ -50,18 +50,14 @@ def demo(
     run = DemoRun(
         settings,
         Play(orgs, users, weeks, seed, rate, seconds),
-        Servers(brokers, redis_url, keep),
+        Servers(brokers, redis_url, keep, checked=once),
         Console(highlight=False),
     )
 
     def then(run: DemoRun) -> int:
-        code = check_once(run) if once else run.show()
+        code = run.check() if once else run.show()
         if picture is not None:
             run.save_picture(picture)
         return code
 
     sys.exit(run.run(then))
-
-
-def check_once(run: DemoRun) -> int:
-    return run.show()

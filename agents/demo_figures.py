@@ -37,6 +37,8 @@ class Scrape:
     lag: float = 0.0
     """Messages of all input topics that are not committed."""
     directory_users: int = 0
+    directory_entries: float = 0.0
+    """Messages of the directory handled since the process began."""
     pending_writes: float = 0.0
     delays: Buckets = field(default_factory=dict)
     """Upper bound (seconds) → messages at or below it since the process began."""
@@ -78,6 +80,8 @@ def parse(text: str) -> Scrape:
         for sample in family.samples:
             if sample.name == "orgpulse_events_total" and sample.labels["topic"] in SOURCES:
                 found.events += sample.value
+            elif sample.name == "orgpulse_events_total" and sample.labels["topic"] in ("users", "orgs"):
+                found.directory_entries += sample.value
             elif sample.name == "orgpulse_lag_messages":
                 found.lag += sample.value
             elif sample.name == "orgpulse_directory_users":

@@ -1,9 +1,9 @@
 """Owns the playing of the simulated company base during the demo, on a thread of its own.
 
 Invariant: the history begins only when `release` was called, since people whom the workers do not know yet would be
-made anew. It stays at most `AHEAD_RECORDS` (about a day) ahead of the workers: each topic is read at its own pace, and
-a week that one of them closes long before the others have come to it would be closed with too little in it. What fails
-here is kept in `failure` and told by the main thread.
+made anew. While the last calendar week closes, zone by zone, it waits for the workers every few hours: each topic is
+read at its own pace, and a week that one of them closes long before the others have come to it would be closed with too
+little in it. What fails here is kept in `failure` and told by the main thread.
 """
 
 from __future__ import annotations
@@ -12,20 +12,32 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from functools import partial
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from agents.demo_figures import SOURCES
-from agents.simulate import Base, Message, directory, history, live
-from streams.bulk_sender import BLOCK_RECORDS, BulkSender, Record
+from agents.simulate import Base, Message, directory, history_in_parts, live
+from streams.bulk_sender import BulkSender, Record
 from streams.clock import Clock
 from streams.sender import SendError
 
-AHEAD_RECORDS = 10_000
 _STEP_SECONDS = 0.2
 _LOOK_SECONDS = 0.05
+
+_WEEK_SECONDS, _FIRST_MONDAY = 604_800, 345_600
+_CLOSING_HOURS = range(-16, 14, 3)
+
+
+def closing_times(end: float) -> list[float]:
+    """Return times (epoch seconds) around the end of the last whole week before *end*, in zones from UTC+14 to UTC-11.
+
+    >>> closing_times(345_600.0 + 604_800 - 1)[0] == 345_600 - 16 * 3600
+    True
+    """
+    monday = (end - _FIRST_MONDAY) // _WEEK_SECONDS * _WEEK_SECONDS + _FIRST_MONDAY
+    return [at for hours in _CLOSING_HOURS if (at := monday + hours * 3600.0) < end]
 
 
 class Player(threading.Thread):
@@ -88,18 +100,22 @@ class Player(threading.Thread):
             await self._play_live(sender)
 
     async def _play_history(self, sender: BulkSender) -> None:
-        records = self._records(history(self._base, self._clock.now(), self._weeks))
+        end = self._clock.now()
         admin = AIOKafkaAdminClient(bootstrap_servers=self._brokers)
         await admin.start()
         try:
             before = await self._handled(admin)
-            while block := list(islice(records, BLOCK_RECORDS)):
-                while self.sent_history - await self._handled(admin) + before > AHEAD_RECORDS:
+            for part in history_in_parts(self._base, end, self._weeks, closing_times(end)):
+                sent_before = self.sent_history
+                while await self._handled(admin) - before < sent_before:
                     if await asyncio.to_thread(self._stopped.wait, _LOOK_SECONDS):
                         return
-                self.sent_history += await sender.send(block)
+                await sender.send(self._records(part), partial(self._note, sent_before))
         finally:
             await admin.close()
+
+    def _note(self, before: int, sent: int) -> None:
+        self.sent_history = before + sent
 
     async def _handled(self, admin: AIOKafkaAdminClient) -> int:
         """Return how many source messages the workers have committed."""

@@ -18,11 +18,13 @@ import redis
 from rich.console import Console
 from rich.live import Live
 
+from agents.demo_check import check, check_table, difference_lines, summary
 from agents.demo_figures import Watch, read_page
 from agents.demo_play import Player
-from agents.demo_screen import View, WorkerLine, log_line, most_at_risk, screen
+from agents.demo_screen import RISK_TITLE, View, WorkerLine, log_line, most_at_risk, overall_map, screen
 from agents.demo_system import DemoSystem, Servers
 from agents.demo_workers import Crew
+from agents.render import risk_table
 from agents.simulate import make_base
 from deploy.local.errors import LocalError
 from streams.clock import WallClock
@@ -33,6 +35,7 @@ READY_SECONDS, KNOWN_SECONDS, HISTORY_SECONDS = 60.0, 60.0, 240.0
 _SCREEN_EVERY_SECONDS, _LINE_EVERY_SECONDS = 0.5, 5.0
 _NEWS_SECONDS = 15.0
 _ORGS_READ = 5_000
+_ORGS_PRINTED = 12
 _POLL_SECONDS = 0.1
 PICTURE_COLUMNS, PICTURE_LINES = 100, 36
 
@@ -133,6 +136,25 @@ class DemoRun:
             raise LocalError(f"Redis does not answer any more: {error}", "orgpulse doctor") from error
         return 0
 
+    def check(self) -> int:
+        """Let the live messages end, check the results at rest, print them; returns 0 if all is equal, else 1."""
+        with self.step(f"{self.play.seconds:g} s of live messages"):
+            self.crew.wait(lambda: self._is(not self.player.is_alive()), "The live messages did not end",
+                           self.play.seconds + READY_SECONDS)  # fmt: skip
+        view = self.look()
+        with self.step("At rest, recounted and compared"):
+            checked = check(self.system.settings, self.crew)
+        self.console.print()
+        self.console.print(risk_table(self.look().orgs[:_ORGS_PRINTED], RISK_TITLE))
+        self.console.print()
+        self.console.print(overall_map(view.latency))
+        self.console.print()
+        self.console.print(check_table(checked))
+        for line in difference_lines(checked):
+            self.console.print(line, style="red", markup=False)
+        self.console.print(summary(checked), style="bold green" if checked.equal else "bold red")
+        return 0 if checked.equal else 1
+
     def save_picture(self, path: Path) -> None:
         """Write the screen as it is now to *path*, as SVG."""
         with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
@@ -156,7 +178,7 @@ class DemoRun:
         with self.step(f"Directory: {play.orgs:,} orgs, {play.users:,} users"):
             self.player.start()
             self.crew.wait(
-                lambda: self._is(self.player.directory_sent.is_set()) and self.crew.know(play.users),
+                lambda: self._is(self.player.directory_sent.is_set()) and self.crew.know(play.orgs, play.users),
                 "The workers did not learn the directory", KNOWN_SECONDS,
             )  # fmt: skip
         with self.step(f"{play.weeks} weeks of history"):

@@ -16,6 +16,7 @@ from agents.demo_figures import Figures
 from agents.render import BAND_NAMES, BAND_STYLES, latency_map, percent, reasons_line, risk_table
 from streams.published import LatencyMap, OrgScore
 
+RISK_TITLE = "Orgs at risk, those that lost most first"
 MAP_LINES = 11
 TABLE_HEAD_LINES = 2
 FEWEST_ORGS = 3
@@ -67,7 +68,7 @@ def screen(view: View, width: int, height: int) -> RenderableType:
     head = header(view, width)
     left = height - len(head) - TABLE_HEAD_LINES - MAP_LINES - 1
     orgs = view.orgs[: max(FEWEST_ORGS, left - 1)]
-    table = risk_table(orgs, "Orgs at risk, those that lost most first")
+    table = risk_table(orgs, RISK_TITLE)
     gap: list[RenderableType] = [Text()] if height > 24 else []
     return Group(*head, *gap, table, *gap, overall_map(view.latency))
 

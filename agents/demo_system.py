@@ -46,6 +46,8 @@ class Servers:
     redis_url: str = ""
     keep: bool = False
     """Leave topics and keys on servers that were there before."""
+    checked: bool = False
+    """The results will be checked: show every org in the metrics, and make new cut points more often."""
 
 
 class DemoSystem:
@@ -131,11 +133,11 @@ class DemoSystem:
         changes: dict[str, object] = {
             "kafka.brokers": brokers,
             "redis.url": redis_url,
-            "calibration.every_seconds": 5.0,
+            "calibration.every_seconds": 3.0 if self._servers.checked else 5.0,
             "checkpoint.every_seconds": 10.0,
             "kafka.transaction_timeout_seconds": 6.0,
             "kafka.session_timeout_seconds": 6.0,
-            "metrics.org_limit": 20,
+            "metrics.org_limit": 10_000 if self._servers.checked else 20,
             "log.format": "console",
             "model.file": str(Path(model).absolute()) if model else "",
         }

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from agents.demo_figures import parse, read_page
@@ -36,7 +36,6 @@ class WorkerProcess:
     child: ChildProcess | None = None
     faults: int = 0
     """How often it ended by itself, signals from outside not counted."""
-    news: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -79,6 +78,7 @@ class Crew:
 
     def __init__(self, settings: Settings, ports: list[int], directory: Path) -> None:
         """Describe one worker for each of *ports*; nothing runs yet."""
+        self.restarts = 0
         blank = blank_environment()
         self.workers = [
             WorkerProcess(
@@ -107,15 +107,19 @@ class Crew:
         Raises:
             LocalError: If one cannot be kept running.
         """
-        return [said for worker in self.workers if (said := worker.look())]
+        happened = [said for worker in self.workers if (said := worker.look())]
+        self.restarts += len(happened)
+        return happened
 
     def are_ready(self) -> bool:
         """Say whether every worker calls itself ready."""
         return all(read_page(url + "/ready")[0] == 200 for url in self.addresses)
 
-    def know(self, users: int) -> bool:
-        """Say whether every worker's copy of the directory has at least so many *users*."""
-        return all(parse(read_page(url + "/metrics")[1]).directory_users >= users for url in self.addresses)
+    def know(self, orgs: int, users: int) -> bool:
+        """Say whether every worker's copy of the directory has all *users*, and the shards were told of everybody."""
+        pages = [parse(read_page(url + "/metrics")[1]) for url in self.addresses]
+        told = sum(page.directory_entries for page in pages)
+        return told >= orgs + users and all(page.directory_users >= users for page in pages)
 
     def wait(self, condition: Callable[[], bool], what: str, timeout_seconds: float) -> None:
         """Return when *condition* holds, keeping the workers running meanwhile.

@@ -6,7 +6,7 @@ Sizes and tails follow the published analyses of a payments platform (users per 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from agents.simulate_rhythm import WEEK_SECONDS, Rhythm, make_rhythm, reply_late
 from agents.simulate_syslog import syslog_messages
 from agents.simulate_trade import draw_trade, transaction_messages
 
-__all__ = ["Base", "Message", "directory", "history", "live", "make_base"]
+__all__ = ["Base", "Message", "directory", "history", "history_in_parts", "live", "make_base"]
 
 # Messages per user and week (transactions: per org and week); 3,200 users and 240 orgs make about 55,000 a week.
 EVENTS_PER_USER, SYSLOG_PER_USER, TALKS_PER_USER, TRADES_PER_ORG = 10.3, 3.4, 0.85, 20.0
@@ -49,6 +49,16 @@ def history(base: Base, end: float, weeks: int = 5) -> Iterator[Message]:
     Raises:
         ValueError: If *weeks* is below 1.
     """
+    (whole,) = history_in_parts(base, end, weeks, ())
+    return whole
+
+
+def history_in_parts(base: Base, end: float, weeks: int, cuts: Sequence[float]) -> list[Iterator[Message]]:
+    """Return the same history in parts: up to the first of *cuts* (epoch seconds, ascending), up to the second, …
+
+    Raises:
+        ValueError: If *weeks* is below 1.
+    """
     if weeks < 1:
         raise ValueError(f"{weeks} weeks: needs at least 1")
     rhythm = make_rhythm(base, end, weeks)
@@ -62,19 +72,24 @@ def history(base: Base, end: float, weeks: int = 5) -> Iterator[Message]:
         _learned(rhythm),
     ]
     streams += [_bad(rhythm, topic, len(streams[index].sent)) for index, topic in enumerate(_BAD_TOPICS)]
-    return _merged(streams, end)
+    return _merged(streams, end, cuts)
 
 
-def _merged(streams: list[_Stream], end: float) -> Iterator[Message]:
-    """Yield the messages of all streams by time of sending; what would be sent after *end* is not."""
+def _merged(streams: list[_Stream], end: float, cuts: Sequence[float]) -> list[Iterator[Message]]:
+    """Return the messages of all streams by time of sending, cut; what would be sent after *end* is not."""
     sent = np.concatenate([stream.sent for stream in streams])
     source = np.repeat(np.arange(len(streams)), [len(stream.sent) for stream in streams])
     numbers = np.concatenate([stream.numbers for stream in streams])
     order = np.argsort(sent, kind="stable")
     order = order[sent[order] <= end]
     encoders = [stream.encode for stream in streams]
-    for which, number in zip(source[order].tolist(), numbers[order].tolist(), strict=True):
-        yield encoders[which](number)
+    parts = np.split(order, np.searchsorted(sent[order], np.asarray(cuts)))
+
+    def encoded(part: Ints) -> Iterator[Message]:
+        for which, number in zip(source[part].tolist(), numbers[part].tolist(), strict=True):
+            yield encoders[which](number)
+
+    return [encoded(part) for part in parts]
 
 
 def _repeated(rng: np.random.Generator, sent: Floats) -> tuple[Floats, Ints]:

@@ -1,0 +1,114 @@
+"""Owns the check at the end of `orgpulse demo --once`: what Redis and the metrics show against the recount.
+
+Invariant: equal only if something of every kind was compared and nothing differed.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from rich.table import Table
+
+from agents.demo_workers import Crew
+from deploy.local.errors import LocalError
+from reports.collect import NotAtRestError, read_raw, wait_at_rest
+from reports.compare import Comparison, Difference, compare
+from reports.recount import Options, recount
+from streams.settings import Settings
+from streams.topic_specs import topic_names
+
+REST_SECONDS = 120.0
+DIFFERENCES_SHOWN = 12
+_KINDS = {
+    "user": "users: scores, reasons, coverage",
+    "org": "orgs: three scores, reasons, seats, transactions; ranks of users",
+    "latency": "latency maps: 168 hours each",
+    "orgs": "rank of orgs",
+    "totals": "totals",
+    "metric": "metrics of both workers",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The outcome: what was compared, out of how many messages."""
+
+    comparison: Comparison
+    messages: int
+
+    @property
+    def equal(self) -> bool:
+        """Say whether there was something of every important kind, and no difference."""
+        kinds = self.comparison.kinds
+        return not self.comparison.differences and all(kinds[kind] for kind in ("user", "org", "latency"))
+
+
+def check(settings: Settings, crew: Crew) -> Checked:
+    """Wait until the system is at rest and compare it with a recount of the raw topics.
+
+    Raises:
+        LocalError: If it does not come to rest.
+    """
+    latency = settings.latency
+    try:
+        rest = wait_at_rest(
+            [url + "/metrics" for url in crew.addresses], partitions=settings.kafka.partitions,
+            activities_topic=topic_names(settings).activities,
+            settle_seconds=2 * settings.calibration.every_seconds + 1.0, timeout_seconds=REST_SECONDS,
+            redis_url=settings.redis.url, redis_prefix=settings.redis.prefix,
+        )  # fmt: skip
+    except NotAtRestError as error:
+        raise LocalError(f"The workers have not come to rest: {error}", f"less {crew.workers[0].log}") from error
+    raw = read_raw(settings.kafka.brokers, settings.kafka.prefix)
+    file = settings.model.file
+    text = Path(file).read_text("utf-8") if file else (files("state") / "health.toml").read_text("utf-8")
+    model = tomllib.loads(text)
+    options = Options(
+        rolling_months=latency.rolling_months, reply_horizon_days=latency.reply_horizon_days, quantile=latency.quantile,
+        min_population=settings.calibration.min_population,
+    )  # fmt: skip
+    found = recount(raw, model, rest.as_of_ms, options)
+    comparison = compare(
+        found, rest, model, quantile=latency.quantile, min_count=latency.min_count, counters=not crew.restarts
+    )
+    return Checked(comparison, len(raw))
+
+
+def check_table(checked: Checked) -> Table:
+    """Return what was compared, a line for each kind of thing."""
+    wrong = Counter(_kind_of(difference) for difference in checked.comparison.differences)
+    table = Table(title="Compared with a recount of the raw topics", title_justify="left", title_style="bold", box=None,
+                  pad_edge=False)  # fmt: skip
+    table.add_column("what")
+    for heading in ("keys", "differences"):
+        table.add_column(heading, justify="right")
+    for kind, text in _KINDS.items():
+        keys = checked.comparison.kinds[kind]
+        if keys or wrong[kind]:
+            table.add_row(text, f"{keys:,}", f"{wrong[kind]:,}")
+    if wrong["metric"] == 0 == checked.comparison.kinds["metric"]:
+        table.add_row(_KINDS["metric"], "", "0")
+    return table
+
+
+def difference_lines(checked: Checked) -> list[str]:
+    """Return the first differences, a line each."""
+    found = checked.comparison.differences
+    lines = [f"{d.key} {d.field}: shown {d.system}, recounted {d.recount}" for d in found[:DIFFERENCES_SHOWN]]
+    more = len(found) - len(lines)
+    return [*lines, f"… and {more:,} more"] if more > 0 else lines
+
+
+def summary(checked: Checked) -> str:
+    """Return the outcome in one line."""
+    result = checked.comparison
+    outcome = "equal" if checked.equal else f"{len(result.differences):,} differences"
+    return f"{checked.messages:,} messages recounted; {result.keys:,} keys, {result.fields:,} fields: {outcome}"
+
+
+def _kind_of(difference: Difference) -> str:
+    return difference.key.partition(":")[0].partition(" ")[0]
