@@ -13,6 +13,7 @@ from typing import Any
 from state.health import DECILES, KINDS, NEEDS_MEASURES, PLAIN_KINDS, Attribute, Bands, Model
 from state.measures import BUILT_IN, MAX_MEASURES, Catalogue, Measure
 
+_LARGEST_CUT = 2**63 - 1  # values are 64-bit integers
 _MEASURE_KEYS = {"events", "actions", "feature", "passive", "summed"}
 _ATTRIBUTE_KEYS = {"name", "label", "kind", "weight", "measures", "against", "missing", "cuts"}
 
@@ -31,6 +32,19 @@ def _unknown(where: str, found: str, known: Iterable[str]) -> ModelError:
     return ModelError(found, f"{where}: unknown {found!r}{hint}")
 
 
+def _table(where: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ModelError(where, f"{where!r} must be a table, not {value!r}")
+    return value
+
+
+def _names(where: str, key: str, value: Any) -> list[str]:
+    # A bare text would pass for a list of its letters.
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ModelError(where, f"{where!r}: `{key}` must be a list of names, not {value!r}")
+    return value
+
+
 def build_model(raw: Mapping[str, Any]) -> Model:
     """Return the model in *raw*, the content of a model file.
 
@@ -40,16 +54,16 @@ def build_model(raw: Mapping[str, Any]) -> Model:
     for section in raw:
         if section not in {"bands", "measures", "attributes"}:
             raise _unknown("top level", section, {"bands", "measures", "attributes"})
-    catalogue = _catalogue(raw.get("measures", {}))
+    catalogue = _catalogue(_table("measures", raw.get("measures", {})))
     entries = raw.get("attributes", [])
-    if not entries:
+    if not entries or not isinstance(entries, list):
         raise ModelError("attributes", "a model needs at least one [[attributes]] entry")
-    attributes = tuple(_attribute(entry, catalogue) for entry in entries)
+    attributes = tuple(_attribute(_table("attributes", entry), catalogue) for entry in entries)
     names = [a.name for a in attributes]
     for name in names:
         if names.count(name) > 1:
             raise ModelError(name, f"attribute {name!r} stands twice; give one of them another name")
-    return Model(catalogue, attributes, _bands(raw.get("bands", {})))
+    return Model(catalogue, attributes, _bands(_table("bands", raw.get("bands", {}))))
 
 
 def _catalogue(raw: Mapping[str, Any]) -> Catalogue:
@@ -57,15 +71,18 @@ def _catalogue(raw: Mapping[str, Any]) -> Catalogue:
     by_event: dict[str, str] = {}
     by_action: dict[str, str] = {}
     for name, entry in raw.items():
-        for key in entry:
+        for key in _table(name, entry):
             if key not in _MEASURE_KEYS:
                 raise _unknown(f"measure {name!r}", key, _MEASURE_KEYS)
         if any(m.name == name for m in BUILT_IN):
             raise ModelError(name, f"measure {name!r} is built in; choose another name")
-        flags = {key: bool(entry.get(key, False)) for key in ("feature", "passive", "summed")}
+        flags = {key: entry.get(key, False) for key in ("feature", "passive", "summed")}
+        for key, flag in flags.items():
+            if not isinstance(flag, bool):
+                raise ModelError(name, f"measure {name!r}: `{key}` must be true or false, not {flag!r}")
         measures.append(Measure(name, **flags))
         for kind, names in (("events", by_event), ("actions", by_action)):
-            for spelled in entry.get(kind, []):
+            for spelled in _names(name, kind, entry.get(kind, [])):
                 if spelled in names:
                     raise ModelError(name, f"{kind[:-1]} {spelled!r} already counts as {names[spelled]!r}")
                 names[spelled] = name
@@ -75,8 +92,8 @@ def _catalogue(raw: Mapping[str, Any]) -> Catalogue:
 
 
 def _attribute(entry: Mapping[str, Any], catalogue: Catalogue) -> Attribute:
-    name = str(entry.get("name", ""))
-    if not name:
+    name = entry.get("name")
+    if not name or not isinstance(name, str):
         raise ModelError("[[attributes]]", "an attribute has no name")
     for key in entry:
         if key not in _ATTRIBUTE_KEYS:
@@ -88,17 +105,18 @@ def _attribute(entry: Mapping[str, Any], catalogue: Catalogue) -> Attribute:
         raise ModelError(name, f"attribute {name!r}: weight must be a whole number from 1 to 5, not {weight!r}")
     if entry.get("missing", "zero") not in ("zero", "reweight"):
         raise _unknown(f"missing of attribute {name!r}", str(entry["missing"]), ("zero", "reweight"))
-    if kind in NEEDS_MEASURES and not entry.get("measures"):
+    measures, against = (_names(name, key, entry.get(key, [])) for key in ("measures", "against"))
+    if kind in NEEDS_MEASURES and not measures:
         raise ModelError(name, f"attribute {name!r} of kind {kind!r} needs `measures`")
-    if kind == "ratio" and not entry.get("against"):
+    if kind == "ratio" and not against:
         raise ModelError(name, f"attribute {name!r} of kind 'ratio' needs `against`")
     return Attribute(
         name,
         str(entry.get("label", name.replace("_", " "))),
         kind,
         weight,
-        _indices(name, entry.get("measures", []), catalogue, summed=kind in ("sum", "mean")),
-        _indices(name, entry.get("against", []), catalogue, summed=False),
+        _indices(name, measures, catalogue, summed=kind in ("sum", "mean")),
+        _indices(name, against, catalogue, summed=False),
         entry.get("missing", "zero"),
         _cuts(name, kind, entry.get("cuts")),
     )
@@ -114,12 +132,13 @@ def _indices(attribute: str, names: list[str], catalogue: Catalogue, *, summed: 
     return tuple(known.index(name) for name in names)
 
 
-def _cuts(name: str, kind: str, cuts: list[int] | None) -> tuple[int, ...]:
+def _cuts(name: str, kind: str, cuts: Any) -> tuple[int, ...]:
     if kind in PLAIN_KINDS:
         if cuts is not None:
             raise ModelError(name, f"attribute {name!r} of kind {kind!r} is not ranked: drop its `cuts`")
         return ()
-    if cuts is None or len(cuts) != DECILES - 1 or any(type(c) is not int for c in cuts) or cuts != sorted(cuts):
+    whole = isinstance(cuts, list) and all(type(c) is int and abs(c) <= _LARGEST_CUT for c in cuts)
+    if not whole or len(cuts) != DECILES - 1 or cuts != sorted(cuts):
         raise ModelError(name, f"attribute {name!r} needs `cuts`: 9 ascending whole numbers")
     return tuple(cuts)
 

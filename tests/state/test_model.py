@@ -1,0 +1,141 @@
+"""A wrong model says where and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from state.model import ModelError, build_model
+from tests.state.worlds import TEN, attribute, examples, shipped_model
+
+
+def raw(**changes: Any) -> dict[str, Any]:
+    """Return the content of a small right model, with *changes* at the top."""
+    return {
+        "bands": {"healthy": 60, "at_risk": 30, "hysteresis": 2},
+        "measures": {"search": {"events": ["Search"], "feature": True}, "upload": {"actions": ["up"], "summed": True}},
+        "attributes": [attribute("searches", "count", 3, measures=["search"])],
+    } | changes
+
+
+def one(**changes: Any) -> dict[str, Any]:
+    """Return a model whose only attribute differs from a right one."""
+    entry = attribute("searches", "count", 3, measures=["search"]) | changes
+    return raw(attributes=[{k: v for k, v in entry.items() if v is not None}])
+
+
+def test_a_right_model_is_built() -> None:
+    model = build_model(raw())
+    assert [a.name for a in model.attributes] == ["searches"]
+    assert model.catalogue.by_event == {"Search": "search"}
+    assert model.catalogue.by_action == {"up": "upload"}
+    assert (model.bands.healthy, model.bands.at_risk, model.bands.hysteresis) == (6000, 3000, 200)
+    assert model.default_cuts() == {"searches": TEN}
+
+
+def test_the_shipped_model_has_thirty_attributes_over_many_kinds() -> None:
+    model = shipped_model()
+    assert len(model.attributes) >= 30
+    assert len({a.kind for a in model.attributes}) >= 10
+    assert {a.weight for a in model.attributes} == {1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize(
+    ("content", "where", "message"),
+    [
+        (raw(atributes=[]), "atributes", "did you mean 'attributes'"),
+        (raw(attributes=[]), "attributes", "at least one"),
+        (one(wieght=3), "wieght", "did you mean 'weight'"),
+        (one(zzz=3), "zzz", "known are: against, cuts"),
+        (one(kind="cuont"), "cuont", "did you mean 'count'"),
+        (one(kind=None), "None", "unknown 'None'"),
+        (one(weight=0), "searches", "from 1 to 5, not 0"),
+        (one(weight=6), "searches", "from 1 to 5"),
+        (one(weight=2.5), "searches", "from 1 to 5"),
+        (one(weight=True), "searches", "from 1 to 5"),
+        (one(weight=None), "searches", "from 1 to 5, not None"),
+        (one(name=""), "[[attributes]]", "no name"),
+        (one(missing="carry"), "carry", "unknown 'carry'"),
+        (one(measures=None), "searches", "needs `measures`"),
+        (one(measures=["serach"]), "serach", "did you mean 'search'"),
+        (one(kind="ratio", cuts=None), "searches", "needs `against`"),
+        (one(kind="ratio", against=["upload"]), "searches", "drop its `cuts`"),
+        (one(kind="sum"), "searches", "no `summed = true`"),
+        (one(cuts=None), "searches", "9 ascending"),
+        (one(cuts=TEN[:8]), "searches", "9 ascending"),
+        (one(cuts=TEN[::-1]), "searches", "9 ascending"),
+        (one(cuts=[*TEN[:8], 9.5]), "searches", "9 ascending"),
+        (one(cuts=[*TEN[:8], 2**63]), "searches", "9 ascending"),
+        (raw(attributes=[attribute("x", "days_active"), attribute("x", "sessions")]), "x", "stands twice"),
+        (raw(measures={"search": {"evnts": ["S"]}}), "evnts", "did you mean 'events'"),
+        (raw(measures={"message": {"events": ["S"]}}), "message", "built in"),
+        (raw(measures={"a": {"events": ["S"]}, "b": {"events": ["S"]}}), "b", "already counts as 'a'"),
+        (raw(measures={f"m{n}": {} for n in range(121)}), "measures", "at most 128"),
+        (raw(bands={"healthy": 60, "at_risk": 30, "hysteresis": 2, "helthy": 1}), "helthy", "did you mean 'healthy'"),
+        (raw(bands={"healthy": 60, "at_risk": 30}), "hysteresis", "a percentage from 0 to 100, not None"),
+        (raw(bands={"healthy": 160, "at_risk": 30, "hysteresis": 2}), "healthy", "not 160"),
+        (raw(bands={"healthy": True, "at_risk": 30, "hysteresis": 2}), "healthy", "not True"),
+        (raw(bands={"healthy": float("nan"), "at_risk": 30, "hysteresis": 2}), "healthy", "not nan"),
+        (raw(bands={"healthy": 32, "at_risk": 30, "hysteresis": 2}), "at_risk", "must lie below healthy"),
+    ],
+)
+def test_each_mistake_is_named_with_its_place(content: dict[str, Any], where: str, message: str) -> None:
+    with pytest.raises(ModelError) as error:
+        build_model(content)
+    assert error.value.where == where
+    assert message in str(error.value)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["search", "count", "", "x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["events", "name", "x"]), inner),
+    max_leaves=5,
+)
+
+
+@examples(300)
+@given(
+    st.sampled_from(["top", "measure", "attribute", "bands"]),
+    st.sampled_from(
+        [
+            "bands",
+            "measures",
+            "attributes",
+            "events",
+            "actions",
+            "feature",
+            "passive",
+            "summed",
+            "name",
+            "label",
+            "kind",
+            "weight",
+            "against",
+            "missing",
+            "cuts",
+            "healthy",
+            "at_risk",
+            "hysteresis",
+            "search",
+        ]
+    ),
+    anything,
+)
+def test_whatever_stands_in_the_file_gives_a_model_or_a_told_mistake(place: str, key: str, value: Any) -> None:
+    content = raw()
+    target = {
+        "top": content,
+        "measure": content["measures"]["search"],
+        "attribute": content["attributes"][0],
+        "bands": content["bands"],
+    }[place]
+    target[key] = value
+    try:
+        model = build_model(content)
+    except ModelError as error:
+        assert isinstance(error.where, str) and str(error)
+        return
+    assert model.attributes and all(len(a.cuts) in (0, 9) for a in model.attributes)
