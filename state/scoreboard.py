@@ -70,13 +70,20 @@ class Scoreboard:
         self._activities = grown(self._activities, users)
 
     def touch(self, slots: Slots, hours: Slots) -> None:
-        """Note activity of *slots* in *hours* (both of shape n)."""
+        """Note activity of *slots* in *hours* (both of shape n); late activity may be older than the first known."""
         self.dirty[slots] = True
-        fresh = self.since[slots] < 0
-        if fresh.any():
+        since = self.since[slots]
+        older = (since < 0) | (hours < since)
+        if older.any():
             # Ascending by -hour, so that the earliest hour is written last.
-            order = np.argsort(-hours[fresh], kind="stable")
-            self.since[slots[fresh][order]] = hours[fresh][order]
+            order = np.argsort(-hours[older], kind="stable")
+            self.since[slots[older][order]] = hours[older][order]
+            self.stale[slots[older]] = True
+
+    def age(self, former_hour: int, hour: int) -> None:
+        """Note whose first week ended between two hours: their documents say so."""
+        since = self.since[: len(self._subjects)]
+        self.stale[: len(since)] |= (since > former_hour - WEEK_HOURS) & (since <= hour - WEEK_HOURS)
 
     def touch_org(self, number: int) -> None:
         """Note that an org's membership or description changed."""
@@ -100,12 +107,11 @@ class Scoreboard:
         seen = slots[self.since[slots] >= 0]
         active = seen[self._week.are_active(seen) & (self._subjects.membership[seen] != GONE)]
         idle = seen[~np.isin(seen, active)]
-        self.coverage[idle] = 0
-        self._store(idle, *(np.zeros((len(idle), *a.shape[1:]), np.int64) for a in (self.score, self.parts)))
+        nothing = np.zeros(len(idle), np.int64)
+        self._store(idle, nothing, np.zeros((len(idle), self.parts.shape[1]), np.int64), nothing)
         values, known = attribute_values(self._model, self._week, active, org_activities[self._subjects.org_of[active]])
         scores = score_users(self._model, values, known, self.cuts)
-        self.coverage[active] = scores.coverage
-        self._store(active, scores.score, scores.contributions)
+        self._store(active, scores.score, scores.contributions, scores.coverage)
         orgs = set(np.unique(self._subjects.org_of[everyone]).tolist()) | self._restless_orgs
         self._restless_orgs = set()
         self._score_orgs(sorted(orgs))
@@ -142,7 +148,7 @@ class Scoreboard:
     def take_stale(self, window_end_ms: int) -> Iterator[UserScore | OrgScore]:
         """Yield the documents that are out of date, and count them as said."""
         n = len(self._subjects)
-        slots = np.flatnonzero(self.stale[:n] & (self.since[:n] >= 0))
+        slots = np.flatnonzero(self.stale[:n] & self.have_documents())
         self.stale[:n] = False
         yield from self.users(slots, window_end_ms)
         self.said_band[slots] = self.band[slots]
@@ -150,6 +156,11 @@ class Scoreboard:
             yield self.org(number, window_end_ms)
             self.org_said_band[number] = self.org_band[number]
         self._stale_orgs.clear()
+
+    def have_documents(self) -> NDArray[np.bool_]:
+        """Return which slots have a document: those of users who ever did or got something."""
+        n = len(self._subjects)
+        return np.asarray(self._subjects.is_user[:n] & (self.since[:n] >= 0))
 
     def users(self, slots: Slots, window_end_ms: int) -> Iterator[UserScore]:
         """Yield the documents of *slots*."""
@@ -251,11 +262,12 @@ class Scoreboard:
     def _active_counts(self, slots: Slots) -> Matrix:
         return self._week.counts[slots] @ self._counts_as_activity
 
-    def _store(self, slots: Slots, score: Matrix, parts: Matrix) -> None:
+    def _store(self, slots: Slots, score: Matrix, parts: Matrix, coverage: Matrix) -> None:
         """Take over new scores; what differs from before is stale."""
-        differs = (self.score[slots] != score) | (self.parts[slots] != parts).any(axis=1) | (self.band[slots] == NONE)
+        differs = (self.score[slots] != score) | (self.coverage[slots] != coverage)
+        differs |= (self.parts[slots] != parts).any(axis=1) | (self.band[slots] == NONE)
         self.stale[slots[differs]] = True
-        self.score[slots], self.parts[slots] = score, parts
+        self.score[slots], self.parts[slots], self.coverage[slots] = score, parts, coverage
         self.band[slots] = bands_of(np.asarray(score, np.int64), self.band[slots].astype(np.int64), self._model.bands)
 
     def _active_and_licensed(self, members: Slots) -> tuple[Slots, Slots]:
