@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.structs import TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
@@ -47,23 +46,25 @@ class Rest:
 
 
 def read_raw(brokers: str, prefix: str = "", topics: Sequence[str] = RAW_TOPICS) -> list[Raw]:
-    """Return every record of *topics* that is there now."""
+    """Return every record of *topics* that is there now.
+
+    Raises:
+        LookupError: If a topic is not there.
+    """
     return asyncio.run(_read_raw(brokers, prefix, topics))
 
 
 async def _read_raw(brokers: str, prefix: str, topics: Sequence[str]) -> list[Raw]:
     names = {prefix + topic: topic for topic in topics}
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=brokers, enable_auto_commit=False, isolation_level="read_committed",
+        *names, bootstrap_servers=brokers, enable_auto_commit=False, isolation_level="read_committed",
         max_partition_fetch_bytes=4 * 1024 * 1024,
     )  # fmt: skip
     await consumer.start()
     try:
-        tps = []
-        for name in names:
-            await consumer._client.add_topic(name)
-            tps += [TopicPartition(name, p) for p in sorted(consumer.partitions_for_topic(name) or ())]
-        consumer.assign(tps)
+        tps = sorted(consumer.assignment())
+        if missing := names.keys() - {tp.topic for tp in tps}:
+            raise LookupError(f"no topic {', '.join(sorted(missing))}")
         ends = await consumer.end_offsets(tps)
         await consumer.seek_to_beginning()
         found: list[Raw] = []
@@ -135,6 +136,9 @@ def unrest(metrics: Sequence[Samples], partitions: int, activities_topic: str) -
         marks |= by_label(samples, "orgpulse_watermark_timestamp_seconds", "partition")
     if len(marks) < partitions:
         return f"{len(marks)} of {partitions} partitions are owned"
+    known = sum(len(s.get("orgpulse_lag_messages", {})) for s in metrics)
+    if known < partitions * len(RAW_TOPICS):
+        return f"the lag of {known} partitions is known"
     times = [mark for mark in marks.values() if mark]
     if not times:
         return "no events yet"
