@@ -1,0 +1,110 @@
+"""Reads what an installation leaves behind in Kafka: shards, ledgers, weeks.
+
+Invariant: uses nothing of a running worker, only committed records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import msgspec
+import orjson
+
+from agents.checkpoints import joined
+from agents.documents import Documents
+from agents.wiring import limits_of
+from state.activity import decode_record
+from state.effects import OrgScore, UserScore
+from state.ledger import SourceLedger
+from state.shard import Shard
+from streams.log_reader import read_stretch
+from streams.model_file import load_model
+from streams.parked import Parked
+from streams.settings import Settings
+from streams.topic_specs import topic_names
+from tests.streams import kafka_topics
+
+
+def restored_shards(settings: Settings) -> list[Shard]:
+    """Return every partition's shard from its checkpoint and the log up to the committed offset."""
+    return asyncio.run(_restored(settings))
+
+
+async def _restored(settings: Settings) -> list[Shard]:
+    kafka, names = settings.kafka, topic_names(settings)
+    model, limits, shards = load_model(settings.model.file), limits_of(settings), []
+    tables = await _tables(settings, names.shard_changelog)
+    for partition, table in enumerate(tables):
+        shard = Shard(partition, model, limits)
+        if table:
+            shard.restore(joined(sorted(table.items())))
+        end = await kafka_topics.committed(kafka.brokers, kafka.application, names.activities, partition) or 0
+        async for offset, value in read_stretch(kafka.brokers, names.activities, partition, shard.position, end):
+            shard.apply(decode_record(value), offset)
+        shards.append(shard)
+    return shards
+
+
+def documents_of(shard: Shard, settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return what the shard says, spelled as in Redis."""
+    spell = Documents(shard.model, topic_names(settings), 0, settings.latency.min_count)
+    found: dict[str, dict[str, Any]] = {}
+    for effect in shard.documents():
+        if isinstance(effect, UserScore):
+            write = spell.user(effect, shard.position, shard.partition)[1]
+        elif isinstance(effect, OrgScore):
+            write = spell.org(effect, shard.position, shard.partition)[1]
+        else:
+            write = spell.latency(effect, shard.position, shard.partition)
+        found[write.key] = dict(write.fields)
+        for ranking, member, score in write.ranks:
+            if score is not None:
+                found.setdefault(ranking, {})[member] = score
+    return found
+
+
+def ledger_of(settings: Settings, shards: list[Shard]) -> dict[tuple[str, int], Counter[str]]:
+    """Return by source partition what became of its messages, from the tables and the shards."""
+    names = topic_names(settings)
+    found: dict[tuple[str, int], Counter[str]] = {}
+    for changelog in (names.ingest_changelog, names.members_changelog):
+        for partition, table in enumerate(asyncio.run(_tables(settings, changelog))):
+            for key, raw in table.items():
+                topic = key.decode().removeprefix("ledger:")
+                if changelog == names.ingest_changelog or key.startswith(b"ledger:"):
+                    ledger = msgspec.structs.asdict(SourceLedger.load(raw))
+                    found.setdefault((topic, partition), Counter()).update(ledger)
+    for shard in shards:
+        for source, (accepted, duplicate, late) in shard.outcomes.items():
+            found[source].update({"accepted": accepted, "duplicate": duplicate, "late": late})
+    for table in asyncio.run(_tables(settings, names.park_changelog)):
+        for key, raw in table.items():
+            if key.startswith(b"l:"):
+                topic, number, outcome = key.decode()[2:].split("/")
+                found[topic, int(number)][f"park_{outcome}"] += int(raw)
+            elif key.startswith(b"p:"):
+                for parked in msgspec.msgpack.decode(raw, type=list[Parked]):
+                    found[parked.topic, parked.partition]["waiting"] += 1
+    return found
+
+
+def org_weeks(settings: Settings) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return (org, ISO week) → the last row told."""
+    rows = {}
+    for table in asyncio.run(_tables(settings, topic_names(settings).weeks)):
+        for raw in table.values():
+            row = orjson.loads(raw)
+            if row["user"] is None:
+                rows[row["org"], row["week"]] = row
+    return rows
+
+
+async def _tables(settings: Settings, topic: str) -> list[dict[bytes, bytes]]:
+    """Return key → last value of a compacted topic, by partition."""
+    found = []
+    for records in await kafka_topics.read_all(settings.kafka.brokers, topic, settings.kafka.partitions):
+        last = {key: value for _, key, value in records if key is not None}
+        found.append({key: value for key, value in last.items() if value is not None})
+    return found
