@@ -30,6 +30,7 @@ _RFC3164 = re.compile(
 )
 _PARAMETER = re.compile(r'(\w+)="((?:[^"\\\]]|\\.)*)"')
 _WORD = re.compile(r"\b(org|userid|action|ghost|id)=(\S+)")
+_NIL = "-"  # how RFC 5424 spells "not known"
 _DAY_MS = 86_400_000
 
 
@@ -87,11 +88,12 @@ def syslog_reader(
         else:
             raise Rejected("not_syslog", f"neither JSON nor RFC 5424 nor RFC 3164: {line[:40]!r}")
         if "userid" not in words:
-            words = {"org": hosts.get(host, host), "userid": program}
+            named = {"org": hosts.get(host, host), "userid": program}
+            words = {key: None if word == _NIL else word for key, word in named.items()}
         return reading(words, time_ms, value)
 
     def read(value: bytes) -> Reading:
-        return from_json(value) if value[:1] == b"{" else from_line(value)
+        return from_json(value) if value.lstrip()[:1] == b"{" else from_line(value)
 
     return read
 

@@ -12,6 +12,7 @@ import msgspec
 
 from streams.reading import Reader, Reading, Rejected, checked_id, decoded, time_ms_of
 
+_CENT = Decimal("0.01")
 _LARGEST_CENTS = 10**16
 
 
@@ -65,10 +66,10 @@ def cents_of(amount: Decimal | None) -> int:
         raise Rejected("missing_field", "no `amount`")
     if not amount.is_finite() or amount.adjusted() > 18:
         raise Rejected("bad_amount", f"not an amount of money: {str(amount)[:40]}")
-    scaled = amount * 100
-    cents = int(scaled)
-    if cents != scaled:
+    rounded = amount.quantize(_CENT)
+    if rounded != amount:  # compared as they are: a product would be rounded to 28 digits first
         raise Rejected("bad_amount", f"finer than a cent: {str(amount)[:40]}")
+    cents = int(rounded * 100)
     if abs(cents) > _LARGEST_CENTS:
         raise Rejected("bad_amount", f"too large: {str(amount)[:40]}")
     return cents

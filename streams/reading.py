@@ -36,7 +36,8 @@ REASONS: Final = (
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OLDEST_MS = 946_684_800_000  # 2000-01-01
-_LARGEST_INT = 2**63 - 1
+_LARGEST_QUANTITY = (2**63 - 1) // 1_000_000  # a million of them still have a sum of 64 bits
+_TIME_PLACES = ("`$.time`", "`$.created`")
 
 
 class Rejected(Exception):  # noqa: N818  # it is an outcome, not a fault of the program
@@ -79,7 +80,7 @@ def decoded(decoder: Any, value: bytes) -> Any:
         text = str(error)
         if "missing required" in text:
             reason = "missing_field"
-        elif "out of range" in text and "`$.time`" in text:
+        elif "out of range" in text and text.endswith(_TIME_PLACES):
             reason = "bad_time"
         else:
             reason = "wrong_type"
@@ -94,13 +95,15 @@ def checked_id(value: str | int | None, field: str, longest: int) -> str:
     """Return an id as text.
 
     Raises:
-        Rejected: missing_field, blank_id, long_id or bad_id.
+        Rejected: missing_field, wrong_type, blank_id, long_id or bad_id.
     """
     # The usual case first: this runs several times a message.
     if type(value) is str and 0 < len(value) <= longest and value.isprintable() and value[0] != " ":
         return value
     if value is None:
         raise Rejected("missing_field", f"no `{field}`")
+    if type(value) is int and not -(2**63) <= value < 2**64:
+        raise Rejected("wrong_type", f"`{field}` is an integer beyond 64 bits")
     text = value if type(value) is str else str(value)
     if len(text) > longest:
         raise Rejected("long_id", f"`{field}` has {len(text)} characters, at most {longest}")
@@ -139,7 +142,8 @@ def time_ms_of(value: int | float | str | None, field: str = "time") -> int:
     else:
         number: Any = value
         size = abs(number)
-        found = int(number * 1000 if size < 1e11 else number if size < 1e14 else number // 1000)
+        # Rounded, because most fractions of a second lie a little beside their binary number.
+        found = int(round(number * 1000) if size < 1e11 else number if size < 1e14 else number // 1000)
     if not _OLDEST_MS <= found < 253_402_300_800_000:
         raise Rejected("bad_time", f"`{field}` is not between 2000 and 9999")
     return found
@@ -152,13 +156,13 @@ def _milliseconds(moment: datetime) -> int:
 
 
 def checked_integer(value: int | None, field: str) -> int:
-    """Return a quantity that fits in 64 bits; absent is 0.
+    """Return a quantity, of which a million can be added up in 64 bits; absent is 0.
 
     Raises:
         Rejected: bad_quantity.
     """
     if value is None:
         return 0
-    if not -_LARGEST_INT <= value <= _LARGEST_INT // 1_000_000:
+    if abs(value) > _LARGEST_QUANTITY:
         raise Rejected("bad_quantity", f"`{field}` is out of range")
     return value

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state.model import ModelError, build_model
+from state.model import _ATTRIBUTE_KEYS, _MEASURE_KEYS, ModelError, build_model
 from tests.state.worlds import TEN, attribute, examples, shipped_model
 
 
@@ -96,32 +96,10 @@ anything = st.recursive(
 )
 
 
-@examples(300)
+@examples(200)
 @given(
     st.sampled_from(["top", "measure", "attribute", "bands"]),
-    st.sampled_from(
-        [
-            "bands",
-            "measures",
-            "attributes",
-            "events",
-            "actions",
-            "feature",
-            "passive",
-            "summed",
-            "name",
-            "label",
-            "kind",
-            "weight",
-            "against",
-            "missing",
-            "cuts",
-            "healthy",
-            "at_risk",
-            "hysteresis",
-            "search",
-        ]
-    ),
+    st.sampled_from([*raw(), *sorted(_MEASURE_KEYS | _ATTRIBUTE_KEYS), "healthy", "at_risk", "hysteresis", "search"]),
     anything,
 )
 def test_whatever_stands_in_the_file_gives_a_model_or_a_told_mistake(place: str, key: str, value: Any) -> None:

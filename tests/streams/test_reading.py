@@ -1,0 +1,283 @@
+"""The checks that all sources share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import agents
+import streams
+from state.identity import OrgRecord, UserRecord
+from streams.read_chat import chat_reader
+from streams.read_directory import read_org, read_user
+from streams.read_product import product_reader
+from streams.read_syslog import syslog_reader
+from streams.read_transactions import transaction_reader
+from streams.reading import REASONS, Reading, Rejected, checked_id, checked_integer, time_ms_of
+from tests.state.worlds import at, examples, model_of
+
+LONGEST = 40
+NOW = at("2024-03-04T12:00") / 1000
+CATALOGUE = model_of().catalogue
+READERS: dict[str, Callable[[bytes], Any]] = {
+    "product": product_reader(CATALOGUE, LONGEST),
+    "chat": chat_reader({}, LONGEST),
+    "syslog": syslog_reader(CATALOGUE, {}, lambda: NOW, zone="UTC", year=0, max_id=LONGEST),
+    "transactions": transaction_reader("USD", LONGEST),
+    "users": lambda raw: read_user(raw, LONGEST, 4),
+    "orgs": lambda raw: read_org(raw, LONGEST),
+}
+RIGHT: dict[str, dict[str, Any]] = {
+    "product": {
+        "name": "Search",
+        "distinct_id": "ann",
+        "time": 1_700_000_000,
+        "org_id": 7,
+        "event_id": 1,
+        "quantity": 2,
+    },
+    "chat": {"message_id": 1, "author": "ann", "time": 1_700_000_000, "org_id": 7, "channel": "c", "in_reply_to": 5},
+    "syslog": {"id": 1, "org": 7, "userid": 8, "created": 1_700_000_000, "ghost": 0, "action": "x"},
+    "transactions": {"transaction_id": 1, "org_id": 7, "amount": "1.50", "status": "A", "time": 1_700_000_000},
+    "users": {"user_id": 1, "org_id": 7, "email": "ann@example.org", "username": "ann", "aliases": ["x"]},
+    "orgs": {"org_id": 7, "name": "Acme", "timezone": "UTC", "account_value_usd": 5},
+}
+
+
+def reason_of(source: str, raw: bytes) -> str:
+    """Return why *raw* is rejected."""
+    with pytest.raises(Rejected) as error:
+        READERS[source](raw)
+    return error.value.reason
+
+
+def changed(source: str, **fields: Any) -> bytes:
+    """Return a right message with some *fields* changed; a bytes value goes in as it is."""
+    parts = []
+    for name, value in (RIGHT[source] | fields).items():
+        parts.append(f'"{name}":'.encode() + (value if isinstance(value, bytes) else orjson.dumps(value)))
+    return b"{" + b",".join(parts) + b"}"
+
+
+@pytest.mark.parametrize("source", READERS)
+def test_a_right_message_is_read(source: str) -> None:
+    assert isinstance(READERS[source](changed(source)), Reading | UserRecord | OrgRecord)
+
+
+@pytest.mark.parametrize(
+    ("source", "raw", "reason"),
+    [
+        ("product", b"", "not_json"),
+        ("product", b"{", "not_json"),
+        ("product", b"\xff", "not_json"),
+        ("product", b'{"name":"\xff"}', "not_json"),
+        ("product", b'{"name":"\\ud800"}', "not_json"),
+        ("product", changed("product", time=b"NaN"), "not_json"),
+        ("product", b"[]", "wrong_type"),
+        ("product", b"null", "wrong_type"),
+        ("product", b'{"x":' * 100_000, "too_deep"),
+        ("syslog", b'{"x":' * 100_000, "too_deep"),
+        ("syslog", b"hello", "not_syslog"),
+        ("syslog", b"", "not_syslog"),
+        ("syslog", b"\x00\xff", "not_syslog"),
+        ("product", changed("product", org_id=True), "wrong_type"),
+        ("product", changed("product", event_id=b"1" * 30), "wrong_type"),
+        ("product", changed("product", distinct_id=1.5), "wrong_type"),
+        ("product", changed("product", name=5), "wrong_type"),
+        ("product", changed("product", quantity=1.5), "wrong_type"),
+        ("syslog", changed("syslog", ghost=True), "wrong_type"),
+        ("users", changed("users", aliases=["a"] * 5), "wrong_type"),
+        ("orgs", changed("orgs", account_value_usd=b"1e400"), "wrong_type"),
+        ("product", changed("product", name=None), "missing_field"),
+        ("product", changed("product", distinct_id=None), "missing_field"),
+        ("product", changed("product", time=None), "missing_field"),
+        ("chat", changed("chat", author=None), "missing_field"),
+        ("chat", changed("chat", message_id=None), "missing_field"),
+        ("chat", b'{"type":"presence","server":"s","time":1700000000}', "missing_field"),
+        ("chat", b'{"type":"presence","online":1,"time":1700000000}', "missing_field"),
+        ("syslog", changed("syslog", userid=None), "missing_field"),
+        ("syslog", changed("syslog", org=None), "missing_field"),
+        ("syslog", b"<13>1 - host app - - - hello", "missing_field"),
+        ("syslog", b"<13>1 2024-03-04T10:00:00Z - app - - - hello", "missing_field"),
+        ("transactions", changed("transactions", amount=None), "missing_field"),
+        ("transactions", changed("transactions", status=None), "missing_field"),
+        ("users", b'{"user_id":1}', "missing_field"),
+        ("orgs", b"{}", "missing_field"),
+        ("product", changed("product", distinct_id="a\x00b"), "bad_id"),
+        ("product", changed("product", distinct_id="a\x1fb"), "bad_id"),
+        ("users", changed("users", aliases=["a\x1fb"]), "bad_id"),
+        ("product", changed("product", distinct_id=""), "blank_id"),
+        ("product", changed("product", event_id=" \t"), "blank_id"),
+        ("transactions", changed("transactions", status=""), "blank_id"),
+        ("chat", changed("chat", in_reply_to=" "), "blank_id"),
+        ("product", changed("product", name="x" * 41), "long_id"),
+        ("orgs", changed("orgs", org_id="x" * 41), "long_id"),
+        ("product", changed("product", time="yesterday"), "bad_time"),
+        ("product", changed("product", time=0), "bad_time"),
+        ("product", changed("product", time=-5.0), "bad_time"),
+        ("product", changed("product", time=b"1e308"), "bad_time"),
+        ("product", changed("product", time=b"1e400"), "bad_time"),
+        ("product", changed("product", time=b"1" * 30), "bad_time"),
+        ("product", changed("product", time=b"1" * 5000), "bad_time"),
+        ("product", changed("product", time="1999-12-31T23:59:59Z"), "bad_time"),
+        ("product", changed("product", time="0001-01-01T00:00:00+23:59"), "bad_time"),
+        ("product", changed("product", time="9999-12-31T23:59:59-23:59"), "bad_time"),
+        ("syslog", changed("syslog", created=b"1e400"), "bad_time"),
+        ("syslog", changed("syslog", created=b"1" * 5000), "bad_time"),
+        ("syslog", b"<13>1 2024-99-04T10:00:00Z host app - - - hello", "bad_time"),
+        ("syslog", b"Foo  3 10:00:00 host app: hello", "bad_time"),
+        ("syslog", b"Feb 31 10:00:00 host app: hello", "bad_time"),
+        ("transactions", changed("transactions", amount="1.005"), "bad_amount"),
+        ("transactions", changed("transactions", amount="1.0" + "0" * 30 + "1"), "bad_amount"),
+        ("transactions", changed("transactions", amount="1e-2000000"), "bad_amount"),
+        ("transactions", changed("transactions", amount="NaN"), "bad_amount"),
+        ("transactions", changed("transactions", amount="Infinity"), "bad_amount"),
+        ("transactions", changed("transactions", amount=b"1e400"), "bad_amount"),
+        ("transactions", changed("transactions", amount="1e15"), "bad_amount"),
+        ("product", changed("product", quantity=2**63 - 1), "bad_quantity"),
+        ("product", changed("product", quantity=-(2**62)), "bad_quantity"),
+        ("orgs", changed("orgs", timezone="Mars/Olympus"), "bad_zone"),
+        ("transactions", changed("transactions", currency="EUR"), "unknown_currency"),
+    ],
+)
+def test_bad_input_gets_its_reason(source: str, raw: bytes, reason: str) -> None:
+    assert reason_of(source, raw) == reason
+
+
+def test_every_reason_of_the_contract_is_one_that_the_code_can_give() -> None:
+    used = set()
+    for package in (streams, agents):
+        for path in Path(package.__path__[0]).glob("*.py"):
+            text = path.read_text("utf-8")
+            used |= {r for r in REASONS if re.search(rf'(?<=["\']){r}(?=["\'])', text.split("REASONS")[-1])}
+    assert used == set(REASONS)
+
+
+@pytest.mark.parametrize("source", READERS)
+@examples(150)
+@given(raw=st.binary(max_size=60))
+def test_any_bytes_are_read_or_rejected(source: str, raw: bytes) -> None:
+    try_to_read(source, raw)
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**80), 2**80)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(), max_size=50)
+    | st.sampled_from(["presence", "A", "USD", "UTC", "2024-03-04T10:00:00+01:00", "1e99", "-", "0"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=4,
+)
+raw_values = st.sampled_from(
+    [b"1" * 5000, b"1e308", b"-1e308", b"1e400", b"NaN", b'"\\ud800"', b'"\\u0000"', b'"\\udc00x"', b"-0.0", b"1e-400"]
+    + [b"[" * 5000 + b"]" * 5000, b'"sNaN"', b'"1E+99999999999999999999"', b"9223372036854775808", b'"\xed\xa0\x80"']
+)
+
+
+@pytest.mark.parametrize("source", READERS)
+@examples(60)
+@given(data=st.data())
+def test_any_json_is_read_or_rejected(source: str, data: st.DataObject) -> None:
+    names = st.sampled_from([*RIGHT[source], "type", "online", "server", "currency", "properties", "since", "licenses"])
+    fields = data.draw(st.dictionaries(names, json_values | raw_values, max_size=3))
+    parts = []
+    for name, value in (RIGHT[source] | fields).items():
+        try:
+            text = value if isinstance(value, bytes) else orjson.dumps(value)
+        except (TypeError, ValueError):  # an integer beyond 64 bits, or a lone surrogate
+            text = repr(value).encode() if isinstance(value, int) else b'"?"'
+        parts.append(f'"{name}":'.encode() + text)
+    try_to_read(source, b"{" + b",".join(parts) + b"}")
+
+
+def try_to_read(source: str, raw: bytes) -> None:
+    """Read *raw*; what comes out must be fit to be stored, what is rejected must be fit to be told."""
+    try:
+        found = READERS[source](raw)
+    except Rejected as error:
+        assert error.reason in REASONS
+        orjson.dumps(error.detail)
+        return
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=type(found)) == found
+    if isinstance(found, Reading):
+        assert at("2000-01-01") <= found.time_ms < at("9999-12-31") + 86_400_000
+        assert abs(found.amount) < 2**63
+        assert not {"\x1f", "\x00"} & set(found.org + found.who + found.id + found.ref)
+
+
+# --- times ---
+
+
+@examples(200)
+@given(st.integers(at("2000-01-02") * 1000, at("2100-01-01") * 1000), st.integers(-14 * 60, 14 * 60))
+def test_an_iso_time_is_the_instant_it_names(time_us: int, offset_minutes: int) -> None:
+    zone = timezone(timedelta(minutes=offset_minutes))
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)
+    assert time_ms_of(moment.astimezone(zone).isoformat()) == time_us // 1000
+
+
+@examples(200)
+@given(st.integers(at("2000-01-01"), at("2100-01-01")))
+def test_seconds_milliseconds_and_microseconds_are_told_apart_by_size(time_ms: int) -> None:
+    assert time_ms_of(time_ms) == time_ms
+    assert time_ms_of(time_ms * 1000 + 7) == time_ms
+    assert time_ms_of(time_ms // 1000) == time_ms // 1000 * 1000
+    assert time_ms_of(time_ms / 1000) == time_ms  # a fraction of a second loses no millisecond
+    assert time_ms_of(float(time_ms)) == time_ms
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-03-04T10:00:00Z",
+        "2024-03-04T10:00:00",
+        "2024-03-04 10:00:00+00:00",
+        "20240304T100000Z",
+        "2024-03-04T15:30:00+05:30",
+        "2024-03-04T10",
+        "2024-W10-1T10:00",
+        "2024-03-04T10:00:00.000999Z",
+    ],
+)
+def test_all_forms_of_one_instant_are_one(text: str) -> None:
+    assert time_ms_of(text) == at("2024-03-04T10:00")
+
+
+def test_the_year_2000_is_in_and_the_moment_before_is_out() -> None:
+    assert time_ms_of("2000-01-01T00:00:00Z") == 946_684_800_000
+    with pytest.raises(Rejected, match="bad_time"):
+        time_ms_of("1999-12-31T23:59:59.999Z")
+
+
+# --- ids, quantities ---
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [("ann", "ann"), (5, "5"), (-5, "-5"), ("0", "0"), (2**64 - 1, str(2**64 - 1))]
+)
+def test_an_id_may_be_text_or_an_integer(value: str | int, text: str) -> None:
+    assert checked_id(value, "id", LONGEST) == text
+
+
+@pytest.mark.parametrize("value", [0, 1, -1, 9_223_372_036_854, -9_223_372_036_854])
+def test_a_quantity_may_be_large_in_either_direction(value: int) -> None:
+    assert checked_integer(value, "quantity") == value
+
+
+def test_amounts_of_money_are_exact() -> None:
+    read = READERS["transactions"]
+    for text, cents in (("0.1", 10), ("-12.10", -1210), ("100000000000000.00", 10**16), ("1E+3", 100_000), ("-0", 0)):
+        assert read(changed("transactions", amount=text)).amount == cents == int(Decimal(text) * 100)
+    assert read(changed("transactions", amount=b"0.30000000000000000")).amount == 30
