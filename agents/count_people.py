@@ -14,6 +14,7 @@ from state.activity import encode_record
 from state.census import Census
 from state.telling import decode_summary
 from streams.chunks import Outcome
+from streams.fenced_write import Write
 from streams.metrics import Metrics
 from streams.redis_sink import RedisSink
 from streams.tables import ChunkTable
@@ -41,18 +42,32 @@ class CountPeople:
         self._activities_topic, self._partitions, self._quantile = activities_topic, partitions, quantile
         self.census = new_census()
         self.sink: RedisSink | None = None
+        self._position = 0
 
-    def restore(self) -> None:
-        """Take over the table's content."""
+    def restore(self, position: int) -> None:
+        """Take over the table's content as of *position* in the log, and show it."""
         self.census = self._new_census()
         content = dict(self._table.items(PARTITION))
         calibration = content.pop(_CALIBRATION, None)
         self.census.restore([raw for key, raw in content.items() if key.startswith(_SUMMARY)], calibration)
+        if self.census.summaries:
+            self._publish(position)
+
+    def documents(self) -> list[Write]:
+        """Return the current totals and overall latency, for an empty or changed Redis."""
+        if not self.census.summaries:
+            return []
+        overall = self.census.overall("rolling", self._quantile)
+        return [
+            self._documents.totals(self.census.totals(), self._position),
+            self._documents.latency(overall, self._position, -1),
+        ]
 
     def drop(self) -> None:
         """Forget everything: another worker counts now."""
         self.census = self._new_census()
         self._metrics.drop_partition(-1)
+        self._metrics.population_users.drop()
 
     def handle(self, chunk: Chunk) -> Outcome:
         """Return the calibration that the summaries in *chunk* lead to, if it is a new one."""
@@ -75,14 +90,10 @@ class CountPeople:
         return Outcome(out, chunk.next_offset, lambda: self._publish(chunk.next_offset))
 
     def _publish(self, position: int) -> None:
-        overall = self.census.overall("rolling", self._quantile)
+        self._position = position
         if self.sink is not None:
-            self.sink.put(
-                [
-                    self._documents.totals(self.census.totals(), position),
-                    self._documents.latency(overall, position, -1),
-                ]
-            )
+            self.sink.put(self.documents())
+        overall = self.census.overall("rolling", self._quantile)
         cells = {hour: cell[0] / 1000 for hour, cell in overall.cells.items() if cell[0] is not None}
         self._metrics.set_latency(-1, overall.org, cells, str(self._quantile))
         self._metrics.population_users.set(self.census.users_active)

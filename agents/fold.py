@@ -128,6 +128,9 @@ class FoldAgent:
             now = self._clock.now()
             for at in arrivals:
                 self._metrics.event_to_score.observe(max(0.0, now - at))
+            for effect in effects:
+                if isinstance(effect, Late):
+                    self._metrics.dead_letters.add(len(effect.offsets), effect.topic, "too_late")
             self._show(shard, effects)
 
         return Outcome(out, shard.position, publish)

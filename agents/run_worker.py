@@ -117,12 +117,15 @@ class Worker:
         ]
 
     def _everything(self) -> Iterator[Write]:
+        yield from self.pipeline.people.documents()
         yield from self.pipeline.fold.documents()
 
     async def _on_owned(self, tps: frozenset[TP]) -> None:
         kept = {tp.partition for tp in tps if tp.topic == self.pipeline.topics.activities}
         for partition in [p for p in self.pipeline.fold.shards if p not in kept]:
             self.pipeline.fold.drop(partition)
+        if not any(tp.topic == self.pipeline.topics.summaries for tp in tps):
+            self.pipeline.people.drop()
 
     async def _on_recovered(self, tps: frozenset[TP]) -> None:
         topics, fold = self.pipeline.topics, self.pipeline.fold
@@ -132,11 +135,11 @@ class Worker:
             return read_stretch(brokers, topics.activities, partition, start, end)
 
         for tp in sorted(tps):
+            committed = self.pipeline.app.committed_offset(tp) or 0
             if tp.topic == topics.activities:
-                committed = self.pipeline.app.committed_offset(tp) or 0
                 await fold.restore(tp.partition, committed, replay)
             elif tp.topic == topics.summaries:
-                self.pipeline.people.restore()
+                self.pipeline.people.restore(committed)
 
     async def _on_revoke(self, tps: frozenset[TP]) -> None:
         topics, fold, app = self.pipeline.topics, self.pipeline.fold, self.pipeline.app

@@ -1,0 +1,60 @@
+"""The fold agent's effects on the metrics."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from faust.types import TP
+
+from agents.documents import Documents
+from agents.fold import FoldAgent
+from state.activity import Tick, encode_record
+from state.shard import Limits, Shard
+from streams.clock import FixedClock
+from streams.dead_letters import DeadLetters
+from streams.metrics import Metrics
+from streams.settings import Settings
+from streams.topic_specs import topic_names
+from tests.state.worlds import DAY, HOUR, Act, at, model_of, rows_of
+
+NOON = at("2024-03-20T12:00")
+
+
+class Record(NamedTuple):
+    offset: int
+    value: bytes
+
+
+class SomeChunk(NamedTuple):
+    """What the handler looks at of a chunk."""
+
+    tp: TP
+    records: list[Record]
+    next_offset: int
+
+
+class NeverDue:
+    """Checkpoints that are never due."""
+
+    def count(self, partition: int, rows: int) -> None:
+        """Nothing to count for."""
+
+    def is_due(self, partition: int) -> bool:
+        return False
+
+
+def test_an_event_that_is_late_for_its_shard_is_counted_among_the_dead_letters() -> None:
+    model, metrics, clock, names = model_of(), Metrics(), FixedClock(NOON / 1000), topic_names(Settings())
+    agent = FoldAgent(
+        lambda partition: Shard(partition, model, Limits()), NeverDue(), Documents(model, names, 0, 1),  # type: ignore[arg-type]
+        DeadLetters(names.dead_letters, clock.now, 1000), names.summaries, metrics, clock,
+    )  # fmt: skip
+    agent.shards[0] = Shard(0, model, Limits(allowed_lateness_hours=24))
+    on_time, late = Act("acme", "ann", "search", NOON, 1), Act("acme", "ann", "search", NOON - DAY - HOUR, 2)
+    log = [rows_of([on_time]), rows_of([late], first_offset=5), Tick(NOON, 0)]
+    records = [Record(number, encode_record(record)) for number, record in enumerate(log)]
+    outcome = agent.handle(SomeChunk(TP("activities", 0), records, 3))  # type: ignore[arg-type]
+    assert outcome is not None and outcome.after_commit is not None
+    assert [out.topic for out in outcome.records].count(names.dead_letters) == 1
+    outcome.after_commit()
+    assert metrics.dead_letters.value("product-events", "too_late") == 1
