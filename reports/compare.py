@@ -182,6 +182,7 @@ def _compare_band(result: Comparison, key: str, band: str | None, score: str | N
 
 def _compare_totals(result: Comparison, totals: Mapping[str, str], found: Recount) -> None:
     result.keys += 1
+    result.kinds["totals"] += 1
     result.check("totals", "orgs", totals.get("orgs"), str(len(found.orgs)))
     result.check("totals", "users_active", totals.get("users_active"), str(found.population))
     banded = sum(int(totals.get(band, 0)) for band in _BANDS)
@@ -189,6 +190,7 @@ def _compare_totals(result: Comparison, totals: Mapping[str, str], found: Recoun
 
 
 def _compare_metrics(result: Comparison, metrics: Sequence[Samples], found: Recount, counters: bool) -> None:
+    before = result.fields
     expected: Samples = {"orgpulse_org_health_ratio": {}, "orgpulse_reply_latency_seconds": {}}
     for kind in ("active", "licensed", "median"):
         figures: dict[Any, Any] = found.orgs[f"score_{kind}"].dropna().to_dict()
@@ -214,6 +216,8 @@ def _compare_metrics(result: Comparison, metrics: Sequence[Samples], found: Reco
         result.check(f"metric orgpulse_reply_latency_seconds {place}", "", cells.get(place), ours, slack)
     if counters:
         _compare_counters(result, metrics, found)
+    result.kinds["metric"] += result.fields - before
+    result.keys += result.fields - before
 
 
 def _compare_counters(result: Comparison, metrics: Sequence[Samples], found: Recount) -> None:

@@ -7,6 +7,7 @@ play ──► Kafka ──► two workers, killed again and again ──► Red
 from __future__ import annotations
 
 import random
+import re
 import time
 import tomllib
 from collections.abc import Iterator
@@ -129,7 +130,22 @@ def test_redis_and_prometheus_equal_the_recount_after_workers_were_killed(proof:
     print(tell(result), dict(result.kinds))
     assert proof.kills >= KILLS
     assert result.kinds["user"] > USERS / 2 and result.kinds["latency"] > ORGS / 2
+    assert result.kinds["metric"] > 4 * ORGS and result.kinds["totals"]
     assert not result.differences, tell(result)
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_the_comparison_sees_one_message_lost_and_one_counted_twice(proof: Proof) -> None:
+    newest = max(  # an approved transaction of the last day counts in the rolling week of its org
+        (r for r in proof.raw if r[0] == "transactions" and b'"status":"A"' in (r[4] or b"")), key=lambda r: r[2]
+    )
+    without = [r for r in proof.raw if r[0] != "transactions" or r[4] != newest[4]]
+    fresh = re.sub(rb'"transaction_id":"[^"]*"', b'"transaction_id":"again"', newest[4] or b"")
+    for raw in (without, [*proof.raw, (*newest[:2], 10**9, newest[3], fresh, newest[5])]):
+        result = compare(recount(raw, MODEL, proof.rest.as_of_ms), proof.rest, MODEL)
+        fields = {difference.field for difference in result.differences if difference.key.startswith("org:")}
+        assert fields == {"transactions_count", "transactions_cents"}, tell(result)
 
 
 @pytest.mark.kafka
