@@ -27,9 +27,10 @@ _LINE_3164 = re.compile(
 _TEXT, _NUMBER, _WHOLE = (str,), (int, Decimal), (int,)
 _ID = (str, int)
 _MOMENT = (str, int, Decimal)
+_ANYTHING = (dict, list, str, int, Decimal, bool)
 _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
     "product-events": {"name": _TEXT, "event": _TEXT, "event_id": _ID, "distinct_id": _ID, "time": _MOMENT,
-                       "org_id": _ID, "quantity": _WHOLE, "unit": _TEXT},
+                       "org_id": _ID, "quantity": _WHOLE, "unit": _TEXT, "properties": _ANYTHING},
     "properties": {"distinct_id": _ID, "time": _MOMENT, "$insert_id": _ID, "org_id": _ID, "quantity": _WHOLE},
     "syslog-activities": {"id": _ID, "org": _ID, "userid": _ID, "created": _MOMENT, "ghost": _WHOLE, "action": _TEXT},
     "chat-messages": {"message_id": _ID, "author": _ID, "time": _MOMENT, "channel": _ID, "in_reply_to": _ID,
@@ -124,18 +125,17 @@ def typed(shape: str, found: Any) -> dict[str, Any]:
         value = found.get(name)
         if value is not None and type(value) not in kind:
             refuse("wrong_type")
-    known: dict[str, Any] = {name: found.get(name) for name in kinds}
-    if shape == "product-events":
-        known["properties"] = found.get("properties")
-    return known
+    return {name: found.get(name) for name in kinds}
 
 
 def identity(value: Any, options: Options) -> str:
     """Return an id as text.
 
     Raises:
-        Refused: missing_field, long_id, blank_id or bad_id.
+        Refused: missing_field, wrong_type, long_id, blank_id or bad_id.
     """
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        refuse("wrong_type")
     text = refuse("missing_field") if value is None else str(value)
     if len(text) > options.max_id_chars:
         refuse("long_id")
@@ -166,7 +166,7 @@ def moment_ms(value: Any) -> int:
         size = abs(value)
         if size >= 10**18:
             refuse("bad_time")
-        found = int(value * 1000) if size < 10**11 else int(value) if size < 10**14 else int(value) // 1000
+        found = round(value * 1000) if size < 10**11 else int(value) if size < 10**14 else int(value) // 1000
     return found if _YEAR_2000_MS <= found < _YEAR_10000_MS else refuse("bad_time")
 
 
@@ -176,7 +176,7 @@ def quantity(value: int | None) -> int:
     Raises:
         Refused: bad_quantity.
     """
-    return (value or 0) if -(2**63) < (value or 0) <= (2**63 - 1) // 10**6 else refuse("bad_quantity")
+    return (value or 0) if abs(value or 0) <= (2**63 - 1) // 10**6 else refuse("bad_quantity")
 
 
 class Reader:
@@ -224,7 +224,7 @@ class Reader:
         return Said(org, who, measure, time_ms, quantity(found["quantity"]), f"event:{known is None}:{number}")
 
     def _syslog(self, value: bytes, now_ms: int) -> Said:
-        if value.startswith(b"{"):
+        if value.lstrip().startswith(b"{"):
             words = parsed("syslog-activities", value)
             time_ms = moment_ms(words["created"])
         else:
@@ -247,7 +247,8 @@ class Reader:
         else:
             refuse("not_syslog")
         if "userid" not in words:
-            words = {"org": self._options.channels.get(found["host"], found["host"]), "userid": found["program"]}
+            said = {"org": self._options.channels.get(found["host"], found["host"]), "userid": found["program"]}
+            words = {name: word for name, word in said.items() if word != "-"}  # RFC 5424's "not known"
         return words, time_ms
 
     def _yearless_ms(self, text: str, now_ms: int) -> int:
