@@ -34,6 +34,7 @@ from streams.topic_specs import topic_specs
 from streams.topics import BrokerError, connected_admin, create_topics
 
 WORKERS = 2
+ANSWER_SECONDS = 5.0
 _DELETE_AT_ONCE = 500
 Step = Callable[[str], AbstractContextManager[None]]
 
@@ -119,8 +120,11 @@ class DemoSystem:
             self._kafka = LocalKafka(self.directory / "kafka", fast_start=True)
             self._kafka.start()
             brokers = self._kafka.bootstrap
+        else:
+            with connected_admin(override(Settings(), {"kafka.brokers": brokers}), wait_seconds=ANSWER_SECONDS):
+                pass  # it answers, or an error has said what to do
         try:
-            with contextlib.closing(redis.Redis.from_url(redis_url, socket_connect_timeout=5.0)) as client:
+            with contextlib.closing(redis.Redis.from_url(redis_url, socket_connect_timeout=ANSWER_SECONDS)) as client:
                 client.ping()
         except (redis.RedisError, ValueError) as error:
             raise LocalError(f"Redis at {redis_url} does not answer: {error}", "orgpulse doctor") from error
@@ -135,8 +139,8 @@ class DemoSystem:
             "redis.url": redis_url,
             "calibration.every_seconds": 3.0 if self._servers.checked else 5.0,
             "checkpoint.every_seconds": 10.0,
-            "kafka.transaction_timeout_seconds": 6.0,
-            "kafka.session_timeout_seconds": 6.0,
+            "kafka.transaction_timeout_seconds": 30.0,
+            "kafka.session_timeout_seconds": 8.0,
             "metrics.org_limit": 10_000 if self._servers.checked else 20,
             "log.format": "console",
             "model.file": str(Path(model).absolute()) if model else "",
