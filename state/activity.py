@@ -167,6 +167,7 @@ class Packer:
         self, target_of: Callable[[str], int], topic: str, partition: int, first_offset: int, arrived: float = 0.0
     ) -> dict[int, Rows]:
         """Return everything collected, packed by the partition that *target_of* gives each subject."""
+        assert len(self.subjects) <= MAX_ROWS, "chunks are cut below this: the index would begin anew"
         names = list(self.subjects)
         targets = np.array([target_of(name) for name in names], np.int64)
         subject = np.array(self.subject, np.int64)

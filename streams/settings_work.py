@@ -71,7 +71,7 @@ class IngestSettings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(
             ge=1,
-            le=100000,
+            le=65535,
             description="Most records of one partition that are handled, and committed, at once.",
         ),
     ] = 5000

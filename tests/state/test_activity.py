@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.activity import (
+    MAX_ROWS,
     Calibration,
     Member,
     Org,
@@ -92,3 +93,29 @@ def test_taken_columns_keep_their_rows_together() -> None:
     columns = unpack(packer.rows("t", 0, 0))
     kept = columns.take(columns.time_ms % 2 == 1)
     assert kept.id.tolist() == kept.amount.tolist() == kept.at.tolist() == [1, 3]
+
+
+def test_more_subjects_than_the_index_can_tell_apart_are_refused() -> None:
+    packer = Packer()
+    for n in range(MAX_ROWS + 1):
+        packer.add(f"a\x1f{n}", "search", n, 0, n, 0, 0)
+    with pytest.raises(AssertionError, match="cut below"):
+        packer.rows("t", 0, 0)
+
+
+@examples(40)
+@given(st.lists(row, min_size=1, max_size=30), st.integers(1, 4))
+def test_dealt_out_each_activity_is_in_one_partition(rows: list, partitions: int) -> None:
+    packer = Packer()
+    for each in rows:
+        packer.add(*each)
+    dealt = packer.split(lambda name: len(name) % partitions, "t", 0, 0)
+    found = []
+    for target, record in dealt.items():
+        columns = unpack(record)
+        for subject, time_ms, at_ in zip(columns.subject, columns.time_ms.tolist(), columns.at.tolist(), strict=True):
+            name = record.subjects[subject]
+            assert len(name) % partitions == target
+            found.append((name, time_ms, at_))
+        assert len(set(record.subjects)) == len(record.subjects) == len(set(columns.subject.tolist()))
+    assert sorted(found) == sorted((r[0], r[2], r[6]) for r in rows)
