@@ -180,10 +180,9 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=4,
 )
-raw_values = st.sampled_from(
-    [b"1" * 5000, b"1e308", b"-1e308", b"1e400", b"NaN", b'"\\ud800"', b'"\\u0000"', b'"\\udc00x"', b"-0.0", b"1e-400"]
-    + [b"[" * 5000 + b"]" * 5000, b'"sNaN"', b'"1E+99999999999999999999"', b"9223372036854775808", b'"\xed\xa0\x80"']
-)
+ODD_NUMBERS = (b"1" * 5000, b"1e308", b"-1e308", b"1e400", b"1e-400", b"-0.0", b"NaN", b"9223372036854775808")
+ODD_TEXTS = (b'"\\ud800"', b'"\\udc00x"', b'"\\u0000"', b'"\xed\xa0\x80"', b'"sNaN"', b'"1E+99999999999999999999"')
+raw_values = st.sampled_from([*ODD_NUMBERS, *ODD_TEXTS, b"[" * 5000 + b"]" * 5000])
 
 
 @pytest.mark.parametrize("source", READERS)

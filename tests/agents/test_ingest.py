@@ -1,0 +1,243 @@
+"""Every raw message becomes exactly one thing."""
+
+from __future__ import annotations
+
+import base64
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.ingest import CREATE, PARK, Ingest, Source
+from state.identity import Directory, OrgRecord, UserRecord
+from state.ledger import SourceLedger
+from streams.chunks import Outcome
+from streams.dead_letters import FloodError, FloodGuard
+from streams.read_product import product_reader
+from streams.read_syslog import syslog_reader
+from streams.read_transactions import transaction_reader
+from tests.agents.by_hand import DEAD, NOW, TOPICS, Counted, Sent, Table, chunk_of, router
+from tests.state.worlds import HOUR, examples, model_of
+
+CATALOGUE = model_of().catalogue
+NOW_MS = int(NOW * 1000)
+READERS = {
+    "product-events": product_reader(CATALOGUE, 40),
+    "syslog-activities": syslog_reader(CATALOGUE, {}, lambda: NOW, zone="UTC", year=0, max_id=40),
+    "transactions": transaction_reader("USD", 40),
+}
+
+
+class Place:
+    """One source topic with its handler and what it leaves behind."""
+
+    def __init__(
+        self, name: str = "product-events", unknown: str = PARK, flood: float = 1.0, window: int = 10**6
+    ) -> None:
+        self.table, self.directory, self.counted, self.name = Table(), Directory(), Counted(), name
+        self.directory.learn_user("8", UserRecord("8", "a", ["8", "ann@example.org", "ann"], "", True, False))
+        self.directory.learn_user("9", UserRecord("9", "a", ["robot"], "", True, True))
+        self.directory.learn_org("a", OrgRecord("a", "Acme", "UTC", ""))
+        self.handler = Ingest(
+            Source(name, name, READERS[name], unknown), router(), self.directory, self.table, DEAD,
+            FloodGuard(name, flood, window), now=lambda: NOW, max_value_bytes=300, max_ahead_ms=HOUR,
+            lateness_ms=48 * HOUR, counted=self.counted,
+        )  # fmt: skip
+        self.next = 100
+
+    def outcome(self, *values: bytes | None) -> Outcome:
+        outcome = self.handler.handle(chunk_of(self.name, list(values), self.next))
+        self.next += len(values)
+        assert outcome.next_offset == self.next
+        return outcome
+
+    def send(self, *values: bytes | None) -> Sent:
+        outcome = self.outcome(*values)
+        assert outcome.after_commit is not None
+        outcome.after_commit()
+        return Sent(list(outcome.records))
+
+    @property
+    def ledger(self) -> SourceLedger:
+        return SourceLedger.load(self.table.read(0, self.name.encode()))
+
+
+def event(who: object = "ann", ago_hours: float = 0, **fields: object) -> bytes:
+    return orjson.dumps({"name": "Search", "distinct_id": who, "time": NOW_MS - int(ago_hours * HOUR)} | fields)
+
+
+# --- who ---
+
+
+@pytest.mark.parametrize("who", ["8", 8, "ann", "ann@example.org", " Ann@Example.ORG "])
+def test_any_alias_leads_to_the_user(who: object) -> None:
+    assert Place().send(event(who)).acts == [("a", "8", "search", 100)]
+
+
+def test_an_unknown_person_waits_for_the_directory() -> None:
+    sent = Place().send(event("Bob@Example.ORG", org_id="a", event_id="e"))
+    assert sent.acts == []
+    (parked,) = sent.parked
+    assert (parked.alias, parked.org, parked.measure, parked.id) == ("bob@example.org", "a", "search", "pe")
+    assert (parked.topic, parked.partition, parked.offset, parked.time_ms) == ("product-events", 0, 100, NOW_MS)
+    assert sent.waiting[0][0] == router().partition("bob@example.org")
+
+
+def test_where_the_message_gives_the_org_an_unknown_person_is_created() -> None:
+    place = Place(unknown=CREATE)
+    assert place.send(event("Bob@Example.ORG", org_id="b")).acts == [("b", "bob@example.org", "search", 100)]
+    assert [p.alias for p in place.send(event("bob")).parked] == ["bob"]  # without an org, waiting is all one can do
+
+
+def test_a_known_person_may_act_in_another_org() -> None:
+    assert Place().send(event("ann", org_id="b")).acts == [("b", "8", "search", 100)]
+
+
+def test_a_bot_is_counted_apart() -> None:
+    place = Place()
+    sent = place.send(event("robot"))
+    assert (sent.acts, sent.parked, sent.dead) == ([], [], [])
+    assert place.counted.counts == {"bot": 1, "forwarded": 0} or place.counted.counts == {"bot": 1}
+
+
+def activity(**fields: object) -> bytes:
+    return orjson.dumps({"id": 1, "org": "a", "userid": "8", "created": NOW_MS} | fields)
+
+
+def test_operators_and_the_system_itself_are_counted_apart() -> None:
+    place = Place("syslog-activities", CREATE)
+    sent = place.send(activity(ghost=1), activity(org=0), activity(org=0, ghost=1), activity())
+    assert sent.acts == [("a", "8", "syslog", 103)]
+    assert (place.counted.counts["ghost"], place.counted.counts["system"], place.ledger.apart) == (1, 2, 3)
+
+
+def transaction(org: str, id_: int = 1) -> bytes:
+    return orjson.dumps({"transaction_id": id_, "org_id": org, "amount": "5", "status": "A", "time": NOW_MS})
+
+
+def test_a_transaction_is_its_orgs_and_waits_for_an_unknown_one() -> None:
+    sent = Place("transactions").send(transaction("a"), transaction("z"))
+    assert sent.acts == [("a", "", "transaction", 100)]
+    assert [(p.alias, p.org) for p in sent.parked] == [("org:z", "z")]
+    assert Place("transactions", CREATE).send(transaction("z")).acts == [("z", "", "transaction", 100)]
+
+
+# --- when ---
+
+
+@pytest.mark.parametrize(("ago", "reason"), [(-1.0, None), (-1.001, "bad_time"), (48.0, None), (48.001, "too_late")])
+def test_the_future_and_the_far_past_are_dead_letters(ago: float, reason: str | None) -> None:
+    #   ── too late ──┤ 48 h before the newest ──── now ── + 1 h ├── bad time ──
+    place = Place()
+    place.send(event())
+    sent = place.send(event(ago_hours=ago))
+    assert [letter["reason"] for letter in sent.dead] == ([reason] if reason else [])
+    assert place.ledger.watermark_ms == max(NOW_MS, NOW_MS - int(ago * HOUR) if not reason else 0)
+
+
+def test_within_a_chunk_the_newest_so_far_decides_what_is_late() -> None:
+    sent = Place().send(event(ago_hours=500), event(ago_hours=0), event(ago_hours=500))
+    assert [act[3] for act in sent.acts] == [100, 101]
+    assert [letter["offset"] for letter in sent.dead] == [102]
+
+
+# --- dead letters ---
+
+
+def test_a_dead_letter_holds_the_message_its_place_and_the_reason() -> None:
+    sent = Place().send(b"\xffnot json")
+    (letter,) = sent.dead
+    assert (letter["reason"], letter["topic"], letter["partition"], letter["offset"]) == (
+        "not_json",
+        "product-events",
+        0,
+        100,
+    )
+    assert base64.b64decode(letter["value"]) == b"\xffnot json"
+    assert (letter["key"], letter["time"]) == (None, NOW)
+
+
+def test_an_oversized_message_is_dead_and_its_beginning_is_kept() -> None:
+    small, large = Place().send(b"x" * 301), Place().send(b"x" * 700)
+    assert [letter["reason"] for letter in small.dead + large.dead] == ["too_big", "too_big"]
+    assert base64.b64decode(small.dead[0]["value"]) == b"x" * 301
+    assert base64.b64decode(large.dead[0]["value"]) == b"x" * 500
+    assert "first 500 bytes are kept" in large.dead[0]["detail"]
+
+
+def test_a_tombstone_is_no_event() -> None:
+    (letter,) = Place().send(None).dead
+    assert (letter["reason"], letter["value"]) == ("not_json", None)
+
+
+def test_a_flood_of_dead_letters_stops_the_worker() -> None:
+    place = Place(flood=0.5, window=10)
+    place.send(*[b"bad"] * 5, *[event()] * 5)  # half of the window is allowed
+    place.send(*[b"bad"] * 9)  # not a whole window yet
+    with pytest.raises(FloodError, match="Mend the producer"):
+        place.outcome(b"bad")
+
+
+def test_after_a_good_window_the_count_begins_anew() -> None:
+    place = Place(flood=0.5, window=10)
+    for _ in range(20):
+        place.send(*[b"bad"] * 4, *[event()] * 6)
+    assert place.ledger.dead_lettered == 80
+
+
+# --- the ledger ---
+
+UNKNOWN = event("zoe")
+MIXTURE = [
+    event(),
+    event("ann", org_id="b"),
+    event("robot"),
+    UNKNOWN,
+    event("zoe", org_id="b"),
+    b"bad",
+    None,
+    b"x" * 400,
+]
+MIXTURE += [event(ago_hours=-5), event(ago_hours=40), event(ago_hours=400), event(quantity=2**62), event("")]
+
+
+@examples(80)
+@given(
+    st.lists(st.lists(st.sampled_from(MIXTURE), min_size=1, max_size=12), max_size=5), st.sampled_from([CREATE, PARK])
+)
+def test_of_any_mixture_every_message_becomes_exactly_one_thing(chunks: list[list[bytes | None]], unknown: str) -> None:
+    place = Place(unknown=unknown)
+    consumed = forwarded = parked = dead = 0
+    for values in chunks:
+        sent = place.send(*values)
+        offsets = [a[3] for a in sent.acts] + [p.offset for p in sent.parked] + [d["offset"] for d in sent.dead]
+        assert len(set(offsets)) == len(offsets)
+        apart = values.count(event("robot"))
+        assert len(offsets) + apart == len(values)
+        consumed, forwarded = consumed + len(values), forwarded + len(sent.acts)
+        parked, dead = parked + len(sent.parked), dead + len(sent.dead)
+        (kept,) = sent.kept
+        assert kept.value == place.ledger.dump()
+    ledger = place.ledger
+    assert (ledger.consumed, ledger.forwarded, ledger.parked, ledger.dead_lettered) == (
+        consumed,
+        forwarded,
+        parked,
+        dead,
+    )
+    assert ledger.forwarded + ledger.parked + ledger.dead_lettered + ledger.apart == ledger.consumed
+    counts = place.counted.counts
+    assert sum(n for name, n in counts.items() if name.startswith("dead:")) == dead == counts["dead_lettered"]
+
+
+def test_counts_that_do_not_add_up_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 messages"):
+        SourceLedger().after(3, {"forwarded": 1, "ghost": 1}, 0)
+
+
+def test_the_same_message_has_the_same_ids_on_every_way() -> None:
+    first, again = Place().send(event(event_id="e")), Place().send(event("8", event_id="e"))
+    ids = [rows.id for sent in (first, again) for _, rows in sent.activities]
+    assert ids[0] == ids[1]
+    assert TOPICS.activities == first.records[0].topic

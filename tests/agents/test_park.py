@@ -1,0 +1,167 @@
+"""Activities wait for their person, and leave once."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.ingest import CREATE, ids_of
+from agents.park import MAX_WAITING, Park
+from state.activity import Rows
+from streams.parked import Alias, Parked, encode_parked
+from tests.agents.by_hand import DEAD, Counted, Sent, Table, chunk_of, router
+from tests.agents.test_ingest import Place as IngestPlace
+from tests.agents.test_ingest import event
+from tests.state.worlds import examples
+
+
+class Place:
+    """The handler of one partition of `unresolved`."""
+
+    def __init__(self) -> None:
+        self.table, self.counted, self.next = Table(), Counted(), 0
+        self.handler = Park(router(), self.table, DEAD, self.counted)
+
+    def send(self, *records: Parked | Alias) -> Sent:
+        outcome = self.handler.handle(chunk_of("unresolved", [encode_parked(r) for r in records], self.next))
+        self.next += len(records)
+        assert outcome.after_commit is not None
+        outcome.after_commit()
+        return Sent(list(outcome.records))
+
+    def total(self, name: str) -> int:
+        return int(self.table.read(0, b"l:" + name.encode()) or 0)
+
+
+def parked(
+    alias: str = "zoe", offset: int = 5, org: str = "", partition: int = 1, id_: str = "e", ref: str = ""
+) -> Parked:
+    return Parked(alias, org, "search", 1_709_550_000_000, 3, id_, ref, "product-events", partition, offset)
+
+
+ZOE = Alias("zoe", "a", "10")
+
+
+def test_before_its_alias_an_activity_waits_and_then_leaves_once() -> None:
+    #  parked ──── wait ──── alias ► sent      alias again ► nothing
+    place = Place()
+    assert place.send(parked()).acts == []
+    assert place.send(ZOE).acts == [("a", "10", "search", 5)]
+    assert place.send(ZOE).acts == []
+
+
+def test_after_its_alias_an_activity_leaves_at_once() -> None:
+    place = Place()
+    assert place.send(ZOE).acts == []
+    assert place.send(parked()).acts == [("a", "10", "search", 5)]
+
+
+def test_both_in_one_chunk_meet_too() -> None:
+    assert Place().send(parked(), ZOE, parked(offset=6)).acts == [("a", "10", "search", 5), ("a", "10", "search", 6)]
+
+
+def test_the_org_of_the_message_goes_before_the_persons() -> None:
+    assert Place().send(ZOE, parked(org="b")).acts == [("b", "10", "search", 5)]
+
+
+def test_an_org_that_is_learnt_releases_what_waited_for_it() -> None:
+    place = Place()
+    place.send(parked("org:z", org="z"))
+    assert place.send(Alias("org:z", "z", "")).acts == [("z", "", "search", 5)]
+
+
+def test_what_leaves_keeps_its_source_time_amount_and_ids() -> None:
+    place = Place()
+    place.send(parked(offset=7, partition=1, ref="cr"), parked(offset=5, partition=1), parked(offset=9, partition=2))
+    sent = place.send(ZOE)
+    rows = {r.partition: r for _, r in sent.activities if isinstance(r, Rows)}
+    assert {p: (r.topic, r.first_offset) for p, r in rows.items()} == {
+        1: ("product-events", 5),
+        2: ("product-events", 9),
+    }
+    id_, ref = ids_of("a", parked(ref="cr"))
+    assert rows[1].id[:8] == id_.to_bytes(8, "little")
+    assert rows[1].ref[:8] == ref.to_bytes(8, "little")
+    assert place.total("product-events/1/released") == 2
+
+
+def test_a_released_activity_is_the_one_that_would_have_been_forwarded() -> None:
+    raw = event("zoe", org_id="a", event_id="e")
+    (waiting,) = IngestPlace().send(raw).parked
+    (_, forwarded), *_ = IngestPlace(unknown=CREATE).send(raw).activities
+    (_, released), *_ = Place().send(Alias("zoe", "a", "zoe"), waiting).activities
+    assert isinstance(forwarded, Rows) and isinstance(released, Rows)
+    assert (released.id, released.time_ms, released.subjects) == (forwarded.id, forwarded.time_ms, forwarded.subjects)
+
+
+def test_a_bots_activities_go_nowhere_and_are_counted() -> None:
+    place = Place()
+    sent = place.send(parked(), Alias("zoe", "a", "10", bot=True), parked(offset=6))
+    assert (sent.acts, sent.dead) == ([], [])
+    assert place.total("product-events/1/bot") == 2
+
+
+def test_an_alias_that_is_gone_is_waited_for_again() -> None:
+    place = Place()
+    place.send(ZOE, Alias("zoe", "", "10", gone=True))
+    assert place.send(parked()).acts == []
+    assert place.send(Alias("zoe", "b", "11")).acts == [("b", "11", "search", 5)]
+
+
+def test_an_alias_that_another_user_has_claimed_stays_theirs() -> None:
+    place = Place()
+    place.send(ZOE, Alias("zoe", "b", "11"), Alias("zoe", "", "10", gone=True))
+    assert place.send(parked()).acts == [("b", "11", "search", 5)]
+
+
+def test_beyond_the_limit_an_activity_is_dead() -> None:
+    place = Place()
+    place.send(*(parked(offset=n) for n in range(MAX_WAITING)))
+    sent = place.send(parked(offset=5000), parked("other", offset=5001))
+    (letter,) = sent.dead
+    assert (letter["reason"], letter["topic"], letter["partition"], letter["offset"]) == (
+        "park_full",
+        "product-events",
+        1,
+        5000,
+    )
+    assert place.counted.counts["dead:park_full"] == place.total("product-events/1/dropped") == 1
+    assert len(place.send(ZOE).acts) == MAX_WAITING
+
+
+@examples(60)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("act"), st.sampled_from("xyz")),
+            st.tuples(st.just("known"), st.sampled_from("xyz")),
+            st.tuples(st.just("gone"), st.sampled_from("xyz")),
+        ),
+        max_size=30,
+    ),
+    st.integers(1, 5),
+)
+def test_every_activity_waits_or_left_once(steps: list[tuple[str, str]], size: int) -> None:
+    place, sent_offsets, expected, waiting, known = Place(), [], [], {}, set()
+    records = []
+    for offset, (kind, alias) in enumerate(steps):
+        if kind == "act":
+            records.append(parked(alias, offset, id_=str(offset)))
+            (expected if alias in known else waiting.setdefault(alias, [])).append(offset)
+        elif kind == "known":
+            records.append(Alias(alias, "a", "user " + alias))
+            known.add(alias)
+            expected += waiting.pop(alias, [])
+        else:
+            records.append(Alias(alias, "", "user " + alias, gone=True))
+            known.discard(alias)
+    for n in range(0, len(records), size):
+        sent_offsets += [act[3] for act in place.send(*records[n : n + size]).acts]
+    assert sorted(sent_offsets) == sorted(expected)
+    assert place.total("product-events/1/released") == len(expected)
+
+
+@pytest.mark.parametrize("alias", ["ü", "日本", "a b"])
+def test_any_text_is_an_alias(alias: str) -> None:
+    assert Place().send(parked(alias), Alias(alias, "a", "10")).acts == [("a", "10", "search", 5)]
