@@ -214,7 +214,7 @@ class Reader:
         found = parsed("product-events", value)
         name, known = found["name"], found["event_id"]
         if name is None and found["event"] is not None:
-            inner = typed("properties", found["properties"] or {})
+            inner = typed("properties", {} if found["properties"] is None else found["properties"])
             name, known = found["event"], known if inner["$insert_id"] is None else inner["$insert_id"]
             found = inner
         org = "" if found["org_id"] is None else self._id(found["org_id"])
