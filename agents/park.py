@@ -25,6 +25,8 @@ from streams.transport import Chunk
 
 MAX_WAITING = 1000
 """Most activities that wait for one alias; further ones are dead letters (`park_full`)."""
+MAX_WAITING_BYTES = 256 * 1024
+"""Most bytes of them: they are one record of the table, which must fit in a message."""
 
 
 class _Place:
@@ -63,7 +65,7 @@ class Park:
                 else self._take_parked(partition, found, counts)
             )
         out += self._count(partition, counts)
-        return Outcome(out, chunk.next_offset, lambda: self._counted("unresolved", counts))
+        return Outcome(self._settled(out), chunk.next_offset, lambda: self._counted("unresolved", counts))
 
     def _take_parked(self, partition: int, parked: Parked, counts: Counter[str]) -> list[Outgoing]:
         alias = self._known(partition, parked.alias)
@@ -71,12 +73,13 @@ class Park:
             return self._send_on([parked], alias, counts)
         key = b"p:" + parked.alias.encode()
         waiting = self._waiting(partition, key)
-        if len(waiting) >= MAX_WAITING:
+        raw = msgspec.msgpack.encode([*waiting, parked])
+        if len(waiting) >= MAX_WAITING or len(raw) > MAX_WAITING_BYTES:
             counts[f"{parked.topic}/{parked.partition}/dropped"] += 1
             counts["dead:park_full"] += 1
-            error = Rejected("park_full", f"{MAX_WAITING} activities wait for {parked.alias!r} already")
+            error = Rejected("park_full", f"{len(waiting)} activities wait for {parked.alias!r} already")
             return [self._dead_letters.letter(error, parked.topic, parked.partition, _Place(parked.offset))]
-        return [self._table.stage(partition, key, msgspec.msgpack.encode([*waiting, parked]))]
+        return [self._table.stage(partition, key, raw)]
 
     def _take_alias(self, partition: int, alias: Alias, counts: Counter[str]) -> list[Outgoing]:
         known_key, key = b"k:" + alias.alias.encode(), b"p:" + alias.alias.encode()
@@ -113,6 +116,12 @@ class Park:
             for org, packer in by_org.items():
                 out += self._router.packed(self._router.partition(org), packer.rows(source[0], source[1], first))
         return out
+
+    def _settled(self, out: list[Outgoing]) -> list[Outgoing]:
+        """Leave out writes to the table that a later one replaces: a transaction shows only its end."""
+        changelog = self._table.changelog
+        last = {record.key: n for n, record in enumerate(out) if record.topic == changelog}
+        return [record for n, record in enumerate(out) if record.topic != changelog or last[record.key] == n]
 
     def _known(self, partition: int, alias: str) -> Alias | None:
         raw = self._table.read(partition, b"k:" + alias.encode())

@@ -28,6 +28,8 @@ DEAD = DeadLetters(TOPICS.dead_letters, lambda: NOW, 500)
 class Table:
     """A table of bytes in a dict, with the face of `ChunkTable`."""
 
+    changelog = "changelog"
+
     def __init__(self) -> None:
         self.contents: dict[int, dict[bytes, bytes]] = {}
 
@@ -37,7 +39,7 @@ class Table:
             content.pop(key, None)
         elif keep and value is not None:
             content[key] = value
-        return Outgoing("changelog", partition, key, value)
+        return Outgoing(self.changelog, partition, key, value)
 
     def read(self, partition: int, key: bytes) -> bytes | None:
         return self.contents.get(partition, {}).get(key)

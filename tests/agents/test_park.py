@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.ingest import CREATE, ids_of
-from agents.park import MAX_WAITING, Park
+from agents.park import MAX_WAITING, MAX_WAITING_BYTES, Park
 from state.activity import Rows
 from streams.parked import Alias, Parked, encode_parked
 from tests.agents.by_hand import DEAD, Counted, Sent, Table, chunk_of, router
@@ -128,6 +128,24 @@ def test_beyond_the_limit_an_activity_is_dead() -> None:
     )
     assert place.counted.counts["dead:park_full"] == place.total("product-events/1/dropped") == 1
     assert len(place.send(ZOE).acts) == MAX_WAITING
+
+
+def test_what_waits_for_one_alias_fits_in_one_record() -> None:
+    #  ids may be long: a thousand of them would not fit in a message
+    place, long = Place(), "日" * 250
+    sent = place.send(*(parked(offset=n, id_=long, ref=long) for n in range(400)))
+    assert all(len(record.value) <= MAX_WAITING_BYTES for record in sent.kept)
+    released = place.send(ZOE).acts
+    assert 0 < len(released) < 400
+    assert len(released) + len(sent.dead) == 400
+
+
+def test_a_chunk_writes_each_key_of_the_table_once() -> None:
+    place, successor = Place(), Place()
+    sent = place.send(*(parked(offset=n) for n in range(50)), parked("other"), ZOE, parked(offset=50))
+    assert len({record.key for record in sent.kept}) == len(sent.kept) == 4
+    successor.table.recover(sent.kept)
+    assert successor.table.contents[0] == place.table.contents[0]
 
 
 @examples(60)
