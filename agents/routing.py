@@ -44,10 +44,16 @@ class Router:
         return Outgoing(self._topics.activities, self.partition(org), None, encode_record(record))
 
     def packed(self, partition: int, rows: Rows) -> list[Outgoing]:
-        """Return packed rows on their way to *partition*, halved until each fits in a message."""
+        """Return packed rows on their way to *partition*, halved until each fits in a message.
+
+        Raises:
+            ValueError: If a single activity fits in none.
+        """
         raw = encode_record(rows)
         if len(raw) <= self._max_bytes:
             return [Outgoing(self._topics.activities, partition, None, raw)]
+        if len(rows.measure) < 2:
+            raise ValueError(f"one activity takes {len(raw)} bytes, at most {self._max_bytes}: raise max_message_bytes")
         return [out for half in halves(rows) for out in self.packed(partition, half)]
 
     def unresolved(self, alias: str, value: bytes) -> Outgoing:

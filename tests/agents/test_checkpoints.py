@@ -1,0 +1,153 @@
+"""Checkpoints cost what changed, and come back whole."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.checkpoints import PART_BYTES, Checkpoints, joined
+from state.shard import Limits, Shard
+from streams.transactions import Outgoing
+from tests.agents.by_hand import Table
+from tests.state.random_logs import LIMITS, MODEL, random_log
+from tests.state.worlds import examples
+
+
+class Segments:
+    """A shard of which only the segments matter."""
+
+    partition = 2
+
+    def __init__(self, segments: dict[str, bytes]) -> None:
+        self.segments = segments
+        self.restored: dict[str, bytes] | None = None
+
+    def checkpoint(self) -> dict[str, bytes]:
+        return self.segments
+
+    def restore(self, found: dict[str, bytes]) -> None:
+        self.restored = found
+
+
+def checkpoints(table: Table, clock: list[float] | None = None, every_rows: int = 1000) -> Checkpoints:
+    now = clock if clock is not None else [0.0]
+    return Checkpoints(table, lambda: now[0], 10.0, every_rows, lambda _: None)
+
+
+def made(keeper: Checkpoints, segments: dict[str, bytes]) -> list[Outgoing]:
+    shard: Any = Segments(segments)
+    return keeper.make(shard)
+
+
+def loaded(table: Table) -> dict[str, bytes] | None:
+    shard: Any = Segments({})
+    checkpoints(table).load(shard)
+    restored: dict[str, bytes] | None = shard.restored
+    return restored
+
+
+def noise(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def test_only_changed_parts_are_written() -> None:
+    keeper = checkpoints(Table())
+    long = noise(3 * PART_BYTES + 5)
+    assert [r.key for r in made(keeper, {"a": long, "b": b"x"})] == [
+        b"a#000000",
+        b"a#000001",
+        b"a#000002",
+        b"a#000003",
+        b"b#000000",
+    ]
+    assert made(keeper, {"a": long, "b": b"x"}) == []
+    assert [r.key for r in made(keeper, {"a": long + b"more", "b": b"x"})] == [b"a#000003"]
+    assert [r.key for r in made(keeper, {"a": b"!" + long[1:] + b"more", "b": b"y"})] == [b"a#000000", b"b#000000"]
+
+
+def test_vanished_segments_and_parts_are_deleted() -> None:
+    keeper, table = checkpoints(Table()), Table()
+    table.recover(made(keeper, {"a": noise(2 * PART_BYTES), "gone": b"x", "empty": b""}))
+    records = made(keeper, {"a": noise(PART_BYTES, 2), "empty": b""})
+    assert {r.key: r.value is None for r in records} == {b"a#000000": False, b"a#000001": True, b"gone#000000": True}
+    table.recover(records)
+    assert loaded(table) == {"a": noise(PART_BYTES, 2), "empty": b""}
+
+
+def test_a_segment_that_comes_back_is_written_again() -> None:
+    keeper = checkpoints(Table())
+    for segments, keys in (({"a": b"x"}, [b"a#000000"]), ({}, [b"a#000000"]), ({"a": b"x"}, [b"a#000000"])):
+        assert [r.key for r in made(keeper, segments)] == keys
+
+
+sizes = st.sampled_from([0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES + 7])
+names = st.sampled_from(["a", "b", "a#b", "ring:hour/1", "ü"])
+steps = st.lists(st.dictionaries(names, st.tuples(sizes, st.integers(0, 3))), min_size=1, max_size=4)
+
+
+@examples(25)
+@given(steps, st.randoms(use_true_random=False))
+def test_after_any_checkpoints_the_last_one_comes_back(drawn: list[dict], rng: random.Random) -> None:
+    table, keeper = Table(), checkpoints(Table())
+    last: dict[str, bytes] = {}
+    for step in drawn:
+        last = {name: noise(size, seed) for name, (size, seed) in step.items()}
+        table.recover(made(keeper, last))
+        if rng.random() < 0.3:  # another worker takes over
+            keeper = checkpoints(table_copy := Table())
+            table_copy.contents = {p: dict(c) for p, c in table.contents.items()}
+            shard: Any = Segments({})
+            keeper.load(shard)
+            assert (shard.restored or {}) == last
+            assert made(keeper, last) == []
+    assert (loaded(table) or {}) == last
+
+
+def test_a_shard_comes_back_whole() -> None:
+    table, keeper = Table(), checkpoints(Table())
+    shard = Shard(0, MODEL, Limits(**LIMITS))
+    for offset, record in enumerate(random_log(11)):
+        shard.apply(record, offset)
+        if offset % 7 == 0:
+            table.recover(keeper.make(shard))
+    table.recover(keeper.make(shard))
+    again = Shard(0, MODEL, Limits(**LIMITS))
+    checkpoints(table).load(again)
+    assert again.checkpoint() == shard.checkpoint()
+    assert again.position == shard.position
+
+
+def test_with_nothing_kept_a_shard_begins_empty() -> None:
+    shard = Shard(0, MODEL, Limits())
+    checkpoints(Table()).load(shard)
+    assert shard.position == 0
+
+
+def test_once_loaded_the_table_lets_go_of_the_bytes() -> None:
+    table = Table()
+    table.recover(made(checkpoints(Table()), {"a": b"x"}))
+    loaded(table)
+    assert table.items(2) == []
+
+
+def test_parts_are_joined_in_their_order() -> None:
+    parts = [(f"a#{n:06d}".encode(), bytes([n % 256])) for n in range(300)]
+    assert joined(parts) == {"a": bytes(n % 256 for n in range(300))}
+
+
+def test_a_checkpoint_is_due_by_age_or_rows_but_never_without_any() -> None:
+    clock = [0.0]
+    keeper = checkpoints(Table(), clock, every_rows=100)
+    made(keeper, {})
+    clock[0] = 1000.0
+    assert not keeper.is_due(2)  # nothing happened
+    keeper.count(2, 1)
+    assert keeper.is_due(2)
+    made(keeper, {})
+    keeper.count(2, 99)
+    assert not keeper.is_due(2)
+    keeper.count(2, 1)
+    assert keeper.is_due(2)

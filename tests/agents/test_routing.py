@@ -1,0 +1,81 @@
+"""Everything of one org goes to one partition, in records that fit."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.routing import halves
+from state.activity import Rows, Tick, decode_record, encode_record, unpack
+from tests.agents.by_hand import PARTITIONS, TOPICS, router
+from tests.state.worlds import Act, examples, rows_of
+
+acts = st.lists(
+    st.builds(
+        Act,
+        st.sampled_from("ab"),
+        st.text("xyz", max_size=2),
+        st.sampled_from(["search", "message"]),
+        st.integers(0, 2**50),
+        st.integers(0, 2**64 - 1),
+        st.integers(-(2**62), 2**62),
+        st.sampled_from([0, 1, 2**64 - 1]),
+    ),
+    min_size=2,
+    max_size=40,
+)
+
+
+def activities(rows: Rows) -> list[tuple]:
+    columns = unpack(rows)
+    names = zip(
+        [rows.subjects[i] for i in columns.subject.tolist()],
+        [rows.measures[i] for i in columns.measure.tolist()],
+        *(getattr(columns, c).tolist() for c in ("time_ms", "amount", "id", "ref", "at")),
+        strict=True,
+    )
+    return list(names)
+
+
+@examples(80)
+@given(acts)
+def test_two_halves_are_the_whole(found: list[Act]) -> None:
+    rows = rows_of(found, 7)
+    first, second = halves(rows)
+    assert activities(first) + activities(second) == activities(rows)
+    assert abs(len(first.measure) - len(second.measure)) <= 1
+    for half in (first, second):
+        assert sorted(half.subjects) == sorted({name for name, *_ in activities(half)})
+        assert (half.topic, half.first_offset, half.arrived) == (rows.topic, 7, rows.arrived)
+
+
+@examples(40)
+@given(acts, st.integers(300, 2000))
+def test_packed_rows_fit_into_their_messages(found: list[Act], most: int) -> None:
+    sent = router(most).packed(2, rows_of(found))
+    assert all(record.value is not None and len(record.value) <= most * 9 // 10 for record in sent)
+    assert {(record.topic, record.partition) for record in sent} == {(TOPICS.activities, 2)}
+    together = [act for record in sent for act in activities(decode_record(record.value))]
+    assert together == activities(rows_of(found))
+
+
+def test_a_row_that_fits_in_no_message_is_told_instead_of_halved_for_ever() -> None:
+    with pytest.raises(ValueError, match="max_message_bytes"):
+        router(100).packed(0, rows_of([Act("a", "x" * 200, "search", 1, 1)]))
+
+
+def test_an_orgs_subjects_records_and_ticks_meet_in_one_partition() -> None:
+    routes = router()
+    for org in map(str, range(50)):
+        home = routes.partition(org)
+        assert 0 <= home < PARTITIONS
+        assert routes.partition_of_subject(f"{org}\x1fann") == routes.partition_of_subject(f"{org}\x1f") == home
+        sent = routes.activity(org, Tick(1, 2))
+        assert (sent.partition, sent.value) == (home, encode_record(Tick(1, 2)))
+    assert len({routes.partition(str(n)) for n in range(50)}) == PARTITIONS
+
+
+def test_partitions_never_change() -> None:
+    # A change would scatter an org over two shards; these numbers are for ever.
+    assert [router().partition(name) for name in ("a", "b", "acme", "7", "ü")] == [3, 3, 1, 2, 2]
