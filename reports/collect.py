@@ -59,6 +59,8 @@ async def _read_raw(brokers: str, prefix: str, topics: Sequence[str]) -> list[Ra
     consumer = AIOKafkaConsumer(
         *names, bootstrap_servers=brokers, enable_auto_commit=False, isolation_level="read_committed",
         max_partition_fetch_bytes=4 * 1024 * 1024,
+        # Not a seek: the reset to "latest", under way since the assignment, might come after it and skip everything.
+        auto_offset_reset="earliest",
     )  # fmt: skip
     await consumer.start()
     try:
@@ -66,7 +68,6 @@ async def _read_raw(brokers: str, prefix: str, topics: Sequence[str]) -> list[Ra
         if missing := names.keys() - {tp.topic for tp in tps}:
             raise LookupError(f"no topic {', '.join(sorted(missing))}")
         ends = await consumer.end_offsets(tps)
-        await consumer.seek_to_beginning()
         found: list[Raw] = []
         while any([await consumer.position(tp) < ends[tp] for tp in tps]):
             for tp, records in (await consumer.getmany(timeout_ms=300)).items():
