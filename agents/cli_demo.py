@@ -16,7 +16,7 @@ from agents.demo_system import Servers
 from agents.simulate_base import MIN_USERS
 from streams.settings import Settings
 
-ONCE_LIVE_SECONDS = 5.0
+ONCE_LIVE_SECONDS = 4.0
 
 
 @click.command()
@@ -29,7 +29,7 @@ ONCE_LIVE_SECONDS = 5.0
 @click.option("--weeks", type=click.IntRange(1, 520), default=5, show_default=True, help="Length of the history.")
 @click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True)
 @click.option("--rate", type=click.FloatRange(0.1, 50_000), default=200.0, show_default=True, help="Live messages/s.")
-@click.option("--seconds", type=click.FloatRange(min=0), help="Of live messages. Default: until Ctrl-C; once: 5.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="Of live messages. Default: until Ctrl-C; once: 4.")
 @click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), hidden=True)
 @click.pass_obj
 def demo(
