@@ -1,6 +1,6 @@
-"""Arrays that grow by doubling, and integer arrays as bytes.
+"""Arrays that grow by doubling, integer arrays as bytes, and what to say of bytes of another version.
 
-Owns nothing but the two chores that every part of the shard needs.
+Owns nothing but the chores that every part of the shard needs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,10 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+
+class SchemaError(ValueError):
+    """A checkpoint was written by a version that this one can't read."""
 
 
 def grown(array: NDArray[Any], rows: int) -> NDArray[Any]:

@@ -257,3 +257,8 @@ def bands_of(scores: Matrix, former: Matrix, bands: Bands) -> Matrix:
     )
     kept = np.where(plain < former, np.minimum(sticky_low, former), np.maximum(sticky_high, former))
     return np.where(former < 0, plain, np.where(plain == former, former, kept))
+
+
+def band_name(band: int) -> str:
+    """Return the name of a band index; the empty string for none."""
+    return BAND_NAMES[band] if band >= 0 else ""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from state.arrays import grown, packed, unpacked
 from state.effects import OrgScore, UserScore
-from state.health import BAND_NAMES, Matrix, Model, apportion, attribute_values, bands_of, score_users
+from state.health import BAND_NAMES, Matrix, Model, apportion, attribute_values, band_name, bands_of, score_users
 from state.ring import RollingWeek, Slots
 from state.subjects import GONE, LICENSED, UNLISTED, Subjects
 from state.week import HOUR_MS, WEEK_HOURS
@@ -82,8 +82,7 @@ class Scoreboard:
 
     def age(self, former_hour: int, hour: int) -> None:
         """Note whose first week ended between two hours: their documents say so."""
-        since = self.since[: len(self._subjects)]
-        self.stale[: len(since)] |= (since > former_hour - WEEK_HOURS) & (since <= hour - WEEK_HOURS)
+        self.stale |= (self.since > former_hour - WEEK_HOURS) & (self.since <= hour - WEEK_HOURS)
 
     def touch_org(self, number: int) -> None:
         """Note that an org's membership or description changed."""
@@ -299,8 +298,3 @@ class Scoreboard:
                 former = self.org_band[number : number + 1].astype(np.int64)
                 self.org_band[number] = bands_of(np.array([figures[0]]), former, self._model.bands)[0]
             self._stale_orgs.add(number)
-
-
-def band_name(band: int) -> str:
-    """Return the name of a band index; the empty string for none."""
-    return BAND_NAMES[band] if band >= 0 else ""

@@ -12,20 +12,20 @@ and with ticks; where a week ends between two records, it is closed at its end.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from state.activity import Calibration, Columns, Member, Org, Record, Rows, Tick, unpack
-from state.arrays import decode, encode
+from state.arrays import SchemaError, decode, encode
 from state.dedupe import Dedupe
 from state.effects import Effect, Late, LatencyMap
 from state.fold import Folder
 from state.health import Model
 from state.history import History
 from state.latency import Latency
+from state.limits import Limits
 from state.replies import Replies
 from state.ring import RollingWeek
 from state.scoreboard import Scoreboard
@@ -33,27 +33,13 @@ from state.subjects import Subjects
 from state.telling import latency_map, summary, week_rows
 from state.week import HOUR_MS, month_of, week_end_ms, week_of
 
+__all__ = ["SCHEMA", "Limits", "Outcomes", "SchemaError", "Shard"]
+
 SCHEMA = 1
 """Version of the checkpoint's shape; another one needs a rebuild."""
 
 Outcomes = dict[tuple[str, int], list[int]]  # source (topic, partition) → [accepted, duplicate, late]
 _LATENCY_EVERY_TICKS = 16
-
-
-class SchemaError(ValueError):
-    """A checkpoint was written by a version that this one can't read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Horizons and bounds of a shard."""
-
-    allowed_lateness_hours: int = 1344
-    max_ids: int = 4_000_000
-    reply_horizon_hours: int = 731 * 24
-    max_open_messages: int = 250_000
-    rolling_months: int = 3
-    quantile: float = 0.8
 
 
 class Shard:
@@ -88,7 +74,6 @@ class Shard:
             case Tick():
                 return self._take_tick(record)
             case Calibration():
-                self._population_changed = True  # the summary tells users by band
                 if record.generation > self.board.calibration:
                     self.board.calibration = record.generation
                     self.board.cuts |= {k: v for k, v in record.cuts.items() if k in self.board.cuts}
@@ -98,12 +83,12 @@ class Shard:
                 self._grow()
                 self.board.dirty[slot] = True
                 self.board.touch_org(int(self.subjects.org_of[slot]))
-                self._population_changed = True
             case Org():
                 number = self.subjects.learn_org(record)
                 self._grow()
                 self.board.touch_org(number)
-                self._population_changed = True
+        # New rows are seen to above; members, orgs and cut points change what a summary tells as well.
+        self._population_changed |= not isinstance(record, Rows)
         return None
 
     def documents(self) -> Iterator[Effect]:

@@ -1,0 +1,20 @@
+"""How far back a shard looks and how much it keeps.
+
+Owns the bounds that the settings give a shard. Invariant: plain values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Horizons and bounds of a shard."""
+
+    allowed_lateness_hours: int = 1344
+    max_ids: int = 4_000_000
+    reply_horizon_hours: int = 731 * 24
+    max_open_messages: int = 250_000
+    rolling_months: int = 3
+    quantile: float = 0.8
