@@ -29,7 +29,8 @@ from agents.routing import Router
 from state.census import Census
 from state.health import Model
 from state.identity import Directory
-from state.shard import Limits, Shard
+from state.limits import Limits
+from state.shard import Shard
 from streams.chunks import add_chunk_agent
 from streams.clock import Clock
 from streams.dead_letters import DeadLetters, FloodGuard

@@ -33,8 +33,6 @@ from state.subjects import Subjects
 from state.telling import latency_map, summary, week_rows
 from state.week import HOUR_MS, month_of, week_end_ms, week_of
 
-__all__ = ["SCHEMA", "Limits", "Outcomes", "SchemaError", "Shard"]
-
 SCHEMA = 1
 """Version of the checkpoint's shape; another one needs a rebuild."""
 
