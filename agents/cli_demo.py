@@ -17,6 +17,7 @@ from agents.simulate_base import MIN_USERS
 from streams.settings import Settings
 
 ONCE_LIVE_SECONDS = 4.0
+PLAIN_COLUMNS = 110  # where there is no terminal to ask
 
 
 @click.command()
@@ -51,7 +52,7 @@ def demo(
         settings,
         Play(orgs, users, weeks, seed, rate, seconds),
         Servers(brokers, redis_url, keep, checked=once),
-        Console(highlight=False),
+        Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_COLUMNS),
     )
 
     def then(run: DemoRun) -> int:

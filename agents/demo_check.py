@@ -25,11 +25,11 @@ REST_SECONDS = 120.0
 DIFFERENCES_SHOWN = 12
 _KINDS = {
     "user": "users: scores, reasons, coverage",
-    "org": "orgs: three scores, reasons, seats, transactions; ranks of users",
+    "org": "orgs: scores, reasons, seats; ranks of users",
     "latency": "latency maps: 168 hours each",
     "orgs": "rank of orgs",
     "totals": "totals",
-    "metric": "metrics of both workers",
+    "metric": "metrics of both workers: samples",
 }
 
 
