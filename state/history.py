@@ -73,10 +73,10 @@ class History:
 
     def drop_before(self, week: int) -> None:
         """Forget the weeks before *week*."""
-        for old in [w for w in self._weeks if w < week]:
-            del self._weeks[old]
-            self._dirty.pop(old, None)
-            self._scores.pop(old, None)
+        held: tuple[dict[int, Any], ...] = (self._weeks, self._dirty, self._scores)
+        for weeks in held:  # each by itself: a week in which nothing happened has scores all the same
+            for old in [w for w in weeks if w < week]:
+                del weeks[old]
 
     @property
     def size_bytes(self) -> int:

@@ -226,9 +226,9 @@ class Scoreboard:
         )
 
     def bands(self) -> dict[str, int]:
-        """Return how many active users are in each band."""
+        """Return how many active users are in each band; they are the population."""
         n = len(self._subjects)
-        users = np.flatnonzero(self._subjects.is_user[:n])
+        users = np.flatnonzero(self._subjects.is_user[:n] & (self._subjects.membership[:n] != GONE))
         bands = self.band[users[self._week.are_active(users)]]
         return {name: int((bands == i).sum()) for i, name in enumerate(BAND_NAMES)}
 

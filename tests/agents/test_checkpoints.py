@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.checkpoints import PART_BYTES, Checkpoints, joined
-from state.shard import Limits, Shard
+from state.limits import Limits
+from state.shard import Shard
 from streams.transactions import Outgoing
 from tests.agents.by_hand import Table
 from tests.state.random_logs import LIMITS, MODEL, random_log

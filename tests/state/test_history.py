@@ -83,6 +83,14 @@ def test_dropped_weeks_are_gone_with_all_that_belongs_to_them() -> None:
     assert history.score_at_close(2803, 2) is None  # negative = had none
 
 
+def test_scores_of_a_week_without_activity_are_dropped_too() -> None:
+    history = history_of([(1, 0, 2803, 1, 0)])
+    for week in range(2800, 2804):  # the first three weeks passed in silence, but were closed
+        history.keep_scores(week, np.array([1]), np.array([5000]))
+    history.drop_before(2803)
+    assert [history.score_at_close(week, 1) for week in range(2800, 2804)] == [None, None, None, 5000]
+
+
 @examples(60)
 @given(rows_strategy)
 def test_a_restored_history_is_the_same_to_the_byte(rows: list) -> None:

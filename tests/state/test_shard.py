@@ -259,6 +259,15 @@ def test_a_summary_comes_once_a_round_and_only_when_the_population_changed() -> 
     assert [[s.round for s in of(Summary, t)] for t in ticks] == [[1], [], [], [], [3]]
 
 
+def test_bands_and_population_count_the_same_people() -> None:
+    shard = shard_of()
+    acts = rows_of([search(user, MONDAY, n) for n, user in enumerate(("ann", "bob", "cat"), 1)])
+    gone = Member("a", "cat", False, "", gone=True)
+    (effects,) = play(shard, [acts, gone, Tick(MONDAY, 1)])
+    (found,) = of(Summary, effects)
+    assert (found.users_active, sum(found.users_by_band.values())) == (2, 2)
+
+
 # --- the directory ---
 
 

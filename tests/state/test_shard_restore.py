@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from state.activity import Record
 from state.arrays import decode, encode
 from state.effects import Effect
-from state.shard import Limits, SchemaError, Shard
+from state.limits import Limits
+from state.shard import SchemaError, Shard
 from tests.state.random_logs import LIMITS, MODEL, random_log
 from tests.state.worlds import attribute, examples, model_of
 

@@ -15,8 +15,9 @@ from hypothesis import settings
 import state
 from state.activity import SEPARATOR, Packer, Rows
 from state.health import Model
+from state.limits import Limits
 from state.model import build_model
-from state.shard import Limits, Shard
+from state.shard import Shard
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

@@ -1,0 +1,74 @@
+"""An alias leads to at most one user."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from state.identity import Directory, OrgRecord, UserRecord, spelled
+from tests.state.worlds import examples
+
+
+def user(org: str, *aliases: str, bot: bool = False) -> UserRecord:
+    return UserRecord("", org, [spelled(a) for a in aliases], "", True, bot)
+
+
+def found(directory: Directory, alias: str) -> tuple[str, str] | None:
+    person = directory.find(alias)
+    return None if person is None else (person.org, person.user)
+
+
+def test_mail_addresses_are_found_in_any_case_and_names_only_in_their_own() -> None:
+    directory = Directory()
+    directory.learn_user("8", user("a", "8", "Ann@Example.ORG", "Ann"))
+    for alias in ("8", "ann@example.org", "ANN@EXAMPLE.ORG ", "Ann", " Ann "):
+        assert found(directory, alias) == ("a", "8")
+    assert found(directory, "ann") is None
+
+
+def test_the_first_to_claim_an_alias_keeps_it() -> None:
+    directory = Directory()
+    directory.learn_user("8", user("a", "x"))
+    directory.learn_user("9", user("a", "x"))
+    assert found(directory, "x") == ("a", "8")
+    assert directory.conflicts == 1
+
+
+def test_a_users_new_entry_replaces_the_former_one() -> None:
+    directory = Directory()
+    directory.learn_user("8", user("a", "x", "y"))
+    directory.learn_user("8", user("b", "y", "z"))
+    assert [found(directory, alias) for alias in "xyz"] == [None, ("b", "8"), ("b", "8")]
+    assert directory.people["y"].subject == "b\x1f8" and len(directory) == 1
+
+
+def test_who_is_gone_takes_only_their_own_aliases_along() -> None:
+    directory = Directory()
+    directory.learn_user("8", user("a", "x"))
+    directory.learn_user("9", user("a", "x", "y"))
+    directory.learn_user("9", None)
+    assert [found(directory, alias) for alias in "xy"] == [("a", "8"), None]
+    directory.learn_user("nobody", None)
+
+
+def test_orgs_come_and_go() -> None:
+    directory = Directory()
+    directory.learn_org("a", OrgRecord("a", "Acme", "UTC", ""))
+    assert directory.orgs["a"].name == "Acme"
+    directory.learn_org("a", None)
+    directory.learn_org("a", None)
+    assert directory.orgs == {}
+
+
+@examples(80)
+@given(
+    st.lists(st.tuples(st.sampled_from("123"), st.none() | st.lists(st.sampled_from("wxyz"), max_size=3)), max_size=12)
+)
+def test_every_alias_leads_to_a_user_who_has_it(steps: list[tuple[str, list[str] | None]]) -> None:
+    directory, latest = Directory(), {}
+    for name, aliases in steps:
+        directory.learn_user(name, None if aliases is None else user("a", *dict.fromkeys(aliases)))
+        latest[name] = aliases or []
+        for alias, person in directory.people.items():
+            assert alias in latest[person.user]
+        assert len(directory) == len(directory._users)
