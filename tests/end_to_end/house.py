@@ -1,0 +1,150 @@
+"""The whole pipeline in one process, without Kafka: every record goes where its topic says, at once.
+
+Invariant: uses the agents as they are; only transport, tables and clock are replaced by plain memory.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+from faust.types import TP
+
+from agents.count_people import CountPeople
+from agents.directory import directory_taker
+from agents.documents import Documents
+from agents.ingest import Ingest
+from agents.members import Members
+from agents.park import Park
+from agents.routing import Router
+from agents.wiring import limits_of, sources
+from reports.collect import Rest
+from reports.recount import Raw
+from state.activity import Tick, decode_record
+from state.census import Census
+from state.effects import Effect, Summary, WeekRow
+from state.identity import Directory
+from state.shard import Shard
+from state.telling import encode_summary
+from streams.clock import FixedClock
+from streams.dead_letters import DeadLetters, FloodGuard
+from streams.metrics import Metrics
+from streams.model_file import load_model
+from streams.settings import Settings
+from streams.topic_specs import topic_names
+from streams.transactions import Outgoing
+from tests.end_to_end.durable import documents_of
+
+
+class Record(NamedTuple):
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+
+
+class SomeChunk(NamedTuple):
+    tp: TP
+    records: list[Record]
+    first_offset: int
+    next_offset: int
+
+
+class MemoryTable:
+    """A table in memory."""
+
+    changelog = "changelog"
+
+    def __init__(self) -> None:
+        self._content: dict[int, dict[bytes, bytes]] = {}
+
+    def read(self, partition: int, key: bytes) -> bytes | None:
+        return self._content.get(partition, {}).get(key)
+
+    def stage(self, partition: int, key: bytes, value: bytes | None, *, keep: bool = True) -> Outgoing:
+        content = self._content.setdefault(partition, {})
+        if value is None:
+            content.pop(key, None)
+        else:
+            content[key] = value
+        return Outgoing("changelog", partition, key, value)
+
+
+class House:
+    """Agents, shards and census; `handle` takes a stretch of a raw topic, `rest` lets everything settle."""
+
+    def __init__(self, now_ms: int) -> None:
+        self.settings, clock = Settings(), FixedClock(now_ms / 1000)
+        names, model, counted = topic_names(self.settings), load_model(""), Counter[str]()
+        partitions, ingest = self.settings.kafka.partitions, self.settings.ingest
+        self.directory = Directory()
+        self._take = directory_taker(self.directory, names.users, ingest.max_id_chars, ingest.max_aliases)
+        router = Router(names, partitions, self.settings.kafka.max_message_bytes)
+        dead = DeadLetters(names.dead_letters, clock.now, ingest.max_value_bytes)
+        tell: Any = lambda topic, counts: counted.update(counts)  # noqa: E731
+        table: Any = MemoryTable
+        self._agents: dict[str, Any] = {"unresolved": Park(router, table(), dead, tell)}
+        for kind in ("users", "orgs"):
+            self._agents[kind] = Members(
+                kind, router, table(), dead, max_id=ingest.max_id_chars, max_aliases=ingest.max_aliases, counted=tell
+            )
+        for source in sources(self.settings, model, names, clock):
+            self._agents[source.name] = Ingest(
+                source, router, self.directory, table(), dead, FloodGuard(source.name, 1.0, 10_000), now=clock.now,
+                max_value_bytes=ingest.max_value_bytes, max_ahead_ms=3_600_000, lateness_ms=1344 * 3_600_000,
+                counted=tell,
+            )  # fmt: skip
+        self.shards = [Shard(number, model, limits_of(self.settings)) for number in range(partitions)]
+        spell = Documents(model, names, 0, 1)
+        self.people = CountPeople(
+            lambda: Census(30), table(), spell, Metrics(), names.activities, partitions, 0.8
+        )  # fmt: skip
+        self._offsets: Counter[TP] = Counter()
+        self._round = 0
+        self.weeks: dict[tuple[str, str], WeekRow] = {}
+
+    def handle(self, topic: str, partition: int, raw: list[Raw]) -> None:
+        """Let the agent of *topic* handle consecutive records of one partition."""
+        records = [Record(offset, key, value, stamp) for _, _, offset, key, value, stamp in raw]
+        if topic in ("users", "orgs"):
+            for record in records:
+                self._take(topic, record.key, record.value)
+        self._run(self._agents[topic], TP(topic, partition), records)
+
+    def tick(self, time_ms: int = 0, *, new_round: bool = False) -> None:
+        """Tick every shard."""
+        self._round += new_round
+        for shard in self.shards:
+            self._hear(shard.apply(Tick(time_ms, self._round), shard.position) or [])
+
+    def rest(self, as_of_ms: int) -> Rest:
+        """Let rounds pass until cut points stay, and return the documents."""
+        generation = -1
+        while generation != self.people.census.calibration.generation:
+            generation = self.people.census.calibration.generation
+            self.tick(as_of_ms, new_round=True)
+        self.tick(as_of_ms)
+        documents: dict[str, dict[str, Any]] = {write.key: dict(write.fields) for write in self.people.documents()}
+        for shard in self.shards:
+            for key, fields in documents_of(shard, self.settings).items():
+                documents.setdefault(key, {}).update(fields)
+        return Rest(as_of_ms, [], documents)
+
+    def _hear(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, WeekRow) and not effect.user:
+                self.weeks[effect.org, effect.week] = effect
+            elif isinstance(effect, Summary):
+                self._run(self.people, TP("summaries", 0), [Record(0, None, encode_summary(effect), 0)])
+
+    def _run(self, agent: Any, tp: TP, records: list[Record]) -> None:
+        first = records[0].offset
+        outcome = agent.handle(SomeChunk(tp, records, first, records[-1].offset + 1))
+        for out in outcome.records:
+            if out.topic == "activities":
+                shard = self.shards[out.partition]
+                shard.apply(decode_record(out.value), shard.position)
+            elif out.topic == "unresolved":
+                place = TP("unresolved", out.partition)
+                self._offsets[place] += 1
+                self._run(self._agents["unresolved"], place, [Record(self._offsets[place], out.key, out.value, 0)])

@@ -1,0 +1,72 @@
+"""In whatever order partitions are read, with ticks wherever they fall, the documents are those of the recount."""
+
+from __future__ import annotations
+
+import random
+import tomllib
+import zlib
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import state
+from agents.simulate import directory, history, make_base
+from reports.compare import Comparison, compare_documents, expected_documents
+from reports.recount import Raw, Recount, recount
+from tests.end_to_end.house import House
+
+MODEL = tomllib.loads((Path(state.__file__).parent / "health.toml").read_text("utf-8"))
+END_MS = 1_773_000_000_000  # 2026-03-08 20:00 UTC: summer time began in New York that day
+PARTITIONS = 2
+
+
+@cache
+def world(seed: int) -> tuple[tuple[Raw, ...], Recount]:
+    base, raw, offsets = make_base(seed, 12, 90), list[Raw](), Counter[tuple[str, int]]()
+    people = list(directory(base))
+    for number, message in enumerate([*people, *history(base, END_MS / 1000, 5)]):
+        place = (message.topic, zlib.crc32(message.key or b"") % PARTITIONS)
+        raw.append((*place, offsets[place], message.key, message.value, END_MS - (number < len(people))))
+        offsets[place] += 1
+    return tuple(raw), recount(raw, MODEL, END_MS)
+
+
+def read_somehow(house: House, raw: tuple[Raw, ...], chance: random.Random) -> None:
+    """Read partitions in stretches of any length in any order, after the directory as it was at first."""
+    queues: dict[tuple[str, int], list[Raw]] = {}
+    for record in raw:
+        if record[5] < END_MS:
+            house.handle(record[0], record[1], [record])
+        else:
+            queues.setdefault((record[0], record[1]), []).append(record)
+    while queues:
+        place = chance.choice(sorted(queues))
+        queue = queues[place]
+        length = min(len(queue), chance.choice((1, 40, 400, 4000)))
+        house.handle(*place, queue[:length])
+        queues[place] = queue[length:]
+        if not queues[place]:
+            del queues[place]
+        if chance.random() < 0.3:
+            house.tick(new_round=chance.random() < 0.5)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_documents_do_not_depend_on_the_order_of_reading(seed: int) -> None:
+    raw, found = world(seed % 2)
+    house = House(END_MS)
+    read_somehow(house, raw, random.Random(seed))
+    rest = house.rest(END_MS)
+    result = Comparison()
+    compare_documents(result, rest.documents, expected_documents(found, MODEL, 0.8, 1), found, MODEL)
+    assert result.kinds["user"] > 60 and result.kinds["latency"] > 5
+    assert not result.differences, result.differences[:20]
+    names = ("activities", "active_users", "transactions_count", "transactions_cents")
+    expected = {place: tuple(row[n] for n in names) for place, row in found.weeks.to_dict("index").items()}
+    told = {
+        place: (r.activities, r.active_users, r.counts.get("transaction", 0), r.sums.get("transaction", 0))
+        for place, r in house.weeks.items()
+    }
+    assert {p: row for p, row in told.items() if any(row)} == {p: row for p, row in expected.items() if any(row)}
