@@ -1,7 +1,7 @@
 """Who an alias is: e-mail, user name or user id → one user of one org.
 
 Owns the directory as ingest sees it. Invariant: an alias leads to at most one
-user; the first user to claim one keeps it.
+user; the first user to claim one keeps it, and leaves it to the next one.
 """
 
 from __future__ import annotations
@@ -55,6 +55,10 @@ def org_alias(org: str) -> str:
     return f"org:{org}"
 
 
+def _person(user: str, record: UserRecord) -> Person:
+    return Person(user, record.org, record.org + SEPARATOR + user, record.bot)
+
+
 class Directory:
     """Users and orgs by alias."""
 
@@ -63,6 +67,7 @@ class Directory:
         """Alias → person; reading it directly saves a call per event."""
         self.orgs: dict[str, OrgRecord] = {}
         self._users: dict[str, UserRecord] = {}
+        self._claims: dict[str, list[str]] = {}  # alias → users who claim it too, in their order
         self.conflicts = 0
         """Aliases that a second user claimed."""
 
@@ -72,16 +77,34 @@ class Directory:
     def learn_user(self, user: str, record: UserRecord | None) -> None:
         """Take in a user; None = gone, with all aliases."""
         former = self._users.pop(user, None)
+        kept = frozenset(record.aliases if record else ())
         for alias in former.aliases if former else ():
-            if alias in self.people and self.people[alias].user == user:
-                del self.people[alias]
+            if alias not in kept:
+                self._give_up(alias, user)
         if record is None:
             return
         self._users[user] = record
-        person = Person(user, record.org, record.org + SEPARATOR + user, record.bot)
+        person = _person(user, record)
         for alias in record.aliases:
-            if self.people.setdefault(alias, person) is not person:
+            holder = self.people.get(alias)
+            if holder is None or holder.user == user:
+                self.people[alias] = person
+            elif user not in self._claims.setdefault(alias, []):
+                self._claims[alias].append(user)
                 self.conflicts += 1
+
+    def _give_up(self, alias: str, user: str) -> None:
+        """Take *alias* from *user*; who claimed it next has it from now on."""
+        claims = self._claims.get(alias, [])
+        if self.people[alias].user != user:
+            claims.remove(user)
+        elif claims:
+            heir = claims.pop(0)
+            self.people[alias] = _person(heir, self._users[heir])
+        else:
+            del self.people[alias]
+        if not claims:
+            self._claims.pop(alias, None)
 
     def learn_org(self, org: str, record: OrgRecord | None) -> None:
         """Take in an org; None = gone."""

@@ -60,15 +60,41 @@ def test_orgs_come_and_go() -> None:
     assert directory.orgs == {}
 
 
-@examples(80)
-@given(
-    st.lists(st.tuples(st.sampled_from("123"), st.none() | st.lists(st.sampled_from("wxyz"), max_size=3)), max_size=12)
+def test_an_alias_that_is_left_goes_to_who_claimed_it_next() -> None:
+    # A worker that starts now reads of 9 alone; one that runs since before must come to the same.
+    directory = Directory()
+    for name in ("8", "9", "7"):
+        directory.learn_user(name, user("a", "x"))
+    directory.learn_user("8", None)
+    assert found(directory, "x") == ("a", "9")
+    directory.learn_user("9", user("a", "y"))
+    assert found(directory, "x") == ("a", "7")
+
+
+def test_a_new_entry_does_not_cost_a_contested_alias() -> None:
+    directory = Directory()
+    directory.learn_user("8", user("a", "x"))
+    directory.learn_user("9", user("a", "x"))
+    directory.learn_user("8", user("b", "x"))
+    assert found(directory, "x") == ("b", "8")
+
+
+steps_strategy = st.lists(
+    st.tuples(st.sampled_from("123"), st.none() | st.lists(st.sampled_from("wxyz"), max_size=3, unique=True)),
+    max_size=14,
 )
-def test_every_alias_leads_to_a_user_who_has_it(steps: list[tuple[str, list[str] | None]]) -> None:
-    directory, latest = Directory(), {}
-    for name, aliases in steps:
-        directory.learn_user(name, None if aliases is None else user("a", *dict.fromkeys(aliases)))
-        latest[name] = aliases or []
-        for alias, person in directory.people.items():
-            assert alias in latest[person.user]
-        assert len(directory) == len(directory._users)
+
+
+@examples(150)
+@given(steps_strategy)
+def test_every_alias_leads_to_its_oldest_claim(steps: list[tuple[str, list[str] | None]]) -> None:
+    directory, claims = Directory(), {alias: [] for alias in "wxyz"}
+    for number, (name, aliases) in enumerate(steps):
+        directory.learn_user(name, None if aliases is None else user(str(number), *aliases))
+        for alias, users in claims.items():
+            users[:] = [(n, org) for n, org in users if n != name or alias in (aliases or ())]
+            users[:] = [(n, str(number) if n == name else org) for n, org in users]
+            if alias in (aliases or ()) and name not in [n for n, _ in users]:
+                users.append((name, str(number)))
+            assert found(directory, alias) == ((users[0][1], users[0][0]) if users else None)
+    assert directory._claims == {a: [n for n, _ in users[1:]] for a, users in claims.items() if users[1:]}
