@@ -92,9 +92,10 @@ class Shard:
     def documents(self) -> Iterator[Effect]:
         """Yield every current document, to fill an empty store."""
         yield from self.board.users(np.flatnonzero(self.board.have_documents()), self.watermark_ms)
+        mapped = set(self.latency.orgs())
         for number, entry in enumerate(self.subjects.orgs):
             yield self.board.org(number, self.watermark_ms)
-            if entry.name in self.latency.orgs():
+            if entry.name in mapped:
                 yield self._map(entry.name)
 
     def checkpoint(self) -> dict[str, bytes]:
