@@ -92,11 +92,8 @@ class Shard:
     def documents(self) -> Iterator[Effect]:
         """Yield every current document, to fill an empty store."""
         yield from self.board.users(np.flatnonzero(self.board.have_documents()), self.watermark_ms)
-        mapped = set(self.latency.orgs())
-        for number, entry in enumerate(self.subjects.orgs):
-            yield self.board.org(number, self.watermark_ms)
-            if entry.name in mapped:
-                yield self._map(entry.name)
+        yield from (self.board.org(number, self.watermark_ms) for number in range(len(self.subjects.orgs)))
+        yield from map(self._map, self.latency.orgs())
 
     def checkpoint(self) -> dict[str, bytes]:
         """Return the whole state as named segments; equal states give equal bytes."""
