@@ -153,7 +153,7 @@ class LatencySettings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, le=1000000, description="Cells with fewer replies are shown as no data, never as a number.")
     ] = 1
     rolling_months: Annotated[
-        int, Meta(ge=1, le=120, description="Calendar months that the rolling map covers, the running one included.")
+        int, Meta(ge=1, le=1200, description="Calendar months that the rolling map covers, the running one included.")
     ] = 3
     reply_horizon_days: Annotated[
         int, Meta(ge=1, le=3660, description="A message that got no reply in this time counts as never answered.")
