@@ -22,7 +22,10 @@ from redis import Redis
 from reports.recount_people import Raw
 
 RAW_TOPICS = ("product-events", "syslog-activities", "chat-messages", "transactions", "users", "orgs")
-_POLL_SECONDS = 0.25
+_POLL_SECONDS = 0.5
+_LAG, _PENDING = "orgpulse_lag_messages", "orgpulse_redis_pending_writes"
+_WATERMARK = "orgpulse_watermark_timestamp_seconds"
+_STEADY = ("orgpulse_calibration_generation", "orgpulse_population_users", "orgpulse_rebalances_total")
 _TICKS_UNDER_WAY = 20
 """Records of `activities` that may be unread at rest: ticks come four times a second and partition."""
 _SPREAD_SECONDS = 5.0
@@ -101,14 +104,16 @@ def _piped(client: Any, command: str, keys: Sequence[str]) -> list[Any]:
     return list(pipe.execute())
 
 
-def read_metrics(url: str) -> Samples:
-    """Return the samples on a worker's metrics page.
+def read_metrics(url: str, names: Sequence[str] = ()) -> Samples:
+    """Return the samples on a worker's metrics page, all or those whose names begin with one of *names*.
 
     Raises:
         OSError: If the worker does not answer.
     """
     with urllib.request.urlopen(url, timeout=5) as reply:
         text = reply.read().decode()
+    if names:
+        text = "".join(line + "\n" for line in text.splitlines() if line.startswith(tuple(names)))
     found: Samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -129,12 +134,12 @@ def unrest(metrics: Sequence[Samples], partitions: int, activities_topic: str) -
     """Return what is still moving, the empty string when nothing is."""
     marks: dict[str, float] = {}
     for samples in metrics:
-        for topic, lag in by_label(samples, "orgpulse_lag_messages", "topic").items():
+        for topic, lag in by_label(samples, _LAG, "topic").items():
             if lag > (_TICKS_UNDER_WAY if topic == activities_topic else 0):
                 return f"{topic} lags by {lag:.0f}"
-        if pending := samples.get("orgpulse_redis_pending_writes", {}).get((), 1.0):
+        if pending := samples.get(_PENDING, {}).get((), 1.0):
             return f"{pending:.0f} writes wait for Redis"
-        marks |= by_label(samples, "orgpulse_watermark_timestamp_seconds", "partition")
+        marks |= by_label(samples, _WATERMARK, "partition")
     if len(marks) < partitions:
         return f"{len(marks)} of {partitions} partitions are owned"
     known = sum(len(s.get("orgpulse_lag_messages", {})) for s in metrics)
@@ -170,7 +175,7 @@ def wait_at_rest(
     since, former, moving = time.monotonic(), None, ""
     while time.monotonic() < deadline:
         try:
-            metrics = [read_metrics(url) for url in urls]
+            metrics = [read_metrics(url, (_LAG, _PENDING, _WATERMARK, *_STEADY)) for url in urls]
             moving = unrest(metrics, partitions, activities_topic)
         except (OSError, urllib.error.URLError) as error:
             metrics, moving = [], f"a worker does not answer: {error}"
@@ -188,11 +193,10 @@ def wait_at_rest(
 
 
 def _as_of_ms(metrics: Sequence[Samples]) -> int:
-    marks = [m for s in metrics for m in by_label(s, "orgpulse_watermark_timestamp_seconds", "partition").values()]
+    marks = [m for s in metrics for m in by_label(s, _WATERMARK, "partition").values()]
     return int(min((m for m in marks if m), default=0) * 1000)
 
 
 def _state(metrics: Sequence[Samples]) -> tuple[object, ...]:
     """Return what must not change at rest: the running hour, the population, the cut points' generation."""
-    wanted = ("orgpulse_calibration_generation", "orgpulse_population_users", "orgpulse_rebalances_total")
-    return _as_of_ms(metrics) // _HOUR_MS, *(tuple(s.get(name, {}).values()) for s in metrics for name in wanted)
+    return _as_of_ms(metrics) // _HOUR_MS, *(tuple(s.get(name, {}).values()) for s in metrics for name in _STEADY)
