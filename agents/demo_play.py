@@ -24,7 +24,7 @@ from streams.clock import Clock
 from streams.sender import SendError
 
 _STEP_SECONDS = 0.2
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.1
 
 _WEEK_SECONDS, _FIRST_MONDAY = 604_800, 345_600
 _CLOSING_HOURS = range(-16, 14, 3)
