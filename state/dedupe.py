@@ -2,10 +2,12 @@
 
 Owns the question "was this event applied before?". Ids are 64-bit hashes (of
 org and event id), kept by the period of the event's own time in open-addressed
-tables of numpy arrays: 8 bytes an id for the log of ids plus 4 bytes a table
-place; both grow by doubling, so an id takes 16 to 32 bytes in all. Invariant: an event that is not late has the
-ids of its whole period at hand. When the limit on ids is reached the oldest
-period goes, and the horizon (and with it what counts as late) moves up.
+tables of numpy arrays: 10 bytes an id in order of arrival (the id and the tick
+of its period) and 4 bytes a place of the table; both grow by doubling, so an id
+takes 18 to 36 bytes in all. Invariant: an event that is not late has all ids of
+its own moment at hand. When the limit on ids is reached the oldest period goes,
+or of the only period the older half, and the horizon (and with it what counts
+as late) moves up.
 """
 
 from __future__ import annotations
@@ -19,20 +21,22 @@ from state.arrays import grown, packed, unpacked
 from state.week import HOUR_MS
 
 Ids = NDArray[np.uint64]
+Ticks = NDArray[np.uint16]
+_MINUTE_MS = 60_000
 PERIODS = 8  # the horizon is kept in this many whole periods and the running ones
 
 
 class IdTable:
-    """A set of 64-bit ids that answers and learns whole arrays at once."""
+    """A set of 64-bit ids that answers and learns whole arrays at once; each has a tick of its period."""
 
-    __slots__ = ("_count", "_ids", "_places")
+    __slots__ = ("_count", "_ids", "_places", "_ticks")
 
-    def __init__(self, ids: Ids | None = None) -> None:
-        self._ids = np.zeros(64, np.uint64)
+    def __init__(self, ids: Ids | None = None, ticks: Ticks | None = None) -> None:
+        self._ids, self._ticks = np.zeros(64, np.uint64), np.zeros(64, np.uint16)
         self._count = 0
         self._places = np.full(256, -1, np.int32)
         if ids is not None and len(ids):
-            self.add(ids)
+            self.add(ids, ticks)
 
     def __len__(self) -> int:
         return self._count
@@ -43,9 +47,14 @@ class IdTable:
         return self._ids[: self._count]
 
     @property
+    def ticks(self) -> Ticks:
+        """Each id's tick, in the same order."""
+        return self._ticks[: self._count]
+
+    @property
     def size_bytes(self) -> int:
         """Memory held, in bytes."""
-        return self._ids.nbytes + self._places.nbytes
+        return self._ids.nbytes + self._ticks.nbytes + self._places.nbytes
 
     def contains(self, ids: Ids) -> NDArray[np.bool_]:
         """Return for each of *ids* (shape n) whether it is in the table."""
@@ -62,11 +71,24 @@ class IdTable:
             pending, place = pending[going_on], (place[going_on] + np.uint64(1)) & mask
         return found
 
-    def add(self, ids: Ids) -> None:
+    def newest(self, most: int) -> tuple[IdTable, int]:
+        """Return a table of the ids of the newest ticks, at most *most*, and the first tick it holds whole.
+
+        The newest tick is always kept: without it nothing could be told apart.
+        """
+        held = np.bincount(self.ticks)
+        from_newest = np.cumsum(held[::-1])
+        kept = max(1, int(np.searchsorted(from_newest, most, side="right")))
+        first = max(0, len(held) - kept)
+        here = self.ticks >= first
+        return IdTable(self.ids[here], self.ticks[here]), first
+
+    def add(self, ids: Ids, ticks: Ticks | None = None) -> None:
         """Add *ids*, which are distinct and not in the table yet."""
         first = self._count
-        self._ids = grown(self._ids, first + len(ids))
+        self._ids, self._ticks = grown(self._ids, first + len(ids)), grown(self._ticks, first + len(ids))
         self._ids[first : first + len(ids)] = ids
+        self._ticks[first : first + len(ids)] = 0 if ticks is None else ticks
         self._count += len(ids)
         if 2 * self._count > len(self._places):
             size = 1 << (2 * self._count).bit_length()
@@ -91,6 +113,7 @@ class Dedupe:
 
     def __init__(self, horizon_hours: int, max_ids: int) -> None:
         self._width_ms = max(1, -(-horizon_hours // PERIODS)) * HOUR_MS
+        self._tick_ms = max(_MINUTE_MS, -(-self._width_ms // (1 << 16)))
         self._horizon_ms = horizon_hours * HOUR_MS
         self._max_ids = max_ids
         self._tables: dict[int, IdTable] = {}
@@ -112,7 +135,9 @@ class Dedupe:
             new[candidates[table.contains(ids[candidates])]] = False
         periods = times_ms // self._width_ms
         for period in np.unique(periods[new]).tolist():
-            self._tables.setdefault(period, IdTable()).add(ids[new & (periods == period)])
+            here = new & (periods == period)
+            ticks = (times_ms[here] - period * self._width_ms) // self._tick_ms
+            self._tables.setdefault(period, IdTable()).add(ids[here], ticks.astype(np.uint16))
         self._shrink()
         return new
 
@@ -121,6 +146,11 @@ class Dedupe:
             oldest = min(self._tables)
             del self._tables[oldest]
             self.floor_ms = max(self.floor_ms, (oldest + 1) * self._width_ms)
+        if len(self) > self._max_ids:
+            # Half at once, so that it does not happen with every chunk.
+            period, table = next(iter(self._tables.items()))
+            self._tables[period], first = table.newest(self._max_ids // 2)
+            self.floor_ms = max(self.floor_ms, period * self._width_ms + first * self._tick_ms)
 
     def __len__(self) -> int:
         return sum(len(table) for table in self._tables.values())
@@ -132,7 +162,10 @@ class Dedupe:
 
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint: one segment a period and the floor."""
-        found: dict[str, Any] = {f"ids/{p}": packed(t.ids) for p, t in sorted(self._tables.items())}
+        found: dict[str, Any] = {}
+        for period, table in sorted(self._tables.items()):
+            found[f"ids/{period}"] = packed(table.ids)
+            found[f"id-ticks/{period}"] = packed(table.ticks)
         found["ids-floor"] = self.floor_ms
         return found
 
@@ -141,4 +174,5 @@ class Dedupe:
         self.floor_ms = segments.get("ids-floor", 0)
         for name, value in segments.items():
             if name.startswith("ids/"):
-                self._tables[int(name[4:])] = IdTable(unpacked(value))
+                ticks = unpacked(segments[f"id-ticks/{name[4:]}"])
+                self._tables[int(name[4:])] = IdTable(unpacked(value), ticks)

@@ -25,7 +25,7 @@ class History:
         self._summed = summed
         self._weeks: dict[int, tuple[Cells, Cells]] = {}
         self._dirty: dict[int, list[Slots]] = {}
-        self._scores: dict[int, dict[int, int]] = {}
+        self._scores: dict[int, tuple[NDArray[np.uint32], NDArray[np.int16]]] = {}  # by slot, ascending
 
     def add(self, slots: Slots, measures: Slots, weeks: Slots, weights: Counts, amounts: Counts) -> None:
         """Fold activities (all of shape n) into their weeks."""
@@ -65,11 +65,18 @@ class History:
     def keep_scores(self, week: int, slots: Slots, scores: Counts) -> None:
         """Keep the scores (basis points, negative = none) that *slots* had when *week* closed."""
         here = scores >= 0
-        self._scores.setdefault(week, {}).update(zip(slots[here].tolist(), scores[here].tolist(), strict=True))
+        before, points = self._scores.get(week, (np.empty(0, np.uint32), np.empty(0, np.int16)))
+        kept = ~np.isin(before, slots)
+        every = np.concatenate([before[kept], slots[here].astype(np.uint32)])
+        values = np.concatenate([points[kept], scores[here].astype(np.int16)])
+        order = np.argsort(every, kind="stable")
+        self._scores[week] = (every[order], values[order])
 
     def score_at_close(self, week: int, slot: int) -> int | None:
         """Return the score that *slot* had when *week* closed, None when it had none or the week is open."""
-        return self._scores.get(week, {}).get(slot)
+        slots, scores = self._scores.get(week, (np.empty(0, np.uint32), np.empty(0, np.int16)))
+        at = int(np.searchsorted(slots, slot))
+        return int(scores[at]) if at < len(slots) and slots[at] == slot else None
 
     def drop_before(self, week: int) -> None:
         """Forget the weeks before *week*."""
@@ -91,7 +98,7 @@ class History:
             if week in self._dirty:
                 found[f"week-dirty/{week}"] = packed(np.unique(np.concatenate(self._dirty[week])))
         for week, scores in sorted(self._scores.items()):
-            found[f"week-scores/{week}"] = scores
+            found[f"week-scores/{week}"] = [packed(array) for array in scores]
         return found
 
     def restore(self, segments: dict[str, Any]) -> None:
@@ -106,4 +113,5 @@ class History:
             elif name.startswith("week-dirty/"):
                 self._dirty[int(name[11:])] = [unpacked(value)]
             elif name.startswith("week-scores/"):
-                self._scores[int(name[12:])] = value
+                slots, scores = (unpacked(v) for v in value)
+                self._scores[int(name[12:])] = (slots, scores)

@@ -63,7 +63,7 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 10.0
     max_message_bytes: Annotated[
         int,
-        Meta(ge=65536, le=104857600, description="Largest record batch: `max.message.bytes` of every topic."),
+        Meta(ge=393216, le=104857600, description="Largest record batch: `max.message.bytes` of every topic."),
     ] = 1048576
     request_timeout_seconds: Annotated[
         float,

@@ -90,7 +90,7 @@ def test_at_the_limit_the_oldest_period_goes_and_the_floor_moves_up() -> None:
     assert len(kept) == len(dedupe)
 
 
-def test_the_running_period_is_never_given_up() -> None:
+def test_the_newest_tick_is_never_given_up() -> None:
     dedupe = Dedupe(80, 5)
     learn(dedupe, [(i, 0) for i in range(50)])
     assert not any(learn(dedupe, [(i, 0) for i in range(50)]))
@@ -106,8 +106,23 @@ def test_ids_that_want_one_place_all_find_one() -> None:
     assert table.ids.tolist() == same.tolist() and len(table) == 3000
 
 
-def test_an_id_costs_at_most_32_bytes() -> None:
+def test_an_id_costs_at_most_36_bytes() -> None:
     dedupe = Dedupe(48, 10**6)
     numbers = np.random.default_rng(7).integers(0, 2**63, 100_000).astype(np.uint64)
     dedupe.learn(numbers, np.full(100_000, T0))
-    assert dedupe.size_bytes <= 32 * 100_000
+    assert dedupe.size_bytes <= 36 * 100_000
+
+
+def test_within_one_period_the_limit_binds_too_and_what_it_forgets_is_late() -> None:
+    dedupe = Dedupe(1344, 1_000)  # periods of a week
+    for minute in range(60):
+        first = 1_000 * minute + 1
+        ids_now = np.arange(first, first + 100, dtype=np.uint64)
+        dedupe.learn(ids_now, np.full(100, T0 + minute * 60_000, np.int64))
+        assert len(dedupe) <= 1_000
+    assert T0 < dedupe.floor_ms <= T0 + 59 * 60_000
+    # Whatever is not late is still known.
+    minute = (dedupe.floor_ms - T0) // 60_000
+    for later in range(minute, 60):
+        again = np.arange(1_000 * later + 1, 1_000 * later + 101, dtype=np.uint64)
+        assert not dedupe.learn(again, np.full(100, T0 + later * 60_000, np.int64)).any()
