@@ -6,6 +6,7 @@ not cut that short.
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,9 @@ _NEWS_SECONDS = 15.0
 _ORGS_READ = 5_000
 _ORGS_PRINTED = 12
 _POLL_SECONDS = 0.1
+_FONTS = re.compile(
+    r"@font-face \{.*?\}\s*", re.DOTALL
+)  # they would be fetched from a host; any monospace font will do
 PICTURE_COLUMNS, PICTURE_LINES = 100, 36
 
 
@@ -161,7 +165,8 @@ class DemoRun:
             console = Console(record=True, width=PICTURE_COLUMNS, height=PICTURE_LINES, file=nowhere,
                               force_terminal=True, color_system="truecolor")  # fmt: skip
             console.print(screen(self.look(), PICTURE_COLUMNS, PICTURE_LINES))
-            console.save_svg(str(path), title="orgpulse demo")
+            picture = console.export_svg(title="orgpulse demo")
+        path.write_text(_FONTS.sub("", picture), encoding="utf-8")
 
     def _start(self) -> None:
         play, clock = self.play, WallClock()

@@ -17,8 +17,9 @@ from agents.render import BAND_NAMES, BAND_STYLES, latency_map, percent, reasons
 from streams.published import LatencyMap, OrgScore
 
 RISK_TITLE = "Orgs at risk, those that lost most first"
-MAP_LINES = 11
+MAP_LINES = 10
 TABLE_HEAD_LINES = 2
+_SMALL_HEIGHT = 24
 FEWEST_ORGS = 3
 WIDE = 100
 
@@ -66,10 +67,9 @@ def most_at_risk(orgs: Iterable[OrgScore]) -> list[OrgScore]:
 def screen(view: View, width: int, height: int) -> RenderableType:
     """Return the whole screen, at most *height* lines: of what is too much the table gives way first."""
     head = header(view, width)
-    left = height - len(head) - TABLE_HEAD_LINES - MAP_LINES - 1
-    orgs = view.orgs[: max(FEWEST_ORGS, left - 1)]
-    table = risk_table(orgs, RISK_TITLE)
-    gap: list[RenderableType] = [Text()] if height > 24 else []
+    gap: list[RenderableType] = [Text()] if height > _SMALL_HEIGHT else []
+    left = height - len(head) - TABLE_HEAD_LINES - MAP_LINES - 2 * len(gap) - 1
+    table = risk_table(view.orgs[: max(FEWEST_ORGS, left)], RISK_TITLE)
     return Group(*head, *gap, table, *gap, overall_map(view.latency))
 
 
@@ -83,18 +83,17 @@ def overall_map(found: LatencyMap | None) -> RenderableType:
 
 def header(view: View, width: int) -> list[Text]:
     """Return the lines above the table; none is wider than *width*."""
-    lines = [
-        Text("orgpulse demo", style="bold").append(f"  {view.title}", style="default"),
-        figures_line(view.figures).append("   ").append_text(bands_line(view.bands)),
-    ]
-    if width >= WIDE:
+    wide = width >= WIDE
+    figures, bands, logs = figures_line(view.figures), bands_line(view.bands), _labelled("Logs", view.directory)
+    lines = [Text("orgpulse demo", style="bold").append(f"  {view.title}", style="default")]
+    lines.append(figures.append("   ").append_text(bands) if wide else figures)
+    if wide:
         lines += [_worker_line(worker) for worker in view.workers]
-        lines.append(_labelled("Kafka", view.brokers).append("   ").append_text(_labelled("Redis", view.redis_url)))
     else:
         lines.append(Text("  ").join(_short_worker(worker) for worker in view.workers))
-        lines.append(_labelled("Kafka", view.brokers).append("  ").append_text(_labelled("Redis", view.redis_url)))
+    lines.append(_labelled("Kafka", view.brokers).append("   ").append_text(_labelled("Redis", view.redis_url)))
+    lines.append(logs if wide else logs.append("   ").append_text(bands))
     pid = next((worker.pid for worker in view.workers if worker.pid), 0)
-    lines.append(_labelled("Logs", view.directory))
     lines.append(_labelled("Try", f". {view.directory}/env; orgpulse score northwind", "cyan"))
     lines.append(Text("    orgpulse latency all", style="cyan").append(f"   kill -9 {pid}", style="cyan"))
     if view.news:
