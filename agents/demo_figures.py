@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 TIMEOUT_SECONDS = 2.0
 WINDOW_SECONDS = 15.0
+FEWEST_DELAYS = 20  # a quantile of fewer says nothing
 SOURCES = ("product-events", "syslog-activities", "chat-messages", "transactions")
 _DELAY = "orgpulse_event_to_score_seconds_bucket"
 _WANTED = (
@@ -78,9 +79,10 @@ def parse(text: str) -> Scrape:
     lines = "\n".join(line for line in text.splitlines() if line.startswith(_WANTED))
     for family in text_string_to_metric_families(lines + "\n"):
         for sample in family.samples:
-            if sample.name == "orgpulse_events_total" and sample.labels["topic"] in SOURCES:
+            consumed = sample.name == "orgpulse_events_total" and sample.labels["outcome"] == "consumed"
+            if consumed and sample.labels["topic"] in SOURCES:
                 found.events += sample.value
-            elif sample.name == "orgpulse_events_total" and sample.labels["topic"] in ("users", "orgs"):
+            elif consumed and sample.labels["topic"] in ("users", "orgs"):
                 found.directory_entries += sample.value
             elif sample.name == "orgpulse_lag_messages":
                 found.lag += sample.value
@@ -146,6 +148,7 @@ class Watch:
         for _, _, step in self._steps:
             for bound, count in step.items():
                 delays[bound] += count
+        enough = max(delays.values(), default=0.0) >= FEWEST_DELAYS
         passed = now - self._steps[0][0]
         recent = sum(events for at, events, _ in self._steps if at > self._steps[0][0])
         return Figures(
@@ -153,7 +156,7 @@ class Watch:
             events_per_second=recent / passed if passed > 0 else None,
             lag=sum(each.lag for each in present),
             pending_writes=sum(each.pending_writes for each in present),
-            p50_seconds=quantile(delays, 0.5),
-            p99_seconds=quantile(delays, 0.99),
+            p50_seconds=quantile(delays, 0.5) if enough else None,
+            p99_seconds=quantile(delays, 0.99) if enough else None,
             answering=len(present),
         )

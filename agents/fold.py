@@ -54,6 +54,7 @@ class FoldAgent:
         self.last_rows_at: dict[int, float] = {}
         """When each partition last got activities (epoch seconds)."""
         self._arrivals: dict[int, list[float]] = {}
+        self._counted: dict[int, dict[tuple[str, int], list[int]]] = {}  # outcomes that the metrics know of
 
     async def restore(self, partition: int, committed: int, replay: Replay) -> None:
         """Bring a partition's shard to where its log was committed: checkpoint, then replay without effects."""
@@ -64,6 +65,7 @@ class FoldAgent:
             shard.apply(decode_record(value), offset)
         shard.position = max(shard.position, committed)
         self.shards[partition] = shard
+        self._counted[partition] = {source: list(counts) for source, counts in shard.outcomes.items()}
         self.last_rows_at[partition] = self._clock.now()  # nothing is known to wait yet; look for a while
         self._tell_all(shard)
         _log.info("shard restored", partition=partition, checkpoint=start, committed=committed)
@@ -72,6 +74,7 @@ class FoldAgent:
         """Forget a partition that another worker owns now."""
         self.shards.pop(partition, None)
         self._arrivals.pop(partition, None)
+        self._counted.pop(partition, None)
         self._metrics.drop_partition(partition)
 
     def handle(self, chunk: Chunk) -> Outcome | None:
@@ -121,6 +124,7 @@ class FoldAgent:
         if self._checkpoints.is_due(shard.partition):
             out += self._checkpoints.make(shard)
         arrivals, self._arrivals[shard.partition] = self._arrivals[shard.partition], []
+        outcomes = {source: list(counts) for source, counts in shard.outcomes.items()}
 
         def publish() -> None:
             if self.sink is not None:
@@ -131,9 +135,20 @@ class FoldAgent:
             for effect in effects:
                 if isinstance(effect, Late):
                     self._metrics.dead_letters.add(len(effect.offsets), effect.topic, "too_late")
+            self._count(shard.partition, outcomes)
             self._show(shard, effects)
 
         return Outcome(out, shard.position, publish)
+
+    def _count(self, partition: int, outcomes: dict[tuple[str, int], list[int]]) -> None:
+        """Add what became of activities since the last commit to the metrics."""
+        before = self._counted.get(partition, {})
+        for source, counts in outcomes.items():
+            former = before.get(source, [0, 0, 0])
+            for name, now, then in zip(("accepted", "duplicate", "late"), counts, former, strict=True):
+                if now != then:
+                    self._metrics.events.add(now - then, source[0], name)
+        self._counted[partition] = outcomes
 
     def _spell(self, effect: Effect, shard: Shard) -> tuple[list[Outgoing], list[Write]]:
         """Return what an effect is for Kafka and for Redis."""

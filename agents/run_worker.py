@@ -85,6 +85,7 @@ class Worker:
         self.metrics = Metrics(settings.metrics.orgs, settings.metrics.org_limit)
         self.pipeline: Pipeline = build(settings, load_model(settings.model.file), self.clock, self.metrics)
         pipe, topics = self.pipeline, self.pipeline.topics
+        self.metrics.churn_threshold.set(pipe.model.bands.at_risk / 10_000)
         redis = settings.redis
         self.sink = RedisSink(
             redis.url, redis.prefix, redis.ttl_hours * 3600, redis.batch, redis.max_pending_writes,

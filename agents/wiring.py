@@ -56,7 +56,7 @@ class Pipeline:
     directory: Directory
     fold: FoldAgent
     people: CountPeople
-    metrics: Metrics
+    model: Model
 
 
 def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> Pipeline:
@@ -112,7 +112,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
         topics.activities, kafka.partitions, settings.latency.quantile,
     )  # fmt: skip
     add_chunk_agent(app, topics.summaries, people.handle, name="count-people", partitions=1)
-    return Pipeline(app, topics, directory, fold, people, metrics)
+    return Pipeline(app, topics, directory, fold, people, model)
 
 
 def sources(settings: Settings, model: Model, topics: TopicNames, clock: Clock) -> list[Source]:
@@ -166,9 +166,22 @@ def _app(settings: Settings) -> ChunkApp:
 
 
 def _count(metrics: Metrics, topic: str, counts: Counter[str]) -> None:
-    """Add what became of a chunk's messages to the metrics."""
+    """Add what became of a chunk's messages to the metrics.
+
+    Forwarded ones are not told here: their shard says whether they were accepted,
+    duplicate or late. Keys with slashes are what `park` did about other topics' messages.
+    """
+    consumed = 0
     for outcome, number in counts.items():
-        if outcome.startswith("dead:"):
+        source, _, what = outcome.partition("/")
+        if what:
+            metrics.events.add(number, source, what.rpartition("/")[2])
+        elif outcome.startswith("dead:"):
             metrics.dead_letters.add(number, topic, outcome[5:])
-        elif "/" not in outcome:
-            metrics.events.add(number, topic, outcome)
+        else:
+            consumed += number
+            if outcome != "forwarded":
+                metrics.events.add(number, topic, outcome)
+    if consumed:
+        metrics.events.add(consumed, topic, "consumed")
+        metrics.chunk_records.observe(consumed)

@@ -221,16 +221,17 @@ def _compare_metrics(result: Comparison, metrics: Sequence[Samples], found: Reco
 
 
 def _compare_counters(result: Comparison, metrics: Sequence[Samples], found: Recount) -> None:
-    consumed: Counter[str] = Counter()
+    counted: Counter[tuple[str, str]] = Counter()
     dead: Counter[tuple[str, str]] = Counter()
     for samples in metrics:
         for labels, number in samples.get("orgpulse_events_total", {}).items():
-            consumed[dict(labels)["topic"]] += int(number)
+            counted[dict(labels)["topic"], dict(labels)["outcome"]] += int(number)
         for labels, number in samples.get("orgpulse_dead_letters_total", {}).items():
             dead[dict(labels)["topic"], dict(labels)["reason"]] += int(number)
     by_topic: dict[Any, Any] = found.ledger.groupby(level="topic").sum().to_dict("index")
     for topic, row in by_topic.items():
-        result.check("metric orgpulse_events_total", topic, consumed[topic], row["consumed"])
+        for outcome in ("consumed", "accepted", "duplicate", "ghost", "system", "directory"):
+            result.check(f"metric orgpulse_events_total {outcome}", topic, counted[topic, outcome], row[outcome])
         for name in (name for name in row if name.startswith("dead:")):
             result.check("metric orgpulse_dead_letters_total", f"{topic} {name}", dead[topic, name[5:]], row[name])
 

@@ -43,16 +43,12 @@ class Metrics:
     def _declare_ledger(self) -> None:
         self.events = Count(
             "orgpulse_events",
-            "Messages accounted for, by what became of them (consumed = the sum of all other outcomes).",
+            "Messages by what became of them: consumed + released = accepted + duplicate + late + dead_lettered + parked"
+            " + ghost + system + bot + directory, once nothing is under way.",
             ("topic", "outcome"),
         )
         self.dead_letters = Count(
             "orgpulse_dead_letters", "Messages that could not be used, by reason.", ("topic", "reason")
-        )
-        self.ledger_open = Level(
-            "orgpulse_ledger_open_messages",
-            "Messages consumed and not yet accounted for; 0 at rest.",
-            ("topic", "partition"),
         )
 
     def _declare_progress(self) -> None:
@@ -137,7 +133,7 @@ class Metrics:
 
     def drop_source(self, topic: str, partition: int) -> None:
         """Remove the levels of one input partition; sums stay, for they were counted here."""
-        for level in (self.lag, self.last_commit, self.ledger_open):
+        for level in (self.lag, self.last_commit):
             level.drop(topic=topic, partition=partition)
 
     def collect(self) -> Iterable[Metric]:

@@ -38,7 +38,7 @@ def pipeline_rate(place: Ground, count: int, orgs: int, users: int, workers: int
     place.start_workers(workers)
     started, done_at, consumed = 0.0, 0.0, 0.0
     while consumed < count:
-        consumed = place.metric("orgpulse_events_total") - 0.0
+        consumed = place.metric("orgpulse_events_total", 'outcome="consumed"')
         moment = time.perf_counter()
         if consumed and not started:
             started = moment

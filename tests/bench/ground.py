@@ -64,9 +64,10 @@ class Ground:
                 raise RuntimeError(f"the workers did not get ready:\n{logs}")
             time.sleep(0.1)
 
-    def metric(self, name: str) -> float:
-        """Return the sum of a metric over all workers and labels."""
-        return sum(value for port in self.ports for key, value in scrape(port).items() if key.split("{")[0] == name)
+    def metric(self, name: str, label: str = "") -> float:
+        """Return the sum of a metric over all workers and labels, or of the samples with *label* only."""
+        samples = [pair for port in self.ports for pair in scrape(port).items()]
+        return sum(value for key, value in samples if key.split("{")[0] == name and label in key)
 
     def stop_workers(self) -> None:
         """Stop all workers."""

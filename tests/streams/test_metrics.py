@@ -27,7 +27,6 @@ PROMISED = {
     "orgpulse_redis_up",
     "orgpulse_redis_resyncs_total",
     "orgpulse_backlog",
-    "orgpulse_ledger_open_messages",
     "orgpulse_open_messages",
     "orgpulse_dedupe_ids",
     "orgpulse_dedupe_horizon_seconds",
