@@ -1,9 +1,10 @@
 """Owns the playing of the simulated company base during the demo, on a thread of its own.
 
 Invariant: the history begins only when `release` was called, since people whom the workers do not know yet would be
-made anew. While the last calendar week closes, zone by zone, it waits for the workers every few hours: each topic is
-read at its own pace, and a week that one of them closes long before the others have come to it would be closed with too
-little in it. What fails here is kept in `failure` and told by the main thread.
+made anew. It runs a few days ahead of the workers at most, and while the last calendar week closes, zone by zone, waits
+for them every few hours: each topic is read at its own pace, and a week that one of them closes long before the others
+have come to it (or the wall clock does, where nothing comes for seconds) would be closed with too little in it. What
+fails here is kept in `failure` and told by the main thread.
 """
 
 from __future__ import annotations
@@ -28,16 +29,25 @@ _LOOK_SECONDS = 0.1
 
 _WEEK_SECONDS, _FIRST_MONDAY = 604_800, 345_600
 _CLOSING_HOURS = range(-16, 14, 3)
+_PART_SECONDS = 2 * 86_400.0
 
 
-def closing_times(end: float) -> list[float]:
-    """Return times (epoch seconds) around the end of the last whole week before *end*, in zones from UTC+14 to UTC-11.
+def part_ends(end: float, weeks: int) -> tuple[list[float], list[float]]:
+    """Return where a history that ends at *end* (epoch seconds) is cut: every two days, then around the last closing.
 
-    >>> closing_times(345_600.0 + 604_800 - 1)[0] == 345_600 - 16 * 3600
-    True
+    The second list has times around the end of the last whole calendar week, in zones from UTC+14 to UTC-11.
+
+    >>> coarse, closing = part_ends(345_600.0 + 604_800 - 1, 1)
+    >>> closing[0] == 345_600 - 16 * 3600, len(coarse)
+    (True, 0)
     """
     monday = (end - _FIRST_MONDAY) // _WEEK_SECONDS * _WEEK_SECONDS + _FIRST_MONDAY
-    return [at for hours in _CLOSING_HOURS if (at := monday + hours * 3600.0) < end]
+    closing = [at for hours in _CLOSING_HOURS if (at := monday + hours * 3600.0) < end]
+    coarse, at = [], end - weeks * _WEEK_SECONDS + _PART_SECONDS
+    while closing and at < closing[0]:
+        coarse.append(at)
+        at += _PART_SECONDS
+    return coarse, closing
 
 
 class Player(threading.Thread):
@@ -105,12 +115,16 @@ class Player(threading.Thread):
         await admin.start()
         try:
             before = await self._handled(admin)
-            for part in history_in_parts(self._base, end, self._weeks, closing_times(end)):
-                sent_before = self.sent_history
-                while await self._handled(admin) - before < sent_before:
+            coarse, closing = part_ends(end, self._weeks)
+            ends = [0]
+            for number, part in enumerate(history_in_parts(self._base, end, self._weeks, coarse + closing)):
+                # A day or two ahead keeps the workers busy; around the closing nothing may be ahead.
+                wanted = ends[-2 if 0 < number < len(coarse) else -1]
+                while await self._handled(admin) - before < wanted:
                     if await asyncio.to_thread(self._stopped.wait, _LOOK_SECONDS):
                         return
-                await sender.send(self._records(part), partial(self._note, sent_before))
+                await sender.send(self._records(part), partial(self._note, ends[-1]))
+                ends.append(self.sent_history)
         finally:
             await admin.close()
 
