@@ -43,8 +43,8 @@ class Metrics:
     def _declare_ledger(self) -> None:
         self.events = Count(
             "orgpulse_events",
-            "Messages by what became of them: consumed + released = accepted + duplicate + late + dead_lettered + parked"
-            " + ghost + system + bot + directory, once nothing is under way.",
+            "Messages by what became of them; at rest consumed + released = accepted + duplicate + late + dead_lettered"
+            " + parked + ghost + system + bot + directory.",
             ("topic", "outcome"),
         )
         self.dead_letters = Count(

@@ -41,7 +41,7 @@ class Activity(msgspec.Struct, gc=False):
     org: str | int | None = None
     userid: str | int | None = None
     created: int | float | str | None = None
-    ghost: int = 0
+    ghost: int | None = 0
     action: str | None = None
 
 

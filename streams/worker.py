@@ -16,6 +16,8 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from aiokafka.errors import KafkaError
+
 if TYPE_CHECKING:
     from streams.faust_app import ChunkApp
 
@@ -26,6 +28,8 @@ STOP_SECONDS = 60.0
 CRASH_STOP_SECONDS = 8.0
 #: How often the main task looks for a crash: the consumer's thread can't wake it (seconds).
 LOOK_SECONDS = 0.1
+#: How long a failed worker waits for its producers to close (seconds).
+LET_GO_SECONDS = 2.0
 
 
 def run_worker(app: ChunkApp, services: Sequence[Any] = ()) -> int:
@@ -65,6 +69,11 @@ async def _serve(app: ChunkApp, services: Sequence[Any]) -> int:
             log.warning("%r did not stop cleanly: %r", service, error)
             app.failure = app.failure or error
     starting.cancel()
+    if app.failure is not None:
+        # Whatever is open in them is aborted by the next owner; here they only have to let go of their sockets.
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(LET_GO_SECONDS):
+                await app.transactions.disown(app.transactions.owned)
     if app.failure is not None and not reported:
         _say(app.failure)
     guard.cancel()

@@ -104,3 +104,8 @@ def test_a_configured_year_and_zone_are_used() -> None:
 def test_a_day_that_the_configured_year_has_not_is_a_bad_time() -> None:
     with pytest.raises(Rejected, match="bad_time"):
         reader(year=2023)(b"Feb 29 12:00:00 web1 app: x")
+
+
+def test_a_ghost_of_null_is_none() -> None:
+    line = b'{"id":1,"org":"acme","userid":"ann","created":1700000000,"ghost":null,"action":"view"}'
+    assert reader()(line).apart == ""
