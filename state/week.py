@@ -116,8 +116,14 @@ def month_of(time_ms: int, zone: str) -> int:
     >>> month_of(0, "UTC") == 1970 * 12
     True
     """
-    day = date(1970, 1, 1) + timedelta(days=local_ms(time_ms, zone) // DAY_MS)
-    return day.year * 12 + day.month - 1
+    return _month_of_day(local_ms(time_ms, zone) // DAY_MS)
+
+
+@lru_cache(maxsize=1 << 12)
+def _month_of_day(day: int) -> int:
+    """Return the month of a day since 1970."""
+    found = date(1970, 1, 1) + timedelta(days=day)
+    return found.year * 12 + found.month - 1
 
 
 def cell_name(hour: int) -> str:

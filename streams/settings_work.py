@@ -74,7 +74,7 @@ class IngestSettings(msgspec.Struct, frozen=True, kw_only=True):
             le=65535,
             description="Most records of one partition that are handled, and committed, at once.",
         ),
-    ] = 5000
+    ] = 10000
     max_value_bytes: Annotated[
         int, Meta(ge=256, le=52428800, description="A bigger raw message is a dead letter, `too_big`.")
     ] = 65536

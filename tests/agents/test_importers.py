@@ -34,13 +34,13 @@ from streams.sender import RecordTooLargeError, Sender, SendError
 from streams.settings import Settings, override
 
 ROOT = Path(__file__).parents[2]
-DATA = Path(os.environ.get("ORGPULSE_DATA", ROOT.parent / "shared" / "data"))
+DATA = Path(os.environ.get("ORGPULSE_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 
 def data_file(name: str) -> Path:
     path = DATA / name
     if not path.exists():
-        pytest.skip(f"the data set {path} is not here; ORGPULSE_DATA names the folder")
+        pytest.skip(f"the data set {path} is not here; ORGPULSE_TEST_DATA names the folder")
     return path
 
 

@@ -73,8 +73,10 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--small-job", action="store_true")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting")
     wanted = parser.parse_args()
-    with ground(wanted.brokers, wanted.redis) as place:
+    changes = {n: int(v) if v.isdigit() else v for n, v in (pair.split("=") for pair in wanted.set)}
+    with ground(wanted.brokers, wanted.redis, changes) as place:
         figures = {}
         if wanted.small_job:
             figures["small_job_rate"] = small_job.measure(place.settings.kafka.brokers, "chunks", wanted.events)
