@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 
 from state.arrays import grown, packed, unpacked
 from state.effects import OrgScore, UserScore
-from state.health import BAND_NAMES, Matrix, Model, apportion, attribute_values, band_name, bands_of, score_users
+from state.health import BAND_NAMES, Matrix, Model, attribute_values, band_name, bands_of, score_users
+from state.org_scores import NONE, org_figures
 from state.ring import RollingWeek, Slots
-from state.subjects import GONE, LICENSED, UNLISTED, Subjects
+from state.subjects import GONE, Subjects
 from state.week import HOUR_MS, WEEK_HOURS
 
-NONE = -1
 _ARRAYS = ("score", "previous", "coverage", "parts", "former_parts", "band", "said_band", "since", "stale", "dirty")
-_ORG_ARRAYS = ("org_score", "org_previous", "org_parts", "org_former_parts", "org_band", "org_said_band")
+_ORG_ARRAYS = (
+    "org_score", "org_previous", "org_parts", "org_former_parts", "org_band", "org_said_band",
+    "org_active", "org_licensed", "org_activities",
+)  # fmt: skip
 
 
 class Scoreboard:
@@ -52,6 +55,9 @@ class Scoreboard:
         self.org_former_parts = np.zeros((0, width), np.int16)
         self.org_band = np.zeros(0, np.int8)
         self.org_said_band = np.zeros(0, np.int8)
+        self.org_active = np.zeros(0, np.int32)  # users
+        self.org_licensed = np.zeros(0, np.int32)
+        self.org_activities = np.zeros(0, np.int64)
         self._stale_orgs: set[int] = set()
         self._restless_orgs: set[int] = set()  # their figures may be out of date though no user's score is
 
@@ -111,9 +117,9 @@ class Scoreboard:
         values, known = attribute_values(self._model, self._week, active, org_activities[self._subjects.org_of[active]])
         scores = score_users(self._model, values, known, self.cuts)
         self._store(active, scores.score, scores.contributions, scores.coverage)
-        orgs = set(np.unique(self._subjects.org_of[everyone]).tolist()) | self._restless_orgs
+        restless = np.array(sorted(self._restless_orgs), np.int64)
         self._restless_orgs = set()
-        self._score_orgs(sorted(orgs))
+        self._score_orgs(np.union1d(self._subjects.org_of[everyone], restless).astype(np.int64))
 
     def population(self) -> tuple[Matrix, NDArray[np.bool_]]:
         """Return attribute values and known-mask of the active users, both of shape (n, A)."""
@@ -197,8 +203,6 @@ class Scoreboard:
     def org(self, number: int, window_end_ms: int) -> OrgScore:
         """Return the document of one org."""
         entry = self._subjects.orgs[number]
-        members = np.array(entry.members, np.int64)
-        active, licensed = self._active_and_licensed(members)
         catalogue = self._model.catalogue
         transaction = catalogue.index("transaction")
         had = self.org_previous[number] != NONE
@@ -214,9 +218,9 @@ class Scoreboard:
             int(self.org_previous[number]) if had else None,
             band_name(int(self.org_band[number])),
             band_name(int(self.org_said_band[number])),
-            len(active),
-            len(licensed),
-            int(self._activities[members].sum()),
+            int(self.org_active[number]),
+            int(self.org_licensed[number]),
+            int(self.org_activities[number]),
             int(self._week.counts[entry.slot, transaction]),
             int(self._week.sum_of(transaction)[entry.slot]),
             self.org_parts[number].tolist(),
@@ -269,32 +273,25 @@ class Scoreboard:
         self.score[slots], self.parts[slots], self.coverage[slots] = score, parts, coverage
         self.band[slots] = bands_of(np.asarray(score, np.int64), self.band[slots].astype(np.int64), self._model.bands)
 
-    def _active_and_licensed(self, members: Slots) -> tuple[Slots, Slots]:
-        """Return the active and the licensed ones; who is not in the directory is licensed while active."""
-        membership = self._subjects.membership[members]
-        active = self._week.are_active(members) & (membership != GONE)
-        licensed = (membership == LICENSED) | ((membership == UNLISTED) & active)
-        return members[active], members[licensed]
-
-    def _score_orgs(self, orgs: list[int]) -> None:
-        for number in orgs:
-            members = np.array(self._subjects.orgs[number].members, np.int64)
-            active, licensed = self._active_and_licensed(members)
-            figures = [NONE, NONE, NONE]
-            parts = np.zeros(self.org_parts.shape[1], np.int64)
-            if len(active):
-                scores = np.sort(self.score[active].astype(np.int64))
-                total, apportioned = apportion(
-                    self.parts[active].sum(axis=0, dtype=np.int64)[None, :], np.array([len(active)])
-                )
-                figures[0], parts = int(total[0]), apportioned[0]
-                figures[2] = int(scores[(len(scores) - 1) // 2] + scores[len(scores) // 2]) // 2
-            elif len(licensed):
-                figures[0] = figures[2] = 0  # only idle seats
-            if len(licensed):
-                figures[1] = int(self.score[licensed].sum(dtype=np.int64)) // len(licensed)
-            self.org_score[number], self.org_parts[number] = figures, parts
-            if figures[0] != NONE:
-                former = self.org_band[number : number + 1].astype(np.int64)
-                self.org_band[number] = bands_of(np.array([figures[0]]), former, self._model.bands)[0]
-            self._stale_orgs.add(number)
+    def _score_orgs(self, numbers: Slots) -> None:
+        """Bring the figures of the orgs *numbers* (ascending) up to date."""
+        subjects, n = self._subjects, len(self._subjects)
+        place_of = np.full(len(subjects.orgs), NONE)
+        place_of[numbers] = np.arange(len(numbers))
+        users = np.flatnonzero(subjects.is_user[:n] & (place_of[subjects.org_of[:n]] != NONE))
+        found = org_figures(
+            len(numbers),
+            place_of[subjects.org_of[users]],
+            subjects.membership[users],
+            self._week.are_active(users),
+            self.score[users],
+            self.parts[users],
+            self._activities[users],
+        )
+        self.org_score[numbers], self.org_parts[numbers] = found.scores, found.parts
+        self.org_active[numbers], self.org_licensed[numbers] = found.active, found.licensed
+        self.org_activities[numbers] = found.activities
+        scored = numbers[found.scores[:, 0] != NONE]
+        former = self.org_band[scored].astype(np.int64)
+        self.org_band[scored] = bands_of(self.org_score[scored, 0].astype(np.int64), former, self._model.bands)
+        self._stale_orgs.update(numbers.tolist())

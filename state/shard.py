@@ -37,7 +37,7 @@ SCHEMA = 1
 """Version of the checkpoint's shape; another one needs a rebuild."""
 
 Outcomes = dict[tuple[str, int], list[int]]  # source (topic, partition) → [accepted, duplicate, late]
-_LATENCY_EVERY_TICKS = 16
+_LATENCY_EVERY_TICKS = 120
 
 
 class Shard:

@@ -2,7 +2,7 @@
 
 Messages come at a steady rate; every 20 ms one of them is a probe: an event of a
 user that nobody has seen before. Timed from the broker's acknowledgement request
-being sent to the moment the probe's hash is in Redis (polled every 5 ms).
+being sent to the moment the probe's hash is in Redis (polled every 10 ms).
 
     python -m tests.bench.live_latency --rate 5000 --seconds 60
 """
@@ -45,7 +45,7 @@ async def probe(place: Ground, rate: int, seconds: float, orgs: int, users: int)
                 for name, there in zip(names, await pipe.execute(), strict=True):
                     if there:
                         latencies.append(time.perf_counter() - waiting.pop(name))
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.01)
 
     watcher = asyncio.create_task(watch())
     messages = events(settings.kafka.prefix, orgs, users, int(rate * seconds), 0, 0, seed=2)
@@ -82,8 +82,13 @@ def main() -> None:
     parser.add_argument("--orgs", type=int, default=2_000)
     parser.add_argument("--users", type=int, default=200_000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--checkpoint-seconds", type=float, default=300.0)
     wanted = parser.parse_args()
-    with ground(wanted.brokers, wanted.redis, {"ingest.unknown_product_events": "create"}) as place:
+    with ground(
+        wanted.brokers,
+        wanted.redis,
+        {"ingest.unknown_product_events": "create", "checkpoint.every_seconds": wanted.checkpoint_seconds},
+    ) as place:
         settings = place.settings
         people = directory(settings.kafka.prefix, wanted.orgs, wanted.users)
         run(load(settings.kafka.brokers, settings.kafka.partitions, people))
