@@ -37,6 +37,10 @@ class DrainTimeoutError(RuntimeError):
     """Chunks under way did not end in time before their partitions had to be given up."""
 
 
+class HoleError(RuntimeError):
+    """A chunk does not begin where the former one of its partition ended: records would be lost or repeated."""
+
+
 class ChunkDriver:
     """Runs handlers and commits their outcomes, each partition's in order.
 
@@ -76,6 +80,11 @@ class ChunkDriver:
 
     async def _handle(self, event: Any, handler: Handler) -> None:
         chunk: Chunk = event.message
+        expected = self.handled.get(chunk.tp)
+        if expected is not None and chunk.begin != expected:
+            raise HoleError(
+                f"{chunk.tp.topic}-{chunk.tp.partition}: next is {expected}, but a chunk from {chunk.begin} came"
+            )
         result = handler(chunk)
         outcome = await result if inspect.isawaitable(result) else result
         self.handled[chunk.tp] = chunk.next_offset

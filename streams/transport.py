@@ -9,6 +9,7 @@ Importing this module registers the broker scheme `kchunk`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any, Protocol
@@ -45,14 +46,17 @@ class Chunk(ConsumerMessage):  # type: ignore[misc]  # Faust carries no usable t
     """Consecutive records of one topic partition that travel through Faust as one message.
 
     `offset` is the last record's offset, `next_offset` the one to read after the
-    chunk (past transaction markers that are already known), `done` is set when the
-    chunk's outcome is committed, or when it has none.
+    chunk (past transaction markers that are already known), `begin` the former
+    chunk's `next_offset` or where reading started; `done` is set when the chunk's
+    outcome is committed, or when it has none.
     """
 
     tp: TP
     offset: int
 
-    def __init__(self, tp: TP, records: Sequence[Record], next_offset: int, generation_id: int) -> None:
+    def __init__(
+        self, tp: TP, records: Sequence[Record], next_offset: int, generation_id: int, begin: int | None = None
+    ) -> None:
         last: Any = records[-1]
         super().__init__(
             tp.topic,
@@ -69,6 +73,7 @@ class Chunk(ConsumerMessage):  # type: ignore[misc]  # Faust carries no usable t
         )
         self.records = records
         self.first_offset = records[0].offset
+        self.begin = self.first_offset if begin is None else begin
         self.next_offset = next_offset
         self.done = False
 
@@ -92,6 +97,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust carries no 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._handed_out: dict[TP, int] = {}
+        self._reading_from: dict[TP, int] = {}
 
     def last_handed_out(self, tp: TP) -> int:
         """Return the offset after the last chunk of *tp* since the assignment, or 0."""
@@ -121,8 +127,26 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust carries no 
         for chunk in self._cut(fetched, generation):
             if self._is_stale(generation):
                 return
+            chunk.begin = self._handed_out.get(chunk.tp, self._reading_from.get(chunk.tp, chunk.first_offset))
             self._handed_out[chunk.tp] = chunk.next_offset
             yield chunk.tp, chunk
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Hand chunks to the streams until the fetcher stops.
+
+        Faust's own loop drops, in silence, a message that ends before the last one it
+        saw. Across a rebalance that is a chunk that waited for room: it counts as seen
+        although it goes, and when it is read again, cut shorter, it is taken for old.
+        Here every chunk of the present assignment is handed on.
+        """
+        try:
+            while not (self._stopped.is_set() or fetcher._stopped.is_set()):
+                async for _, chunk in self.getmany(timeout=LIVE_WAIT_SECONDS):
+                    await self.wait_first(self.callback(chunk), self.suspend_flow.wait())
+                await asyncio.sleep(0)
+        except (asyncio.CancelledError, *self.consumer_stopped_errors):
+            if not self.app.should_stop:
+                raise
 
     def _is_stale(self, generation: int) -> bool:
         """Say whether records of *generation* may no longer be handed out.
@@ -157,6 +181,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust carries no 
             self._read_offset[tp] = start.offset or None
             self._committed_offset[tp] = start.committed
             self._handed_out.pop(tp, None)
+            self._reading_from[tp] = self.app.chunks.handled[tp] = start.offset
 
     def committed_offset(self, tp: TP) -> int | None:
         """Return the committed offset of *tp* as of the last assignment, or None."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from faust.types import TP
 
-from streams.chunks import DrainTimeoutError, Outcome
+from streams.chunks import DrainTimeoutError, HoleError, Outcome
 from streams.transactions import Outgoing, Transactions
 from streams.transport import Chunk
 from tests.streams.conftest import Place
@@ -179,5 +180,43 @@ def test_positions_tell_the_lag_without_asking_the_broker(place: Place) -> None:
             await eventually(lambda: app.positions()[TP(place.topic, 0)].lag == 0)
             assert app.rebalances == 1
             assert 0 < app.recovery_seconds < 30
+
+    asyncio.run(scenario())
+
+
+def test_a_chunk_read_again_and_cut_shorter_is_handed_on_and_a_hole_stops_the_worker(place: Place) -> None:
+    """What a rebalance can lead to when a chunk waited for room: 0–599 was seen, went, and comes again as 0–99."""
+
+    async def scenario() -> None:
+        await place.fill(0, EVENTS[:600])
+        job = place.job(max_chunk=600)
+        async with running(job) as app:
+            await eventually(lambda: handled(job, 0) == 600)
+            consumer, tp = app.consumer, TP(place.topic, 0)
+            handed_on: list[Chunk] = []
+
+            async def take(chunk: Chunk) -> None:
+                handed_on.append(chunk)
+
+            whole = job.chunks[0]
+            shorter = Chunk(tp, whole.records[:100], 100, whole.generation_id, begin=0)
+
+            class Fetcher:
+                _stopped = asyncio.Event()
+
+            async def getmany(timeout: float) -> Any:
+                for chunk in (whole, shorter):
+                    yield chunk.tp, chunk
+                Fetcher._stopped.set()
+
+            consumer.callback, consumer.getmany = take, getmany
+            await consumer._drain_messages(Fetcher())
+            assert handed_on == [whole, shorter]
+
+            class Event:
+                message = Chunk(tp, whole.records[200:300], 300, whole.generation_id, begin=200)
+
+            with pytest.raises(HoleError):
+                await app.chunks._handle(Event(), lambda _: None)
 
     asyncio.run(scenario())
