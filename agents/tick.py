@@ -26,7 +26,7 @@ from streams.settings import Settings
 _log = structlog.get_logger(__name__)
 _LIVE_SECONDS = 3600.0
 _IDLE_SECONDS = 5.0
-_BACKLOG_MESSAGES = 5_000
+_BACKLOG_MESSAGES = 25_000
 
 
 @dataclass(slots=True)

@@ -98,8 +98,8 @@ class Scoreboard:
         """Note that everybody's score may have changed: an hour passed or cut points are new."""
         self.dirty[: len(self._subjects)] = True
 
-    def evaluate(self) -> None:
-        """Bring scores of touched users and of their orgs up to date."""
+    def evaluate(self, *, orgs: bool = True) -> None:
+        """Bring scores of touched users up to date, and (with *orgs*) those of all orgs touched since last time."""
         n = len(self._subjects)
         everyone = np.flatnonzero(self.dirty[:n])
         self.dirty[:n] = False
@@ -117,9 +117,10 @@ class Scoreboard:
         values, known = attribute_values(self._model, self._week, active, org_activities[self._subjects.org_of[active]])
         scores = score_users(self._model, values, known, self.cuts)
         self._store(active, scores.score, scores.contributions, scores.coverage)
-        restless = np.array(sorted(self._restless_orgs), np.int64)
-        self._restless_orgs = set()
-        self._score_orgs(np.union1d(self._subjects.org_of[everyone], restless).astype(np.int64))
+        self._restless_orgs.update(np.unique(self._subjects.org_of[everyone]).tolist())
+        if orgs:
+            self._score_orgs(np.array(sorted(self._restless_orgs), np.int64))
+            self._restless_orgs = set()
 
     def population(self) -> tuple[Matrix, NDArray[np.bool_]]:
         """Return attribute values and known-mask of the active users, both of shape (n, A)."""

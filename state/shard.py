@@ -38,6 +38,7 @@ SCHEMA = 1
 
 Outcomes = dict[tuple[str, int], list[int]]  # source (topic, partition) → [accepted, duplicate, late]
 _LATENCY_EVERY_TICKS = 120
+_ORGS_EVERY_TICKS = 4  # an org has many users: its figures change with nearly every tick
 
 
 class Shard:
@@ -251,11 +252,12 @@ class Shard:
         self._ticks += 1
         new_round = tick.round != self._round
         self._round = tick.round
-        if self.week.hour != self._scored_hour:
+        new_hour = self.week.hour != self._scored_hour
+        if new_hour:
             self._pass_hours()
         elif new_round:
             self.board.touch_all()  # shares of the org change with what others do
-        self.board.evaluate()
+        self.board.evaluate(orgs=new_hour or new_round or self._ticks % _ORGS_EVERY_TICKS == 0)
         said, self._said = self._said, []
         said += self._restated(open_too=new_round)
         said += self.board.take_stale(self.watermark_ms)

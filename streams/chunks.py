@@ -30,6 +30,9 @@ class Outcome:
     after_commit: Callable[[], None] | None = None
 
 
+#: Outcomes of one partition that wait for its commit; at more its agent waits too.
+MOST_WAITING = 32
+
 Handler = Callable[[Chunk], "Outcome | Awaitable[Outcome | None] | None"]
 
 
@@ -45,12 +48,14 @@ class ChunkDriver:
     """Runs handlers and commits their outcomes, each partition's in order.
 
     The commit of one partition runs while the handler works on the next chunk; at
-    most one commit a partition is under way, so an outcome waits for the former.
+    most one commit a partition is under way. Outcomes that come meanwhile wait and
+    then go out together: the slower commits are, the more goes into each.
     """
 
     def __init__(self, app: ChunkApp) -> None:
         self.app = app
         self._commits: dict[TP, asyncio.Task[None]] = {}
+        self._waiting: dict[TP, list[tuple[Any, Outcome]]] = {}
         self._handling = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -93,20 +98,27 @@ class ChunkDriver:
             chunk.done = True
             event.ack()
             return
-        former = self._commits.get(chunk.tp)
-        if former is not None:
-            await former
-        if not self._failed:
-            self._commits[chunk.tp] = asyncio.create_task(self._commit(event, outcome))
+        waiting = self._waiting.setdefault(chunk.tp, [])
+        waiting.append((event, outcome))
+        running = self._commits.get(chunk.tp)
+        if running is None or running.done():
+            self._commits[chunk.tp] = asyncio.create_task(self._commit(chunk.tp))
+        elif len(waiting) >= MOST_WAITING:
+            await running
 
-    async def _commit(self, event: Any, outcome: Outcome) -> None:
-        chunk: Chunk = event.message
+    async def _commit(self, tp: TP) -> None:
+        """Commit what waits for *tp*, all of it in one transaction, until nothing does."""
+        waiting = self._waiting[tp]
         try:
-            await self.app.transactions.commit(chunk.tp, outcome.next_offset, outcome.records)
-            if outcome.after_commit is not None:
-                outcome.after_commit()
-            chunk.done = True
-            event.ack()
+            while waiting and not self._failed:
+                together, waiting[:] = list(waiting), []
+                records = [record for _, outcome in together for record in outcome.records]
+                await self.app.transactions.commit(tp, together[-1][1].next_offset, records)
+                for event, outcome in together:
+                    if outcome.after_commit is not None:
+                        outcome.after_commit()
+                    event.message.done = True
+                    event.ack()
         except Exception as error:  # noqa: BLE001  # any error ends the worker
             await self.fail(error)
 

@@ -28,6 +28,9 @@ from faust.types import TP
 
 log = logging.getLogger(__name__)
 
+#: Pause before a refused request is sent again (milliseconds).
+RETRY_BACKOFF_MS = 5
+
 #: Errors that say another worker holds our right to write.
 FENCED = (ProducerFenced, InvalidProducerEpoch, InvalidProducerIdMapping, OutOfOrderSequenceNumber)
 
@@ -222,6 +225,8 @@ class Transactions:
             max_request_size=2 * max(settings.max_record_bytes, settings.max_batch_bytes),
             transaction_timeout_ms=int(settings.transaction_timeout_seconds * 1000),
             request_timeout_ms=int(settings.request_timeout_seconds * 1000),
+            # The broker ends a transaction a moment after it said so; the next one is asked for until then.
+            retry_backoff_ms=RETRY_BACKOFF_MS,
             security_protocol="SSL" if self._ssl_context else "PLAINTEXT",
             ssl_context=self._ssl_context,
         )
