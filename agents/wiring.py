@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agents.checkpoints import Checkpoints
@@ -75,15 +76,9 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     def counted(topic: str, counts: Counter[str]) -> None:
         _count(metrics, topic, counts)
 
-    for source in sources(settings, model, topics, clock):
-        agent = Ingest(
-            source, router, directory, table["ingest"], dead,
-            FloodGuard(source.name, ingest.flood_ratio, ingest.flood_window_events),
-            now=clock.now, max_value_bytes=ingest.max_value_bytes,
-            max_ahead_ms=settings.time.max_ahead_seconds * 1000,
-            lateness_ms=settings.time.allowed_lateness_hours * 3_600_000, counted=counted,
-        )  # fmt: skip
-        add_chunk_agent(app, source.topic, agent.handle, name=f"ingest-{source.name}")
+    _add_ingest(
+        app, settings, sources(settings, model, topics, clock), router, directory, table["ingest"], dead, clock, counted
+    )
     for kind, topic in (("users", topics.users), ("orgs", topics.orgs)):
         members = Members(
             kind, router, table["members"], dead,
@@ -113,6 +108,23 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     )  # fmt: skip
     add_chunk_agent(app, topics.summaries, people.handle, name="count-people", partitions=1)
     return Pipeline(app, topics, directory, fold, people, model)
+
+
+def _add_ingest(
+    app: ChunkApp, settings: Settings, found: list[Source], router: Router, directory: Directory,
+    ledger: ChunkTable, dead: DeadLetters, clock: Clock, counted: Callable[[str, Counter[str]], None],
+) -> None:  # fmt: skip
+    """Add an agent for each raw topic."""
+    ingest = settings.ingest
+    for source in found:
+        agent = Ingest(
+            source, router, directory, ledger, dead,
+            FloodGuard(source.name, ingest.flood_ratio, ingest.flood_window_events),
+            now=clock.now, max_value_bytes=ingest.max_value_bytes,
+            max_ahead_ms=settings.time.max_ahead_seconds * 1000,
+            lateness_ms=settings.time.allowed_lateness_hours * 3_600_000, counted=counted,
+        )  # fmt: skip
+        add_chunk_agent(app, source.topic, agent.handle, name=f"ingest-{source.name}")
 
 
 def sources(settings: Settings, model: Model, topics: TopicNames, clock: Clock) -> list[Source]:
