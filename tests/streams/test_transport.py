@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from faust.types import TP
 
 from streams.chunks import DrainTimeoutError, HoleError, Outcome
 from streams.transactions import Outgoing, Transactions
-from streams.transport import Chunk
+from streams.transport import Chunk, ChunkConsumer
 from tests.streams.conftest import Place
 from tests.streams.counting_job import CountingJob, eventually, running
 
@@ -209,8 +210,17 @@ def test_a_chunk_read_again_and_cut_shorter_is_handed_on_and_a_hole_stops_the_wo
                     yield chunk.tp, chunk
                 Fetcher._stopped.set()
 
-            consumer.callback, consumer.getmany = take, getmany
-            await consumer._drain_messages(Fetcher())
+            # A stand-in for the consumer, whose own loop goes on meanwhile.
+            stand_in = SimpleNamespace(
+                _stopped=asyncio.Event(),
+                app=app,
+                callback=take,
+                consumer_stopped_errors=consumer.consumer_stopped_errors,
+                getmany=getmany,
+                suspend_flow=consumer.suspend_flow,
+                wait_first=consumer.wait_first,
+            )
+            await ChunkConsumer._drain_messages(stand_in, Fetcher())
             assert handed_on == [whole, shorter]
 
             class Event:
