@@ -145,14 +145,15 @@ class Ingest:
                 org, subject = person.org, person.subject
             else:
                 subject = org + SEPARATOR + person.user
-        packer, ref = work.packer, found.ref
+        packer = work.packer
+        id_, ref = ids_of(org, found)
         subjects, measures = packer.subjects, packer.measures
         packer.subject.append(subjects.setdefault(subject, len(subjects)))
         packer.measure.append(measures.setdefault(found.measure, len(measures)))
         packer.time_ms.append(found.time_ms)
         packer.amount.append(found.amount)
-        packer.id.append(_hash(f"{org}{SEPARATOR}{found.id}".encode()))
-        packer.ref.append(_hash(f"{org}{SEPARATOR}{ref}".encode()) if ref else 0)
+        packer.id.append(id_)
+        packer.ref.append(ref)
         packer.at.append(at)
 
     def _park(self, found: Reading, alias: str, at: int, chunk: Chunk, work: _Work) -> None:
