@@ -104,12 +104,10 @@ class Documents:
 
     def alert(self, found: OrgScore, partition: int) -> Outgoing | None:
         """Return the alert that an org fell to "at risk", or its resolution; None when neither."""
-        if not found.former_band or found.former_band == found.band:
-            return None
-        if "at_risk" not in (found.band, found.former_band):
+        if not found.alert:
             return None
         alert = {
-            "kind": "score_drop" if found.band == "at_risk" else "resolved",
+            "kind": found.alert,
             "org": found.org,
             "from": found.former_band,
             "to": found.band,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+RAISED, RESOLVED = "score_drop", "resolved"
+
 
 class UserScore(msgspec.Struct, array_like=True, tag="u"):
     """A user's health. `previous` and `changes` compare with the last closed calendar week."""
@@ -48,6 +50,8 @@ class OrgScore(msgspec.Struct, array_like=True, tag="o"):
     changes: list[int] | None
     window_end_ms: int
     calibration: int
+    alert: str = ""
+    """RAISED when the org fell to "at risk", RESOLVED when it left it; each is said once, in turns."""
 
 
 class LatencyMap(msgspec.Struct, array_like=True, tag="l"):

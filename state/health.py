@@ -78,6 +78,7 @@ class Bands:
 
 
 BAND_NAMES = ("at_risk", "watch", "healthy")
+AT_RISK = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.arrays import grown, packed, unpacked
-from state.effects import OrgScore, UserScore
-from state.health import BAND_NAMES, Matrix, Model, attribute_values, band_name, bands_of, score_users
+from state.effects import RAISED, RESOLVED, OrgScore, UserScore
+from state.health import AT_RISK, BAND_NAMES, Matrix, Model, attribute_values, band_name, bands_of, score_users
 from state.org_scores import NONE, org_figures
 from state.ring import RollingWeek, Slots
 from state.subjects import GONE, Subjects
@@ -25,7 +25,7 @@ from state.week import HOUR_MS, WEEK_HOURS
 _ARRAYS = ("score", "previous", "coverage", "parts", "former_parts", "band", "said_band", "since", "stale", "dirty")
 _ORG_ARRAYS = (
     "org_score", "org_previous", "org_parts", "org_former_parts", "org_band", "org_said_band",
-    "org_active", "org_licensed", "org_activities",
+    "org_active", "org_licensed", "org_activities", "org_alerting",
 )  # fmt: skip
 
 
@@ -55,6 +55,7 @@ class Scoreboard:
         self.org_former_parts = np.zeros((0, width), np.int16)
         self.org_band = np.zeros(0, np.int8)
         self.org_said_band = np.zeros(0, np.int8)
+        self.org_alerting = np.zeros(0, bool)  # its fall to "at risk" was said, its end was not
         self.org_active = np.zeros(0, np.int32)  # users
         self.org_licensed = np.zeros(0, np.int32)
         self.org_activities = np.zeros(0, np.int64)
@@ -159,9 +160,22 @@ class Scoreboard:
         yield from self.users(slots, window_end_ms)
         self.said_band[slots] = self.band[slots]
         for number in sorted(self._stale_orgs):
-            yield self.org(number, window_end_ms)
+            found = self.org(number, window_end_ms)
+            found.alert = self._alert(number)
+            yield found
             self.org_said_band[number] = self.org_band[number]
         self._stale_orgs.clear()
+
+    def _alert(self, number: int) -> str:
+        """Return what is to be said of an org's fall to "at risk": an org that was never better did not fall."""
+        band, said = int(self.org_band[number]), int(self.org_said_band[number])
+        if band == AT_RISK and said not in (AT_RISK, NONE) and not self.org_alerting[number]:
+            self.org_alerting[number] = True
+            return RAISED
+        if band not in (AT_RISK, NONE) and self.org_alerting[number]:
+            self.org_alerting[number] = False
+            return RESOLVED
+        return ""
 
     def have_documents(self) -> NDArray[np.bool_]:
         """Return which slots have a document: those of users who ever did or got something."""
@@ -254,7 +268,7 @@ class Scoreboard:
         same = segments["attributes"] == [a.name for a in self._model.attributes]
         for prefix, names in (("user/", _ARRAYS), ("org/", _ORG_ARRAYS)):
             for name in names:
-                if same or not name.endswith("parts"):
+                if (same or not name.endswith("parts")) and prefix + name in segments:
                     array = unpacked(segments[prefix + name])
                     getattr(self, name)[: len(array)] = array
         self.cuts |= {name: edges for name, edges in cuts.items() if name in self.cuts}

@@ -23,7 +23,7 @@ import pytest
 from reports.collect import read_raw, read_redis
 from streams.settings import Settings, environment_of, override
 from streams.topics import create_topics
-from tests.end_to_end.workers import Workers
+from tests.faults.workers import Workers
 
 DATA = Path(os.environ.get("ORGPULSE_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""Faults, on purpose: processes killed, frozen and restarted, and every figure right afterwards."""

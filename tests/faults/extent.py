@@ -1,0 +1,24 @@
+"""How far the tests of faults go: the short form of `make test`, or the long one of `make faults N=…`.
+
+Owns the only reading of ORGPULSE_FAULTS_N. Invariant: without it a test does its least.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+
+#: 0 in the short form; in the long one how many times the least to do.
+N = int(os.environ.get("ORGPULSE_FAULTS_N", "0"))
+
+
+def times(least: int) -> int:
+    """Return how often to do what the short form does *least* times."""
+    return least * max(1, N)
+
+
+def fresh_seed() -> int:
+    """Return a seed and print it; ORGPULSE_FAULTS_SEED repeats a run."""
+    seed = int(os.environ.get("ORGPULSE_FAULTS_SEED") or random.SystemRandom().randrange(10**6))
+    print(f"seed {seed} (repeat with ORGPULSE_FAULTS_SEED={seed})")
+    return seed

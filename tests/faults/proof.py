@@ -1,0 +1,160 @@
+"""Says what is wrong with an installation at rest: everything it shows and keeps, against the recount.
+
+Owns the list of promises that are checked after a fault. Invariant: each check counts what it looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import orjson
+
+from reports.compare import Comparison, compare, compare_documents, expected_documents
+from streams.topic_specs import topic_names
+from tests.end_to_end.durable import documents_of, ledger_of, org_weeks
+from tests.faults.system import MODEL, System
+from tests.streams import kafka_topics
+
+_MOST_SHOWN = 25
+
+
+def differences(system: System) -> list[str]:
+    """Return every difference, and print what was compared.
+
+    Raises:
+        AssertionError: If a check found nothing to look at.
+    """
+    found: dict[str, list[str]] = {
+        "Redis and Prometheus": shown(system),
+        "tables": kept(system),
+        "ledger": ledger(system),
+        "weeks": weeks(system),
+        "scores": scores(system),
+        "dead letters": dead_letters(system),
+        "alerts": alerts(system),
+    }
+    print({name: len(lines) for name, lines in found.items()}, dict(system.workers.done))
+    return [f"{name}: {line}" for name, lines in found.items() for line in lines[:_MOST_SHOWN]]
+
+
+def shown(system: System) -> list[str]:
+    """Compare what Redis and the metrics show."""
+    result = compare(system.recount, system.at_rest, MODEL)
+    print(f"{result.keys} keys, {result.fields} fields compared: {dict(result.kinds)}")
+    size = system.size
+    assert result.kinds["user"] > size.users / 2 and result.kinds["latency"] > size.orgs / 2
+    assert result.kinds["metric"] > 4 * size.orgs and result.kinds["totals"]
+    return [str(difference) for difference in result.differences]
+
+
+def kept(system: System) -> list[str]:
+    """Compare what the durable tables alone give, without any running worker."""
+    documents: dict[str, dict[str, Any]] = {}
+    for shard in system.shards:
+        for key, fields in documents_of(shard, system.settings).items():
+            documents.setdefault(key, {}).update(fields)
+    found = system.recount_as_of(min(shard.watermark_ms for shard in system.shards))
+    expected = expected_documents(found, MODEL, 0.8, 1)
+    del expected["latency:{all}"]  # not a shard's
+    result = Comparison()
+    compare_documents(result, documents, expected, found, MODEL)
+    assert result.kinds["user"] == len(found.users)
+    return [str(difference) for difference in result.differences]
+
+
+def ledger(system: System) -> list[str]:
+    """Compare, by source partition, what became of every message."""
+    ours, theirs = ledger_of(system.settings, system.shards), system.recount.ledger.to_dict("index")
+    wrong = [] if ours.keys() == theirs.keys() else [f"partitions {ours.keys() ^ theirs.keys()}"]
+    for source in ours.keys() & theirs.keys():
+        mine, other = ours[source], theirs[source]
+        settled = mine["accepted"] + mine["duplicate"] + mine["late"] + mine["waiting"] + mine["park_dropped"]
+        apart = mine["apart"] + mine["park_bot"]
+        if mine["consumed"] != settled + apart + mine["dead_lettered"]:
+            wrong.append(f"{source} does not close: {dict(mine)}")
+        if mine["forwarded"] + mine["parked"] != settled + mine["park_bot"]:
+            wrong.append(f"{source} forwards more or less than arrives: {dict(mine)}")
+        for name in ("consumed", "accepted", "duplicate", "late", "dead_lettered", "waiting"):
+            if mine[name] != other.get(name, 0):
+                wrong.append(f"{source} {name}: {mine[name]} instead of {other.get(name, 0)}")
+        if apart != other["ghost"] + other["system"] + other["bot"] + other["directory"]:
+            wrong.append(f"{source} apart: {apart}")
+    consumed = sum(mine["consumed"] for mine in ours.values())
+    return wrong if consumed == system.sent else [*wrong, f"{consumed} consumed of {system.sent} sent"]
+
+
+def weeks(system: System) -> list[str]:
+    """Compare the history of every org."""
+    told, table = org_weeks(system.settings), system.recount.weeks
+    expected = {place: row for place, row in table.to_dict("index").items() if any(row.values())}
+    figures = {place: {name: row[name] for name in table.columns} for place, row in told.items()}
+    figures = {place: row for place, row in figures.items() if any(row.values())}
+    assert len(expected) >= system.size.orgs
+    return [
+        f"{place}: {figures.get(place)} instead of {expected.get(place)}"
+        for place in sorted(figures.keys() | expected.keys())
+        if figures.get(place) != expected.get(place)
+    ]
+
+
+def scores(system: System) -> list[str]:
+    """Compare the last document of each subject in Kafka with the one in Redis."""
+    wrong, looked = [], 0
+    for records in _read(system, "scores"):
+        for key, value in {key: value for _, key, value in records}.items():
+            kind, _, name = (key or b"").decode().partition(":")
+            org, _, user = name.partition("/")
+            place = f"user:{{{org}}}:{user}" if kind == "user" else f"org:{{{org}}}"
+            document = orjson.loads(value or b"{}")
+            document.pop("subject", None)
+            looked += 1
+            if _without_time(document) != _without_time(system.at_rest.documents.get(place, {})):
+                wrong.append(f"{place}: Kafka {document}, Redis {system.at_rest.documents.get(place)}")
+    assert looked >= system.size.orgs
+    return wrong
+
+
+def _without_time(document: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what only says when it was written: Redis is told everything again after a recovery."""
+    return {name: value for name, value in document.items() if name not in ("fence", "window_end", "calibration")}
+
+
+def dead_letters(system: System) -> list[str]:
+    """Compare the dead letters: each refused message exactly once, with its bytes."""
+    letters = Counter[tuple[str, int, int]]()
+    for records in _read(system, "dead_letters"):
+        for _, _, value in records:
+            letter = orjson.loads(value or b"{}")
+            letters[letter["topic"], letter["partition"], letter["offset"]] += 1
+    expected = Counter[tuple[str, int]]()
+    for source, row in system.recount.ledger.to_dict("index").items():
+        expected[source] = int(row["dead_lettered"])
+    found = Counter[tuple[str, int]]()
+    for (topic, partition, _), number in letters.items():
+        found[topic, partition] += number
+    assert found.total()
+    twice = [f"{place} {number} times" for place, number in letters.items() if number > 1]
+    return twice + [
+        f"{source}: {found[source]} instead of {expected[source]}"
+        for source in sorted(found.keys() | expected.keys())
+        if found[source] != expected[source]
+    ]
+
+
+def alerts(system: System) -> list[str]:
+    """Look for alerts told twice: of one org, a fall and its end must take turns."""
+    wrong, last = [], dict[str, str]()
+    for records in _read(system, "alerts"):
+        for _, _, value in records:
+            alert = orjson.loads(value or b"{}")
+            if last.get(alert["fingerprint"], "resolved") == alert["kind"]:
+                wrong.append(f"{alert['fingerprint']}: {alert['kind']} twice in a row")
+            last[alert["fingerprint"]] = alert["kind"]
+    return wrong
+
+
+def _read(system: System, topic: str) -> list[list[tuple[int, bytes | None, bytes | None]]]:
+    kafka, name = system.settings.kafka, getattr(topic_names(system.settings), topic)
+    return asyncio.run(kafka_topics.read_all(kafka.brokers, name, kafka.partitions))

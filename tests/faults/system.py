@@ -1,0 +1,211 @@
+"""A whole installation under test: topics, workers as processes, messages on their way, what must be true at the end.
+
+    play ──► Kafka ──► workers, to which things happen ──► Redis, metrics, topics, tables
+               └─────► recount (shares no code) ──────────────► must be equal
+
+Invariant: `differences` looks at everything that leaves orgpulse or that it keeps, and says what it compared, so an
+empty list cannot come from having looked at nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import state
+from agents.simulate import Message, directory, history, make_base
+from reports.collect import Rest, by_label, read_metrics, read_raw, wait_at_rest
+from reports.recount import Recount, recount
+from state.shard import Shard
+from streams.sender import Sender
+from streams.settings import Settings, override
+from streams.topic_specs import topic_names
+from streams.topics import create_topics
+from tests.end_to_end.durable import restored_shards
+from tests.faults.extent import fresh_seed
+from tests.faults.workers import Player, Workers, send_all
+
+MODEL = tomllib.loads((Path(state.__file__).parent / "health.toml").read_text("utf-8"))
+_READY_SECONDS = 90.0
+_REST_SECONDS = 120.0
+_POLL_SECONDS = 0.2
+_WATERMARK = "orgpulse_watermark_timestamp_seconds"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much there is: the simulated base and the weeks of history that are played."""
+
+    orgs: int = 40
+    users: int = 300
+    weeks: int = 3
+
+
+class System:
+    """One installation with its own topics, group and keys.
+
+    Use as ``with System(kafka.bootstrap, redis_server.url, tmp_path) as system:`` then `play`, let things happen,
+    `rest`, and see that `proof.differences(system)` is empty.
+    """
+
+    def __init__(
+        self,
+        brokers: str,
+        redis_url: str,
+        logs: Path,
+        *,
+        workers: int = 2,
+        size: Size | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Describe it; *changes* are settings (dotted name → value) that differ from the tests' own."""
+        self.seed = fresh_seed()
+        self.chance = random.Random(self.seed)
+        self.size, self._logs = size or Size(), logs
+        name = f"f{self.chance.randrange(10**9)}x{time.monotonic_ns() % 10**6}-"
+        self.settings = override(quick_settings(brokers, redis_url, name), dict(changes or {}))
+        self.workers = Workers(self.settings, workers, logs)
+        self.base = make_base(self.seed, self.size.orgs, self.size.users)
+        self.sent = 0
+        self._players: list[Player] = []
+        self._rest: Rest | None = None
+
+    def __enter__(self) -> System:
+        self.prepare()
+        self.workers.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        for player in self._players:
+            player.hurry()
+        self.workers.__exit__(kind, error, trace)
+
+    def prepare(self) -> None:
+        """Create the topics."""
+        create_topics(self.settings)
+
+    def play(self, seconds: float) -> Player:
+        """Send the directory, wait until everybody is known, then play the history over about *seconds*."""
+        self.send(list(directory(self.base)))
+        self.wait_for_directory()
+        return self.play_messages(list(history(self.base, time.time(), self.size.weeks)), seconds)
+
+    def play_messages(self, messages: Sequence[Message], seconds: float) -> Player:
+        """Send *messages* over about *seconds*, in the background."""
+        player = Player(self.settings.kafka.brokers, self.settings.kafka.prefix, messages, seconds)
+        player.start()
+        self._players.append(player)
+        self.sent += len(messages)
+        return player
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Send *messages* now."""
+        with Sender(self.settings.kafka.brokers.split(",")) as sender:
+            send_all(sender, self.settings.kafka.prefix, messages)
+        self.sent += len(messages)
+
+    def wait_for_directory(self) -> None:
+        """Wait until every worker knows everybody, and the shards know all orgs."""
+        names, users = topic_names(self.settings), len(self.base.users)
+
+        def known() -> str:
+            pages = [read_metrics(url) for url in self.workers.urls]
+            counts = [page.get("orgpulse_directory_users", {}).get((), 0.0) for page in pages]
+            lags = [by_label(page, "orgpulse_lag_messages", "topic") for page in pages]
+            owned = sum(len(page.get(_WATERMARK, {})) for page in pages)
+            unread = sum(lag.get(topic, 0) for lag in lags for topic in (*names.directory, names.unresolved))
+            done = counts and min(counts) >= users and not unread and owned == self.settings.kafka.partitions
+            return "" if done else f"{counts} of {users} users, {owned} partitions owned, {unread} unread"
+
+        wait_until(known, _READY_SECONDS)
+
+    def wait_owned(self, *, workers: int) -> None:
+        """Wait until *workers* of them own partitions, all partitions together, and each once."""
+
+        def shared() -> str:
+            owned = [len(read_metrics(url, (_WATERMARK,)).get(_WATERMARK, {})) for url in self.workers.urls]
+            done = sum(owned) == self.settings.kafka.partitions and sum(map(bool, owned)) == workers
+            return "" if done else f"partitions owned: {owned}"
+
+        wait_until(shared, _READY_SECONDS)
+
+    def rest(self, timeout_seconds: float = _REST_SECONDS) -> Rest:
+        """Let all messages out, wait until nothing moves, and read what is shown."""
+        for player in self._players:
+            player.join()
+        assert sum(player.acknowledged for player in self._players) == sum(p.total for p in self._players)
+        kafka, redis = self.settings.kafka, self.settings.redis
+        self._rest = wait_at_rest(
+            self.workers.urls, partitions=kafka.partitions, activities_topic=topic_names(self.settings).activities,
+            settle_seconds=6.0, timeout_seconds=timeout_seconds, redis_url=redis.url, redis_prefix=redis.prefix,
+        )  # fmt: skip
+        return self._rest
+
+    @property
+    def at_rest(self) -> Rest:
+        """What was shown when everything was at rest."""
+        assert self._rest is not None, "call rest() first"
+        return self._rest
+
+    @cached_property
+    def raw(self) -> list[Any]:
+        """Every message of the raw topics."""
+        return read_raw(self.settings.kafka.brokers, self.settings.kafka.prefix)
+
+    @cached_property
+    def recount(self) -> Recount:
+        """What the raw topics say, computed by other means."""
+        return recount(self.raw, MODEL, self.at_rest.as_of_ms)
+
+    def recount_as_of(self, as_of_ms: int) -> Recount:
+        """Return the recount as of another moment; the same one while the hour is the same."""
+        same = as_of_ms // 3_600_000 == self.recount.as_of_ms // 3_600_000
+        return self.recount if same else recount(self.raw, MODEL, as_of_ms)
+
+    @cached_property
+    def shards(self) -> list[Shard]:
+        """Every partition's shard, from the durable tables and the log alone."""
+        return restored_shards(self.settings)
+
+
+def wait_until(missing: Callable[[], str], timeout_seconds: float) -> None:
+    """Wait until *missing* returns the empty string; an OSError means not yet.
+
+    Raises:
+        AssertionError: If it takes longer; with what was missing.
+    """
+    deadline, text = time.monotonic() + timeout_seconds, ""
+    while time.monotonic() < deadline:
+        try:
+            text = missing()
+        except OSError as error:
+            text = repr(error)
+        if not text:
+            return
+        time.sleep(_POLL_SECONDS)
+    raise AssertionError(f"still after {timeout_seconds:g} s: {text}")
+
+
+def quick_settings(brokers: str, redis_url: str, name: str) -> Settings:
+    """Return settings whose timeouts are short, with *name* before every topic, group and key."""
+    return override(
+        Settings(),
+        {
+            "kafka.brokers": brokers,
+            "kafka.prefix": name,
+            "kafka.application": f"{name}app",
+            "kafka.session_timeout_seconds": 6.0,
+            "kafka.transaction_timeout_seconds": 3.0,
+            "redis.url": redis_url,
+            "redis.prefix": f"{name}:",
+            "calibration.every_seconds": 2.0,
+            "checkpoint.every_seconds": 3.0,
+            "metrics.org_limit": 1000,
+        },
+    )
