@@ -12,7 +12,9 @@ from collections.abc import Callable
 
 import xxhash
 
+from state.arrays import SchemaError
 from state.shard import Shard
+from streams.errors import StateUnusableError
 from streams.tables import ChunkTable
 from streams.transactions import Outgoing
 
@@ -69,13 +71,20 @@ class Checkpoints:
         return out
 
     def load(self, shard: Shard) -> None:
-        """Restore *shard* from the table, which then forgets the partition's bytes: the shard has them."""
+        """Restore *shard* from the table, which then forgets the partition's bytes: the shard has them.
+
+        Raises:
+            StateUnusableError: If another version or another health model wrote it.
+        """
         partition = shard.partition
         parts = sorted(self._table.items(partition))
         self._digests[partition] = {key: xxhash.xxh3_64_intdigest(raw) for key, raw in parts}
         self._rows[partition], self._last[partition] = 0, self._now()
         if parts:
-            shard.restore(joined(parts))
+            try:
+                shard.restore(joined(parts))
+            except SchemaError as error:
+                raise StateUnusableError(f"checkpoint of partition {partition}: {error}") from error
         self._table.clear(partition)
 
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import orjson
 
+from streams.errors import OperatorError
 from streams.reading import Rejected
 from streams.transactions import Outgoing
 
 
-class FloodError(RuntimeError):
+class FloodError(OperatorError):
     """Too large a share of a source is unreadable: somebody must look before more is read."""
 
 
@@ -82,6 +83,6 @@ class FloodGuard:
         if lost > self._ratio * seen:
             raise FloodError(
                 f"{lost} of the last {seen} messages of {self._topic}-{partition} are unreadable (limit: "
-                f"{self._ratio:.0%}). Mend the producer and restart, or raise ingest.flood_ratio to let them go "
-                "to the dead letters."
+                f"{self._ratio:.0%})",
+                "Mend the producer and restart, or raise ingest.flood_ratio to let them go to the dead letters.",
             )

@@ -13,13 +13,18 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from streams.errors import REBUILD, OperatorError
+
 _log = structlog.get_logger(__name__)
 _FETCH_BYTES = 4 * 1024 * 1024
 _LONGEST_PAUSE_SECONDS = 10.0
 
 
-class LogTruncatedError(RuntimeError):
+class LogTruncatedError(OperatorError):
     """The log no longer holds what has to be replayed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, REBUILD)
 
 
 def _consumer(bootstrap: str, *topics: str) -> AIOKafkaConsumer:

@@ -17,6 +17,7 @@ from faust.tables.recovery import Recovery
 from faust.types import TP
 from mode import Service
 
+from streams.errors import REBUILD, OperatorError
 from streams.tables import ChunkTable
 
 if TYPE_CHECKING:
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class ShrunkenLogError(RuntimeError):
+class ShrunkenLogError(OperatorError):
     """A committed offset lies outside of its log: records are lost, or the topic was made anew."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, REBUILD)
 
-class WrongTopicError(RuntimeError):
+
+class WrongTopicError(OperatorError):
     """A topic the app reads does not exist, or has another number of partitions than expected."""
 
 
@@ -44,9 +48,14 @@ def check_topics(expected: Mapping[str, int], found: Mapping[str, int]) -> None:
     for topic, partitions in expected.items():
         there = found.get(topic)
         if not there:
-            raise WrongTopicError(f"topic {topic} does not exist")
+            raise WrongTopicError(
+                f"topic {topic} does not exist", "Run `orgpulse topics create`; if it was deleted, `orgpulse rebuild`."
+            )
         if there != partitions:
-            raise WrongTopicError(f"topic {topic} has {there} partitions instead of {partitions}")
+            raise WrongTopicError(
+                f"topic {topic} has {there} partitions instead of {partitions}",
+                "Keys live in other partitions now: run `orgpulse topics check`, which says what to do.",
+            )
 
 
 def checked_start(tp: TP, committed: int | None, first: int, end: int) -> int:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import KafkaError
 
+from streams.errors import OperatorError
+
 if TYPE_CHECKING:
     from streams.faust_app import ChunkApp
 
@@ -88,6 +90,8 @@ async def _start(app: ChunkApp, services: Sequence[Any]) -> None:
 
 def _say(reason: BaseException) -> None:
     print(f"worker stopped: {type(reason).__name__}: {reason}", file=sys.stderr, flush=True)
+    if isinstance(reason, OperatorError):
+        print(f"  {reason.remedy}", file=sys.stderr, flush=True)
 
 
 def _end_process_after(seconds: float) -> threading.Timer:

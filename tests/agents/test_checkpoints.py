@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.checkpoints import PART_BYTES, Checkpoints, joined
+from state.arrays import decode, encode
 from state.limits import Limits
 from state.shard import Shard
+from streams.errors import StateUnusableError
 from streams.transactions import Outgoing
 from tests.agents.by_hand import Table
 from tests.state.random_logs import LIMITS, MODEL, random_log
@@ -152,3 +155,14 @@ def test_a_checkpoint_is_due_by_age_or_rows_but_never_without_any() -> None:
     assert not keeper.is_due(2)
     keeper.count(2, 1)
     assert keeper.is_due(2)
+
+
+def test_a_checkpoint_that_this_version_can_not_read_is_left_to_the_operator() -> None:
+    #  meta: [schema, position, …]
+    table, shard = Table(), Shard(0, MODEL, Limits(**LIMITS))
+    _, position, meta = decode(shard.checkpoint()["meta"])
+    table.recover(made(checkpoints(table), shard.checkpoint() | {"meta": encode([99, position, meta])}))
+    heir = Shard(2, MODEL, Limits(**LIMITS))
+    with pytest.raises(StateUnusableError, match="schema 99") as told:
+        checkpoints(table).load(heir)
+    assert "orgpulse rebuild" in told.value.remedy
