@@ -10,6 +10,7 @@ Importing this module registers the broker scheme `kchunk`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any, Protocol
@@ -210,14 +211,30 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust carries no 
         self.app.flow_control.suspend()
         self.app.flow_control.clear()
         await self.app.release(revoked)
-        await super().on_partitions_revoked(revoked)
+        with self._ending():
+            await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Take the right to write first; only then may anything be read."""
         self.stop_flow()
         self.app.flow_control.suspend()
-        if await self.app.take_over({tp for tp in assigned if not self._is_changelog_tp(tp)}):
-            await super().on_partitions_assigned(assigned, generation_id)
+        with self._ending():
+            if await self.app.take_over({tp for tp in assigned if not self._is_changelog_tp(tp)}):
+                await super().on_partitions_assigned(assigned, generation_id)
+
+    @contextlib.contextmanager
+    def _ending(self) -> Iterator[None]:
+        """Let a step of a rebalance end early when the worker stops.
+
+        The consumer's thread cancels what it is asked for when it ends; the
+        cancellation would come back to it as the rebalance's outcome and end it
+        before it has left the group and told that it is gone.
+        """
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self.app.should_stop:
+                raise
 
 
 class Transport(driver.Transport):  # type: ignore[misc]  # Faust carries no usable types

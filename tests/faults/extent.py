@@ -8,8 +8,13 @@ from __future__ import annotations
 import os
 import random
 
+import pytest
+
 #: 0 in the short form; in the long one how many times the least to do.
 N = int(os.environ.get("ORGPULSE_FAULTS_N", "0"))
+
+#: Marks what only the long form runs.
+long_form = pytest.mark.skipif(N == 0, reason="only in the long form: make faults N=1")
 
 
 def times(least: int) -> int:

@@ -9,9 +9,12 @@ empty list cannot come from having looked at nothing.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 import tomllib
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -125,15 +128,27 @@ class System:
 
         wait_until(known, _READY_SECONDS)
 
-    def wait_owned(self, *, workers: int) -> None:
-        """Wait until *workers* of them own partitions, all partitions together, and each once."""
+    def owned(self) -> list[int]:
+        """Return how many source partitions each running worker has assigned and recovered; -1 = it does not answer."""
+        return [_owned_by(url) for url in self.workers.urls]
 
-        def shared() -> str:
-            owned = [len(read_metrics(url, (_WATERMARK,)).get(_WATERMARK, {})) for url in self.workers.urls]
-            done = sum(owned) == self.settings.kafka.partitions and sum(map(bool, owned)) == workers
-            return "" if done else f"partitions owned: {owned}"
+    def wait_recovered(self, *, workers: int | None = None) -> float:
+        """Wait until all partitions are assigned and recovered, each once; return how long that took (seconds).
 
-        wait_until(shared, _READY_SECONDS)
+        Args:
+            workers: How many workers must have some of them; any number when left out.
+        """
+        names, began = topic_names(self.settings), time.monotonic()
+        wide = (*names.sources, *names.directory, names.unresolved, names.activities)
+        total = len(wide) * self.settings.kafka.partitions + 1  # and that of the summaries
+
+        def missing() -> str:
+            owned = self.owned()
+            done = sum(owned) == total and min(owned) >= 0 and workers in (None, sum(map(bool, owned)))
+            return "" if done else f"{owned} of {total} partitions"
+
+        wait_until(missing, _READY_SECONDS)
+        return time.monotonic() - began
 
     def rest(self, timeout_seconds: float = _REST_SECONDS) -> Rest:
         """Let all messages out, wait until nothing moves, and read what is shown."""
@@ -172,6 +187,18 @@ class System:
     def shards(self) -> list[Shard]:
         """Every partition's shard, from the durable tables and the log alone."""
         return restored_shards(self.settings)
+
+
+def _owned_by(metrics_url: str) -> int:
+    try:
+        with urllib.request.urlopen(metrics_url.replace("/metrics", "/ready"), timeout=5) as reply:
+            page = json.load(reply)
+    except urllib.error.HTTPError as error:
+        page = json.load(error)
+    except OSError:
+        return -1
+    (check,) = [check for check in page["checks"] if check["name"] == "partitions"]
+    return int(check["detail"].split()[0]) if check["ok"] else 0
 
 
 def wait_until(missing: Callable[[], str], timeout_seconds: float) -> None:

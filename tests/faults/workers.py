@@ -80,7 +80,8 @@ class Workers:
         process = self._alive(number)
         process.send_signal(signal.SIGTERM)
         code = process.wait(timeout=PATIENCE_SECONDS)
-        assert code == 0, f"worker {number} ended with {code}:\n{self.tail(number)}"
+        # A worker that has not come as far as its signal handlers yet ends by the signal itself.
+        assert code in (0, -signal.SIGTERM), f"worker {number} ended with {code}:\n{self.tail(number)}"
         self.done["stop"] += 1
 
     def freeze(self, number: int) -> None:
@@ -100,6 +101,10 @@ class Workers:
     def pid(self, number: int) -> int:
         """Return the process id of a worker that runs."""
         return self._alive(number).pid
+
+    def port(self, number: int) -> int:
+        """Return where a worker serves its pages."""
+        return self._settings[number].web.port
 
     def log(self, number: int) -> Path:
         """Return where a worker's log is."""

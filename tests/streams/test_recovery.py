@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -127,6 +128,31 @@ def test_no_last_write_is_asked_for_before_the_recovery_has_ended(place: Place) 
         await job.app.stop()
         await starting
         assert (asked, job.app.failure) == ([], None)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_stop_in_the_middle_of_an_assignment_ends_in_time(place: Place) -> None:
+    # The consumer's thread ends while it is still asked for something; that must not end it halfway.
+    async def scenario() -> None:
+        job = place.job()
+        reached = asyncio.Event()
+
+        async def ask_for_ever(tps: frozenset[TP]) -> None:
+            while True:
+                await job.app.consumer._thread.widths([place.topic])
+                reached.set()
+
+        job.app.on_owned = ask_for_ever
+        starting = asyncio.create_task(job.app.start())
+        await asyncio.wait_for(reached.wait(), 20)
+        began = time.monotonic()
+        await job.app.stop()
+        await starting
+        assert time.monotonic() - began < 10
+        assert job.app.failure is None
+        assert not job.app.consumer._thread._thread.is_alive()
 
     asyncio.run(scenario())
 
