@@ -1,4 +1,4 @@
-"""A real Apache Kafka broker on this machine: one node, KRaft, loopback only.
+"""A real Apache Kafka broker on this machine: KRaft, loopback only; alone, or a node of `LocalKafkaCluster`.
 
 Invariant: after `start` returns the broker answers; after `stop` or `kill`, and after the death of this process, it
 is gone.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import struct
 import time
@@ -32,6 +33,7 @@ PORT_TAKEN = "Address already in use"
 # at all.
 _PROBE = struct.pack(">ihhih", 10, 18, 0, 1, -1)
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+_ALONE: Mapping[int, int] = MappingProxyType({})
 
 
 class LocalKafka:
@@ -48,16 +50,20 @@ class LocalKafka:
         extra: Mapping[str, str] = _NO_SETTINGS,
         heap_mb: int = 768,
         fast_start: bool = False,
+        node: int = 1,
+        controllers: Mapping[int, int] = _ALONE,
     ) -> None:
         """Describe a broker; nothing happens before `start`.
 
         *extra* overrides broker settings by name. *fast_start* compiles lightly (C1 only): the choice for tests;
-        without it the broker starts slower and carries more, which a benchmark needs.
+        without it the broker starts slower and carries more, which a benchmark needs. *node* is its number and
+        *controllers* the controller ports of all nodes by number, where it is not alone.
         """
         self.directory = directory.absolute()
         self.log = self.directory / "broker.log"
         self._port, self._controller_port = port, 0
         self._port_is_ours = port is None
+        self.node, self._controllers = node, dict(controllers)
         self._extra, self._heap_mb, self._fast_start = dict(extra), heap_mb, fast_start
         self._process: ChildProcess | None = None
 
@@ -110,6 +116,7 @@ class LocalKafka:
 
     def stop(self) -> None:
         """Shut the broker down in order (SIGTERM); kill it when it takes longer than 15 seconds."""
+        self.thaw()
         if self._process is not None:
             self._process.stop(STOP_TIMEOUT_SECONDS)
 
@@ -118,16 +125,30 @@ class LocalKafka:
         if self._process is not None:
             self._process.kill()
 
+    def freeze(self) -> None:
+        """Stop the broker's time (SIGSTOP): its connections stay open and nothing answers."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen broker go on (SIGCONT)."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
     def _choose_ports(self) -> None:
-        broker, self._controller_port = free_ports(2)
+        broker, free = free_ports(2)
+        self._controller_port = self._controllers.get(self.node, free)
         if self._port is None:
             self._port = broker
         require_free(self._port, "Kafka")
 
     def _start_once(self, java: Path, jars: str, timeout: float) -> None:
         assert self._port is not None
-        lay_storage(java, jars, self.directory)
-        settings = server_properties(self.directory, self._port, self._controller_port) | self._extra
+        lay_storage(java, jars, self.directory, node=self.node)
+        settings = server_properties(
+            self.directory, self._port, self._controller_port, node=self.node, controllers=self._controllers
+        )
+        settings |= self._extra
         config = self.directory / "server.properties"
         config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
         log_begins_at = self.log.stat().st_size if self.log.exists() else 0

@@ -6,10 +6,14 @@ keeps it.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 import shutil
 import subprocess
 import tempfile
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local.cache import cache_directory, locked
@@ -18,6 +22,7 @@ from deploy.local.ports import HOST
 
 # All brokers of this kind share the id: they are alone, and never meet.
 CLUSTER_ID = "b3JncHVsc2UtbG9jYWwtMQ"
+INTERNAL_PARTITIONS = 4  # of __consumer_offsets and of __transaction_state
 FORMAT_TIMEOUT_SECONDS = 60
 META = "meta.properties"
 
@@ -34,30 +39,35 @@ logger.network.level = warn
 """
 
 
-def server_properties(directory: Path, port: int, controller_port: int) -> dict[str, str]:
-    """Return the settings of a broker in *directory*.
+def server_properties(
+    directory: Path, port: int, controller_port: int, *, node: int = 1, controllers: Mapping[int, int] | None = None
+) -> dict[str, str]:
+    """Return the settings of broker number *node* in *directory*; *controllers* are all nodes' controller ports.
 
-    Where a setting is not about being one node on a small machine, Kafka's default stands, so that what holds here
-    holds elsewhere.
+    Where a setting is not about being on a small machine, Kafka's default stands, so that what holds here
+    holds elsewhere. Three nodes keep three copies of everything, and a write needs two of them.
     """
+    voters = controllers or {node: controller_port}
+    copies, needed = str(min(3, len(voters))), str(max(1, min(3, len(voters)) - 1))
     return {
         "process.roles": "broker,controller",
-        "node.id": "1",
-        "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+        "node.id": str(node),
+        "controller.quorum.voters": ",".join(f"{number}@{HOST}:{port}" for number, port in voters.items()),
         "controller.listener.names": "CONTROLLER",
         "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
         "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
         "log.dirs": str(directory / "data"),
-        # One node: every internal topic has one replica, and few partitions, or the first group waits for 50 of them.
-        "offsets.topic.num.partitions": "4",
-        "offsets.topic.replication.factor": "1",
-        "transaction.state.log.num.partitions": "4",
-        "transaction.state.log.replication.factor": "1",
-        "transaction.state.log.min.isr": "1",
+        # Every internal topic has few partitions, or the first group waits for 50 of them.
+        "offsets.topic.num.partitions": str(INTERNAL_PARTITIONS),
+        "offsets.topic.replication.factor": copies,
+        "transaction.state.log.num.partitions": str(INTERNAL_PARTITIONS),
+        "transaction.state.log.replication.factor": copies,
+        "transaction.state.log.min.isr": needed,
         "share.coordinator.state.topic.num.partitions": "1",
-        "share.coordinator.state.topic.replication.factor": "1",
-        "share.coordinator.state.topic.min.isr": "1",
-        "default.replication.factor": "1",
+        "share.coordinator.state.topic.replication.factor": copies,
+        "share.coordinator.state.topic.min.isr": needed,
+        "default.replication.factor": copies,
+        "min.insync.replicas": needed,
         "num.partitions": "4",
         # Quick to react: groups form at once, transactions of the dead are ended within a second of their timeout.
         "group.initial.rebalance.delay.ms": "100",
@@ -81,8 +91,8 @@ def write_logging(directory: Path) -> Path:
     return path
 
 
-def lay_storage(java: Path, class_path: str, directory: Path) -> None:
-    """Put formatted, empty storage into *directory*, unless it holds storage already.
+def lay_storage(java: Path, class_path: str, directory: Path, *, node: int = 1) -> None:
+    """Put formatted, empty storage for broker number *node* into *directory*, unless it holds storage already.
 
     The tool needs a Java of its own for over a second, and its outcome depends on Kafka's version alone; so it runs
     once, and what it wrote is copied from the cache ever after.
@@ -103,6 +113,19 @@ def lay_storage(java: Path, class_path: str, directory: Path) -> None:
     data.mkdir(parents=True, exist_ok=True)
     for source in sorted(template.iterdir(), key=lambda path: path.name == META):  # the mark of completeness goes last
         shutil.copyfile(source, data / source.name)
+        if source.name == META and node != 1:
+            (data / META).write_text(_renumbered(source.read_text(encoding="utf-8"), node), encoding="utf-8")
+
+
+def _renumbered(meta: str, node: int) -> str:
+    """Return the storage's identity as that of another node: number and directory id are each node's own.
+
+    >>> _renumbered("node.id=1\\nversion=1\\n", 3)
+    'node.id=3\\nversion=1\\n'
+    """
+    fresh = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+    meta = re.sub(r"(?m)^directory\.id=.*$", f"directory.id={fresh}", meta)
+    return re.sub(r"(?m)^node\.id=.*$", f"node.id={node}", meta)
 
 
 def _format(java: Path, class_path: str, template: Path) -> None:
