@@ -11,21 +11,26 @@ import sys
 import click
 
 from streams.logs import configure
+from streams.restart import OPTION
 from streams.settings import Settings
 
 
 @click.command()
+@click.option(OPTION, hidden=True, default="", help="What a worker that begins anew by itself knows of before.")
 @click.pass_obj
-def worker(settings: Settings) -> None:
+def worker(settings: Settings, started_anew: str) -> None:
     """Run one worker: read, score, publish, until SIGTERM or Ctrl-C.
 
     Several workers with equal settings (but their own worker.name and web.port)
     share the partitions among themselves. On SIGTERM a worker finishes what is
-    under way, writes a checkpoint, commits and leaves the group.
+    under way, writes a checkpoint, commits and leaves the group. While Kafka is
+    away it waits; after a failure that may pass it begins anew by itself
+    ([worker] restart).
 
     \b
     Health:  http://HOST:PORT/live, /ready, /metrics ([web] host, port)
     """
+    del started_anew  # read from the command line itself (streams.restart)
     from agents.run_worker import Worker
 
     configure(settings.log.level, settings.log.format)

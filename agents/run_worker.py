@@ -20,11 +20,15 @@ from agents.wiring import Pipeline, build
 from streams.clock import Clock, WallClock
 from streams.fenced_write import Write
 from streams.http import HttpServer
+from streams.kafka_watch import KafkaWatch
 from streams.log_reader import Follower, read_stretch
 from streams.metrics import Metrics
 from streams.model_file import load_model
 from streams.redis_sink import RedisSink
+from streams.restart import Restarts
 from streams.settings import Settings
+from streams.side_thread import run_aside
+from streams.topic_specs import needed_copies, topic_specs
 from streams.topics import BrokerError, check_topics
 from streams.worker import run_worker
 
@@ -44,7 +48,7 @@ class TopicGuard:
         """Return when every topic is there."""
         while True:
             try:
-                problems = await asyncio.to_thread(check_topics, self._settings, wait_seconds=20.0)
+                problems = await run_aside(lambda: check_topics(self._settings, wait_seconds=5.0))
                 missing = [p for p in problems if p.what == "does not exist" or "partitions" in p.what]
                 self.problem = "; ".join(f"{p.topic} {p.what} ({p.remedy})" for p in missing)
             except BrokerError as error:
@@ -95,6 +99,11 @@ class Worker:
         taker = directory_taker(pipe.directory, topics.users, settings.ingest.max_id_chars, settings.ingest.max_aliases)
         self.directory = Follower(settings.kafka.brokers, [topics.users, topics.orgs], taker)
         self.guard = TopicGuard(settings)
+        self.restarts = Restarts(self.clock, settings.worker.longest_pause_seconds, self.metrics)
+        self.kafka = KafkaWatch(
+            settings.kafka.brokers, (spec.name for spec in topic_specs(settings)), needed_copies(settings),
+            pipe.app.transactions, self.clock, self.metrics,
+        )  # fmt: skip
         self.http = HttpServer(settings.web.host, settings.web.port, self.metrics.registry, self.checks)
         self.ticker = Ticker(pipe.app, pipe.fold, settings, topics.activities, self.clock, self.metrics)
         pipe.app.on_owned, pipe.app.on_recovered = self._on_owned, self._on_recovered
@@ -103,14 +112,18 @@ class Worker:
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit code."""
         status = Status(self)
-        services = [self.http, self.guard, self.directory, Background(self.sink), status, self.ticker]
-        return run_worker(self.pipeline.app, services)
+        services = [
+            self.http, self.restarts, self.kafka, self.guard, self.directory, Background(self.sink), status, self.ticker
+        ]  # fmt: skip
+        return run_worker(self.pipeline.app, services, self.restarts if self.settings.worker.restart else None)
 
     def checks(self) -> list[tuple[str, bool, str]]:
         """Return (name, passed, detail) of everything that being ready takes."""
         app = self.pipeline.app
         live = sorted(f"{tp.topic}-{tp.partition}" for tp in app.live)
         return [
+            self.restarts.check(),
+            self.kafka.check(),
             ("topics", not self.guard.problem, self.guard.problem or "all there"),
             ("directory", self.directory.is_caught_up, self.directory.last_error or "read"),
             ("partitions", app.flowing and bool(live), f"{len(live)} assigned and recovered"),
@@ -173,7 +186,7 @@ class Status:
 
     async def _run(self) -> None:
         app, metrics, clock = self._worker.pipeline.app, self._worker.metrics, self._worker.clock
-        rebalances, commits = 0, 0
+        rebalances, commits, retries = 0, 0, 0
         while True:
             for tp, position in app.positions().items():
                 metrics.lag.set(position.lag, tp.topic, tp.partition)
@@ -181,6 +194,9 @@ class Status:
             metrics.recovery_duration.set(app.recovery_seconds)
             metrics.rebalances.add(app.rebalances - rebalances)
             rebalances = app.rebalances
+            if app.transactions.retries != retries:
+                metrics.kafka_retries.add(app.transactions.retries - retries, "transaction")
+                retries = app.transactions.retries
             if app.transactions.commits != commits:
                 commits = app.transactions.commits
                 for tp in app.live:

@@ -1,6 +1,7 @@
-"""Owns the base of errors that no restart mends: an operator has to decide or to do something.
+"""Owns the base of errors that no restart mends (an operator has to act), and the one that only asks for a restart.
 
-Invariant: each says in `message` what is wrong and in `remedy` what to do; whoever restarts workers leaves these alone.
+Invariant: each of the former says in `message` what is wrong and in `remedy` what to do; whoever restarts workers
+leaves these alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ class OperatorError(RuntimeError):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+
+
+class StartAnewError(RuntimeError):
+    """No failure: what the worker has built on has changed, and it begins anew at once (see `streams.restart`)."""
 
 
 class StateUnusableError(OperatorError):

@@ -32,6 +32,7 @@ class Metrics:
         """
         self._declare_ledger()
         self._declare_progress()
+        self._declare_kafka()
         self._declare_redis()
         self._declare_model()
         self.build_info = Level("orgpulse_build_info", "What runs here; always 1.", ("version", "python"))
@@ -73,6 +74,17 @@ class Metrics:
         self.rebalances = Count("orgpulse_rebalances", "Changes of the partitions this worker owns.")
         self.backlog = Level("orgpulse_backlog", "1 while input waits longer than it should, else 0.")
         self.checkpoint_bytes = Count("orgpulse_checkpoint_bytes", "Bytes of state written to the changelog.")
+
+    def _declare_kafka(self) -> None:
+        self.kafka_up = Level("orgpulse_kafka_up", "1 while Kafka answers and takes writes, else 0.")
+        self.kafka_brokers = Level("orgpulse_kafka_brokers", "Brokers that are there, as the cluster says.")
+        self.kafka_outages = Count("orgpulse_kafka_outages", "Times Kafka was found away or unable to take writes.")
+        self.kafka_retries = Count(
+            "orgpulse_kafka_retries",
+            "What was tried again: look (is Kafka there?) or transaction (aborted and begun again).",
+            ("what",),
+        )
+        self.restarts = Count("orgpulse_restarts", "Times this process began anew by itself after a failure.")
 
     def _declare_redis(self) -> None:
         self.redis_up = Level("orgpulse_redis_up", "1 while Redis takes writes, else 0.")

@@ -138,6 +138,23 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
             "partitions, but a worker that does not come back is missed only after that timeout."
         ),
     ] = False
+    restart: Annotated[
+        bool,
+        Meta(
+            description="After a failure that may pass (Kafka away for long, fenced, an unexpected error) the process "
+            "begins anew by itself, with fresh memory. Turn it off where an orchestrator restarts it; what an operator "
+            "has to resolve always ends the process."
+        ),
+    ] = True
+    longest_pause_seconds: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=3600,
+            description="Longest pause before beginning anew. The first is a second, each further one twice as long, "
+            "until the worker has run for a minute.",
+        ),
+    ] = 30.0
 
 
 class WebSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -123,6 +123,11 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
     )
 
 
+def needed_copies(settings: Settings) -> int:
+    """Return how many in-sync copies a write takes: with 3 copies 2 of them, so that one broker may be away."""
+    return max(1, settings.kafka.replication - 1)
+
+
 def _spec(settings: Settings, name: str, purpose: str, configs: dict[str, str], partitions: int | None) -> TopicSpec:
     """Return a spec with what all topics share."""
     kafka = settings.kafka
@@ -135,8 +140,7 @@ def _spec(settings: Settings, name: str, purpose: str, configs: dict[str, str], 
             **configs,
             "max.message.bytes": str(kafka.max_message_bytes),
             "message.timestamp.type": "CreateTime",
-            # With 3 copies a write needs 2 of them, and one broker may be away.
-            "min.insync.replicas": str(max(1, kafka.replication - 1)),
+            "min.insync.replicas": str(needed_copies(settings)),
         },
     )
 

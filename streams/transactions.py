@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class CommitFailedError(RuntimeError):
 
 
 class FencedError(CommitFailedError):
-    """Another worker owns the partition now; this one must stop without another write."""
+    """The right to write is gone: another worker owns the partition now, or the broker gave up waiting for this one."""
 
 
 class NotOwnedError(CommitFailedError):
@@ -107,16 +108,25 @@ class Transactions:
         self.settings = settings or TransactionSettings()
         #: Offset of the next record to read, by partition, as last committed by this worker.
         self.committed: dict[TP, int] = {}
-        #: Transactions that were committed since the start.
+        #: Transactions that were committed since the start, and those begun again after an abort.
         self.commits = 0
+        self.retries = 0
         self._ssl_context = ssl_context
         self._producers: dict[TP, Any] = {}
+        self._began: dict[TP, float] = {}
         self._locks: defaultdict[TP, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
     def owned(self) -> frozenset[TP]:
         """Partitions whose producer runs."""
         return frozenset(self._producers)
+
+    def slowest(self) -> tuple[str, float]:
+        """Return the partition whose commit has been under way for longest, and for how many seconds."""
+        if not self._began:
+            return "", 0.0
+        tp = min(self._began, key=self._began.__getitem__)
+        return f"{tp.topic}-{tp.partition}", time.monotonic() - self._began[tp]
 
     async def own(self, tps: Iterable[TP]) -> None:
         """Start a producer for each of *tps*, which ends every former owner's right to write.
@@ -153,14 +163,18 @@ class Transactions:
             if producer is None:
                 raise NotOwnedError(f"{tp.topic}-{tp.partition} is not owned by this worker")
             self._check_sizes(records)
+            self._began[tp] = time.monotonic()
             try:
                 async with asyncio.timeout(self.settings.give_up_seconds):
                     await self._stage_with_patience(producer, tp, next_offset, records)
                     await producer.commit_transaction()
             except FENCED as error:
-                raise FencedError(f"{tp.topic}-{tp.partition} was taken over by another worker: {error!r}") from error
+                where = f"{tp.topic}-{tp.partition}"
+                raise FencedError(f"{where} is another worker's by now, or took too long: {error!r}") from error
             except (KafkaError, TimeoutError) as error:
                 raise CommitFailedError(f"commit of {tp.topic}-{tp.partition} at {next_offset}: {error!r}") from error
+            finally:
+                del self._began[tp]
             self.committed[tp] = next_offset
             self.commits += 1
 
@@ -188,6 +202,7 @@ class Transactions:
                     raise
                 log.warning("transaction of %s aborted, try %d: %r", tp, attempt, error)
             await producer.abort_transaction()
+            self.retries += 1
             await asyncio.sleep(pause)
             pause *= 2
 

@@ -15,14 +15,26 @@ from typing import Any
 
 from faust.types import TP
 
+from streams import restart
 from streams.chunks import Outcome, add_chunk_agent
+from streams.clock import WallClock
+from streams.errors import OperatorError, StartAnewError
 from streams.faust_app import ChunkApp, make_app, run_worker
+from streams.restart import Restarts
 from streams.tables import ChunkTable
 from streams.transactions import TransactionSettings
 from streams.transport import Chunk
 
 #: Short, so that a killed or sleeping member is given up within a test's patience (seconds).
 SESSION_SECONDS = 6.0
+
+
+#: What to raise, by name.
+FAILURES: dict[str, Callable[[str], Exception]] = {
+    "": ValueError,
+    "operator": lambda text: OperatorError(text, "Look into the chunk."),
+    "anew": StartAnewError,
+}
 
 
 class CountingJob:
@@ -32,6 +44,8 @@ class CountingJob:
         self.slow_seconds = float(options.pop("slow_seconds", 0.0))
         #: Raise when the chunk with this number (from 1) comes; 0 means never.
         self.fail_at = int(options.pop("fail_at", 0))
+        #: What to raise then.
+        self.failure = FAILURES[options.pop("failure", "")]
         transactions = TransactionSettings(**options.pop("transactions", {}))
         options.setdefault("session_timeout_seconds", SESSION_SECONDS)
         options.setdefault("drain_seconds", 10.0)
@@ -55,7 +69,7 @@ class CountingJob:
         if self.slow_seconds:
             await asyncio.sleep(self.slow_seconds)
         if len(self.chunks) == self.fail_at:
-            raise ValueError("the handler does not like this chunk")
+            raise self.failure("the handler does not like this chunk")
         partition = chunk.tp.partition
         records = []
         for value, count in Counter(record.value for record in chunk.records).items():
@@ -97,6 +111,14 @@ async def say_ready(_: frozenset[TP]) -> None:
 
 
 if __name__ == "__main__":
-    job = CountingJob(**json.loads(sys.argv[1]))
+    given = json.loads(sys.argv[1])
+    longest_pause = given.pop("restart_pause_seconds", None)
+    failing_lives = given.pop("failing_lives", 1_000)
+    restart.FIRST_PAUSE_SECONDS = given.pop("first_pause_seconds", restart.FIRST_PAUSE_SECONDS)
+    restarts = Restarts(WallClock(), longest_pause or 0.0)
+    print(f"life {restarts.life.restarts}", file=sys.stderr, flush=True)
+    if restarts.life.restarts >= failing_lives:
+        given["fail_at"] = 0
+    job = CountingJob(**given)
     job.app.on_recovered = say_ready
-    sys.exit(run_worker(job.app))
+    sys.exit(run_worker(job.app, [restarts], restarts if longest_pause is not None else None))
