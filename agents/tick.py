@@ -21,6 +21,7 @@ from state.activity import Tick, encode_record
 from streams.clock import Clock
 from streams.faust_app import ChunkApp
 from streams.metrics import Metrics
+from streams.patient_client import patient
 from streams.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -64,7 +65,7 @@ class Ticker:
 
     async def _run(self) -> None:
         while True:
-            producer = AIOKafkaProducer(bootstrap_servers=self.settings.kafka.brokers, acks="all", linger_ms=0)
+            producer = patient(AIOKafkaProducer(bootstrap_servers=self.settings.kafka.brokers, acks="all", linger_ms=0))
             try:
                 await producer.start()
                 while True:

@@ -14,6 +14,7 @@ from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError, Off
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.patient_client import patient
 from streams.recovery import ShrunkenLogError, checked_start
 
 #: How long the broker may hold a fetch back (milliseconds). A fetch under way delays the
@@ -79,7 +80,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         # Never reset a position in silence: every start is sought explicitly (`seek_sources`).
         consumer._auto_offset_reset = "none"
-        return consumer
+        return patient(consumer)
 
     async def on_start(self) -> None:
         """Start aiokafka's consumer and take the per-record wrapping out of it."""

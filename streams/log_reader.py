@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from streams.errors import REBUILD, OperatorError
+from streams.patient_client import patient
 
 _log = structlog.get_logger(__name__)
 _FETCH_BYTES = 4 * 1024 * 1024
@@ -29,7 +30,7 @@ class LogTruncatedError(OperatorError):
 
 def _consumer(bootstrap: str, *topics: str) -> AIOKafkaConsumer:
     """Return a consumer without a group; given *topics*, it gets all their partitions."""
-    return AIOKafkaConsumer(
+    consumer = AIOKafkaConsumer(
         *topics,
         bootstrap_servers=bootstrap,
         enable_auto_commit=False,
@@ -38,6 +39,7 @@ def _consumer(bootstrap: str, *topics: str) -> AIOKafkaConsumer:
         max_partition_fetch_bytes=_FETCH_BYTES,
         fetch_max_wait_ms=200,
     )
+    return patient(consumer)
 
 
 async def read_stretch(

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Literal
 
 import structlog
@@ -18,6 +21,9 @@ LogFormat = Literal["json", "console"]
 
 _QUIET_LIBRARIES = ("aiokafka", "kafka", "asyncio", "faust", "mode", "aiohttp.access", "urllib3")
 """Talkative below warning: they log each heartbeat, rebalance step and request."""
+_REPEATING_LIBRARIES = ("aiokafka", "kafka")
+_SAME_AGAIN_SECONDS = 5.0
+_MOST_REMEMBERED = 200
 
 
 def configure(level: str = "info", log_format: LogFormat = "json") -> None:
@@ -39,6 +45,7 @@ def configure(level: str = "info", log_format: LogFormat = "json") -> None:
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_Thinned(time.monotonic))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
@@ -53,6 +60,35 @@ def configure(level: str = "info", log_format: LogFormat = "json") -> None:
         library.handlers.clear()
         library.propagate = True
         library.setLevel(threshold if level == "debug" else max(threshold, logging.WARNING))
+
+
+class _Thinned(logging.Filter):
+    """Lets a library say the same thing once in a while only, and adds how often it was said in between.
+
+    While Kafka is away, aiokafka has dozens of lines to say a second, about each connection.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__()
+        self._now = now
+        self._said: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether *record* is written; what is said of different brokers counts as the same."""
+        if not record.name.startswith(_REPEATING_LIBRARIES) or record.levelno < logging.WARNING:
+            return True
+        what = (record.name, str(record.msg))
+        at, left_out = self._said.pop(what, (float("-inf"), 0))
+        now = self._now()
+        if now - at < _SAME_AGAIN_SECONDS:
+            self._said[what] = (at, left_out + 1)
+            return False
+        self._said[what] = (now, 0)
+        if len(self._said) > _MOST_REMEMBERED:
+            self._said.popitem(last=False)
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} (and {left_out} more like it before)", ()
+        return True
 
 
 def get_logger(name: str, **values: Any) -> structlog.stdlib.BoundLogger:

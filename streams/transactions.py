@@ -27,10 +27,9 @@ from aiokafka.errors import (
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-log = logging.getLogger(__name__)
+from streams.patient_client import PatientSender, patient
 
-#: Pause before a refused request is sent again (milliseconds).
-RETRY_BACKOFF_MS = 5
+log = logging.getLogger(__name__)
 
 #: Errors that say another worker holds our right to write.
 FENCED = (ProducerFenced, InvalidProducerEpoch, InvalidProducerIdMapping, OutOfOrderSequenceNumber)
@@ -163,7 +162,7 @@ class Transactions:
             if producer is None:
                 raise NotOwnedError(f"{tp.topic}-{tp.partition} is not owned by this worker")
             self._check_sizes(records)
-            self._began[tp] = time.monotonic()
+            self._began[tp] = producer._sender.began = time.monotonic()
             try:
                 async with asyncio.timeout(self.settings.give_up_seconds):
                     await self._stage_with_patience(producer, tp, next_offset, records)
@@ -229,7 +228,7 @@ class Transactions:
 
     async def _start(self, tp: TP) -> None:
         settings = self.settings
-        producer = AIOKafkaProducer(
+        producer: Any = AIOKafkaProducer(
             bootstrap_servers=self.bootstrap,
             transactional_id=f"{self.group}-{tp.topic}-{tp.partition}",
             enable_idempotence=True,
@@ -240,11 +239,12 @@ class Transactions:
             max_request_size=2 * max(settings.max_record_bytes, settings.max_batch_bytes),
             transaction_timeout_ms=int(settings.transaction_timeout_seconds * 1000),
             request_timeout_ms=int(settings.request_timeout_seconds * 1000),
-            # The broker ends a transaction a moment after it said so; the next one is asked for until then.
-            retry_backoff_ms=RETRY_BACKOFF_MS,
             security_protocol="SSL" if self._ssl_context else "PLAINTEXT",
             ssl_context=self._ssl_context,
         )
+        # The broker ends a transaction a moment after it said so; the next one is asked for until then, soon at first.
+        patient(producer)._sender.__class__ = PatientSender
+        producer._sender.began = time.monotonic()
         try:
             await producer.start()
         except BaseException:

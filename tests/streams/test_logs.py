@@ -60,3 +60,22 @@ def test_no_line_shows_a_password(capsys: pytest.CaptureFixture[str], form: str)
     written = capsys.readouterr().err
     assert "geheim" not in written
     assert written.count("redis://u:***@h:1/0") >= 5
+
+
+def test_what_a_library_repeats_is_written_once_in_a_while_with_the_number_left_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = [100.0]
+    monkeypatch.setattr("streams.logs.time.monotonic", lambda: seconds[0])
+    configure("info", "json")
+    for node in range(50):
+        logging.getLogger("aiokafka").error("no connection to %s", node)
+        logging.getLogger("fold").error("ours is never left out")
+    seconds[0] += 5.0
+    logging.getLogger("aiokafka").error("no connection to %s", 50)
+    said = [line["message"] for line in lines(capsys)]
+    assert said.count("ours is never left out") == 50
+    assert [text for text in said if text != "ours is never left out"] == [
+        "no connection to 0",
+        "no connection to 50 (and 49 more like it before)",
+    ]
