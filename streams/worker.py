@@ -76,13 +76,11 @@ class _End:
         if error is None or self._told:
             return
         self._told = True
-        _say(f"worker stopped: {type(error).__name__}: {error}")
-        if isinstance(error, OperatorError):
-            _say(f"  {error.remedy}")
+        _say(error)
         if self._restarts is not None and not self.asked.is_set():
             self._life = self._restarts.after(error)
         if self._life is not None:
-            _say(f"worker starts anew in {self._life.pause_seconds:g} s, for the {self._life.restarts}. time")
+            _write(f"worker starts anew in {self._life.pause_seconds:g} s, for the {self._life.restarts}. time")
 
     def leave(self) -> int:
         """Return the exit code, or begin a new life and not return.
@@ -99,7 +97,7 @@ class _End:
 
     def _force(self) -> None:
         """Leave a process that can't be stopped; a hung broker must not keep a failed worker alive."""
-        _say("worker did not stop in time")
+        _write("worker did not stop in time")
         if self._life is not None and not self.asked.is_set():
             self._again(self._life)
         os._exit(0 if self._life is not None else 1)
@@ -148,5 +146,11 @@ async def _start(app: ChunkApp, services: Sequence[Any]) -> None:
     await app.start()
 
 
-def _say(line: str) -> None:
+def _say(reason: BaseException) -> None:
+    _write(f"worker stopped: {type(reason).__name__}: {reason}")
+    if isinstance(reason, OperatorError):
+        _write(f"  {reason.remedy}")
+
+
+def _write(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
