@@ -167,6 +167,7 @@ def _app(settings: Settings) -> ChunkApp:
         kafka.brokers,
         partitions=kafka.partitions,
         instance_id=worker.name if worker.static_membership else None,
+        standby_replicas=worker.standby_replicas,
         max_chunk=settings.ingest.chunk_records,
         session_timeout_seconds=kafka.session_timeout_seconds,
         heartbeat_seconds=min(3.0, kafka.session_timeout_seconds / 4),

@@ -220,13 +220,15 @@ def make_app(
     heartbeat_seconds: float = 3.0,
     rebalance_timeout_seconds: float = 120.0,
     drain_seconds: float = 30.0,
+    standby_replicas: int = 0,
     transactions: TransactionSettings | None = None,
     **options: Any,
 ) -> ChunkApp:
     """Return an app in the consumer group *app_id*; each value is reasoned in DECISIONS.md.
 
     *bootstrap* is `host:port`, several with commas; *instance_id* makes the
-    membership static; *options* are further Faust settings.
+    membership static; *standby_replicas* other workers follow each table, so that
+    they can take it over without reading it all; *options* are further Faust settings.
     """
     return ChunkApp(
         app_id,
@@ -240,7 +242,7 @@ def make_app(
         topic_partitions=partitions,
         topic_disable_leader=True,
         topic_allow_declare=False,
-        table_standby_replicas=0,
+        table_standby_replicas=standby_replicas,
         broker_session_timeout=session_timeout_seconds,
         broker_heartbeat_interval=heartbeat_seconds,
         broker_request_timeout=max(90.0, session_timeout_seconds),

@@ -81,7 +81,17 @@ def checked_start(tp: TP, committed: int | None, first: int, end: int) -> int:
 
 
 class SafeRecovery(Recovery):  # type: ignore[misc]  # Faust carries no usable types
-    """Faust's recovery, fed whole fetches by the consumer instead of single events through a queue."""
+    """Faust's recovery, fed whole fetches by the consumer instead of single events through a queue.
+
+    A standby follows the changelogs of partitions that others own; when one becomes
+    its own, only what it has not read yet has to be read.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        #: Changelog records applied to tables since the start.
+        self.restored_records = 0
+        self._warm: dict[TP, int] = {}  # next offset to read of each changelog partition that is followed
 
     @Service.task  # type: ignore[untyped-decorator,unused-ignore]  # mode carries no usable types
     async def _slurp_changelogs(self) -> None:
@@ -90,11 +100,23 @@ class SafeRecovery(Recovery):  # type: ignore[misc]  # Faust carries no usable t
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """Forget what was read before: every assignment reads its changelogs from the beginning."""
+        """Begin anew: changelogs are read from their beginning, or from where a standby has read them to."""
+        for tp in self.active_tps:
+            self._warm.pop(tp, None)  # written here since, or dropped
         self.active_offsets.clear()
+        self.standby_offsets.clear()
         # Left set by the last recovery, it would end this one before it has begun.
         self.signal_recovery_end.clear()
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+        for tp in self._warm.keys() - self.standby_tps - self.active_tps:
+            del self._warm[tp]
+            self.tp_to_table[tp].clear(tp.partition)
+
+    def _add(self, table: ChunkTable, tp: TP, offsets: Any) -> None:
+        """Note a changelog partition, and the offset of the last record that its table holds already."""
+        self.tp_to_table[tp] = table
+        read_to = self._warm.get(tp, 0)
+        offsets[tp] = read_to - 1 if read_to else None
 
     def take(self, fetched: Fetched) -> None:
         """Apply a fetch to the tables and end the recovery when everything is read.
@@ -105,6 +127,7 @@ class SafeRecovery(Recovery):  # type: ignore[misc]  # Faust carries no usable t
         for tp, records in fetched.records.items():
             if tp.topic in self.tables.changelog_topics:
                 self._apply(tp, records)
+        self._warm |= {tp: position for tp, position in fetched.positions.items() if tp in self.standby_tps}
         if not self.in_recovery:
             return
         for tp, position in fetched.positions.items():
@@ -116,12 +139,14 @@ class SafeRecovery(Recovery):  # type: ignore[misc]  # Faust carries no usable t
             self.signal_recovery_end.set()
 
     def _apply(self, tp: TP, records: list[Any]) -> None:
-        if tp not in self.active_tps:
+        if tp not in self.active_tps | self.standby_tps:
             # Faust would apply these to whichever table came before.
             log.warning("%d changelog records of %s-%d, which is not assigned", len(records), tp.topic, tp.partition)
             return
         self.tp_to_table[tp].restore(tp.partition, records)
-        self.active_offsets[tp] = records[-1].offset
+        self.restored_records += len(records)
+        offsets = self.active_offsets if tp in self.active_tps else self.standby_offsets
+        offsets[tp] = records[-1].offset
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Let the records flow, now that the tables are filled."""
@@ -197,6 +222,6 @@ class SafeTables(TableManager):  # type: ignore[misc]  # Faust carries no usable
         await self.recovery.start()
 
     def drop(self, partitions: set[int]) -> None:
-        """Drop *partitions* of every table from memory."""
+        """Drop *partitions* of every table from memory, but what a standby keeps."""
         for table in self.values():
-            table.drop(partitions)
+            table.drop({p for p in partitions if TP(table.changelog, p) not in self.recovery.standby_tps})

@@ -155,6 +155,15 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
             "until the worker has run for a minute.",
         ),
     ] = 30.0
+    standby_replicas: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=3,
+            description="How many other workers keep a warm copy of each partition's tables: a partition of a worker "
+            "that died is then back sooner, for as much more memory and network. Equal on all workers.",
+        ),
+    ] = 0
 
 
 class WebSettings(msgspec.Struct, frozen=True, kw_only=True):

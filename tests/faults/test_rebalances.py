@@ -36,7 +36,7 @@ def rebalances(system: System) -> float:
 
 
 def test_a_storm_of_workers_that_join_and_leave_costs_nothing(build: Callable[..., System]) -> None:
-    with build(workers=4) as system:
+    with build(workers=4, changes={"worker.standby_replicas": 1}) as system:
         workers, rounds = system.workers, times(4)
         player = system.play(rounds * 5.0 + 5.0)
         before = rebalances(system)
