@@ -20,8 +20,8 @@ from state.ledger import SourceLedger
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters
 from streams.parked import Alias, encode_parked
-from streams.read_directory import read_org, read_user
-from streams.reading import Rejected, checked_id
+from streams.read_directory import DirectoryLimits, org_entry, user_entry
+from streams.reading import Rejected
 from streams.tables import ChunkTable
 from streams.transactions import Outgoing
 from streams.transport import Chunk
@@ -37,12 +37,11 @@ class Members:
         table: ChunkTable,
         dead_letters: DeadLetters,
         *,
-        max_id: int,
-        max_aliases: int,
+        limits: DirectoryLimits,
         counted: Callable[[str, Counter[str]], None],
     ) -> None:
         self._kind, self._router, self._table, self._dead_letters = kind, router, table, dead_letters
-        self._max_id, self._max_aliases, self._counted = max_id, max_aliases, counted
+        self._limits, self._counted = limits, counted
 
     def handle(self, chunk: Chunk) -> Outcome:
         """Return what *chunk* leads to."""
@@ -64,10 +63,7 @@ class Members:
         return Outcome(out, chunk.next_offset, lambda: self._counted(self._kind, counts))
 
     def _take_user(self, partition: int, record: Any) -> list[Outgoing]:
-        user = checked_id((record.key or b"").decode("utf-8", "replace"), "key", self._max_id)
-        found = None if record.value is None else read_user(record.value, self._max_id, self._max_aliases)
-        if found is not None:
-            user = found.user
+        user, found = user_entry(record.key, record.value, self._limits)
         key = b"u:" + user.encode()
         former_raw = self._table.read(partition, key)
         former = None if former_raw is None else msgspec.msgpack.decode(former_raw, type=UserRecord)
@@ -89,10 +85,7 @@ class Members:
         return [*out, self._table.stage(partition, key, value)]
 
     def _take_org(self, partition: int, record: Any) -> list[Outgoing]:
-        org = checked_id((record.key or b"").decode("utf-8", "replace"), "key", self._max_id)
-        found = None if record.value is None else read_org(record.value, self._max_id)
-        if found is not None:
-            org = found.org
+        org, found = org_entry(record.key, record.value, self._limits)
         described = found or OrgRecord(org, "", "UTC", "")
         gone = found is None
         alias = org_alias(org)

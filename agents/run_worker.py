@@ -16,7 +16,7 @@ from faust.types import TP
 from agents.count_people import PARTITION as CENSUS_PARTITION
 from agents.directory import directory_taker
 from agents.tick import Ticker
-from agents.wiring import Pipeline, build
+from agents.wiring import Pipeline, build, directory_limits_of
 from streams.clock import Clock, WallClock
 from streams.fenced_write import Write
 from streams.http import HttpServer
@@ -96,7 +96,7 @@ class Worker:
             self.metrics, self.clock, self._everything,
         )  # fmt: skip
         pipe.fold.sink = pipe.people.sink = self.sink
-        taker = directory_taker(pipe.directory, topics.users, settings.ingest.max_id_chars, settings.ingest.max_aliases)
+        taker = directory_taker(pipe.directory, topics.users, directory_limits_of(settings))
         self.directory = Follower(settings.kafka.brokers, [topics.users, topics.orgs], taker)
         self.guard = TopicGuard(settings)
         self.restarts = Restarts(self.clock, settings.worker.longest_pause_seconds, self.metrics)

@@ -38,6 +38,7 @@ from streams.dead_letters import DeadLetters, FloodGuard
 from streams.faust_app import ChunkApp, make_app
 from streams.metrics import Metrics
 from streams.read_chat import chat_reader
+from streams.read_directory import DirectoryLimits
 from streams.read_product import product_reader
 from streams.read_syslog import syslog_reader
 from streams.read_transactions import transaction_reader
@@ -82,7 +83,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     for kind, topic in (("users", topics.users), ("orgs", topics.orgs)):
         members = Members(
             kind, router, table["members"], dead,
-            max_id=ingest.max_id_chars, max_aliases=ingest.max_aliases, counted=counted,
+            limits=directory_limits_of(settings), counted=counted,
         )  # fmt: skip
         add_chunk_agent(app, topic, members.handle, name=f"members-{kind}")
     park = Park(router, table["park"], dead, counted)
@@ -158,6 +159,12 @@ def limits_of(settings: Settings) -> Limits:
         rolling_months=settings.latency.rolling_months,
         quantile=settings.latency.quantile,
     )
+
+
+def directory_limits_of(settings: Settings) -> DirectoryLimits:
+    """Return how much of a directory's entry is taken in."""
+    ingest = settings.ingest
+    return DirectoryLimits(ingest.max_id_chars, ingest.max_aliases, ingest.max_value_bytes)
 
 
 def _app(settings: Settings) -> ChunkApp:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from reports.recount_read import Options, Refused, identity, parsed, refuse
+from reports.recount_read import Options, Refused, identity, org_identity, parsed, plain, refuse
 
 Raw = tuple[str, int, int, bytes | None, bytes | None, int]
 """Topic without prefix, partition, offset, key, value, time stamp (ms)."""
@@ -70,7 +70,10 @@ class People:
         for topic, partition, _, key, value, _ in sorted(records, key=lambda r: (r[5], r[1], r[2])):
             self.consumed[topic, partition] += 1
             try:
-                name = identity((key or b"").decode("utf-8", "replace"), options)
+                known = identity if topic == "users" else org_identity
+                name = known((key or b"").decode("utf-8", "replace"), options)
+                if len(value or b"") > options.max_value_bytes:
+                    refuse("too_big")
                 found = None if value is None else parsed(topic, value)
                 if topic == "users":
                     self._learn_user(name, found, options)
@@ -84,7 +87,7 @@ class People:
             if name in self._persons:
                 self.membership[self._persons[name].org, name] = "gone"
             return
-        user, org = identity(found["user_id"], options), identity(found["org_id"], options)
+        user, org = identity(found["user_id"], options), org_identity(found["org_id"], options)
         more = found["aliases"] or []
         claimed = [a for a in (found["email"], found["username"], *more) if a is not None]
         if len(claimed) > options.max_aliases:
@@ -103,10 +106,14 @@ class People:
         if found is None:
             self.orgs.setdefault(name, OrgEntry())
             return
-        org, zone, worth = identity(found["org_id"], options), found["timezone"] or "UTC", found["account_value_usd"]
+        org, zone, worth = (
+            org_identity(found["org_id"], options),
+            found["timezone"] or "UTC",
+            found["account_value_usd"],
+        )
         try:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise Refused("bad_zone") from None
         derived = "" if worth is None else "SMB" if worth < 50_000 else "Enterprise"
-        self.orgs[org] = OrgEntry(found["name"] or org, zone, found["group_type"] or derived)
+        self.orgs[org] = OrgEntry(plain(found["name"] or org), zone, plain(found["group_type"] or derived))

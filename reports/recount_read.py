@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NoReturn
+from unicodedata import bidirectional, category
 from zoneinfo import ZoneInfo
 
 _YEAR_2000_MS, _YEAR_10000_MS = 946_684_800_000, 253_402_300_800_000
@@ -24,6 +25,7 @@ _LINE_3164 = re.compile(
     r"(?P<program>[^:\s\[]+)(?:\[[^\]]*\])?:? ?(?P<rest>.*)",
     re.S,
 )
+_TURNS = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}  # they turn the direction of text
 _TEXT, _NUMBER, _WHOLE = (str,), (int, Decimal), (int,)
 _ID = (str, int)
 _MOMENT = (str, int, Decimal)
@@ -141,9 +143,22 @@ def identity(value: Any, options: Options) -> str:
         refuse("long_id")
     if not text.strip():
         refuse("blank_id")
-    if "\x1f" in text or "\0" in text:
-        refuse("bad_id")
-    return text
+    return text if plain(text) == text else refuse("bad_id")
+
+
+def plain(text: str) -> str:
+    """Return *text* with blanks for control characters, line separators and turns of direction."""
+    return "".join(" " if category(c) in ("Cc", "Zl", "Zp", "Cs") or bidirectional(c) in _TURNS else c for c in text)
+
+
+def org_identity(value: Any, options: Options) -> str:
+    """Return an org's id as text.
+
+    Raises:
+        Refused: Like `identity`; bad_id too for "all" and for what holds a brace or a slash.
+    """
+    text = identity(value, options)
+    return refuse("bad_id") if text == "all" or any(c in text for c in "{}/") else text
 
 
 def moment_ms(value: Any) -> int:
@@ -210,6 +225,9 @@ class Reader:
     def _id(self, value: Any) -> str:
         return identity(value, self._options)
 
+    def _org(self, value: Any) -> str:
+        return org_identity(value, self._options)
+
     def _event(self, value: bytes, _: int) -> Said:
         found = parsed("product-events", value)
         name, known = found["name"], found["event_id"]
@@ -217,7 +235,7 @@ class Reader:
             inner = typed("properties", {} if found["properties"] is None else found["properties"])
             name, known = found["event"], known if inner["$insert_id"] is None else inner["$insert_id"]
             found = inner
-        org = "" if found["org_id"] is None else self._id(found["org_id"])
+        org = "" if found["org_id"] is None else self._org(found["org_id"])
         measure = self._events.get(self._id(name), "other")
         who, time_ms = self._id(found["distinct_id"]), moment_ms(found["time"])
         number = value.decode() if known is None else self._id(known)
@@ -229,7 +247,7 @@ class Reader:
             time_ms = moment_ms(words["created"])
         else:
             words, time_ms = self._line(value.decode("utf-8", "replace").rstrip("\r\n"), now_ms)
-        org, who = self._id(words.get("org")), self._id(words.get("userid"))
+        org, who = self._org(words.get("org")), self._id(words.get("userid"))
         number = repr(value) if words.get("id") is None else self._id(words["id"])
         ghost = str(words.get("ghost") or 0) != "0"
         measure = self._actions.get(str(words.get("action")), "syslog")
@@ -271,9 +289,9 @@ class Reader:
         found = parsed("chat-messages", value)
         places = [str(found[p]) for p in ("channel", "server") if found[p] is not None]
         mapped = next((self._options.channels[p] for p in places if p in self._options.channels), "")
-        org = mapped if found["org_id"] is None else self._id(found["org_id"])
+        org = mapped if found["org_id"] is None else self._org(found["org_id"])
         if found["type"] == "presence":
-            org = org or self._id(found["server"])
+            org = org or self._org(found["server"])
             online = refuse("missing_field") if found["online"] is None else quantity(found["online"])
             time_ms = moment_ms(found["time"])
             return Said(org, "", "presence", time_ms, online, f"presence:{found['server']}/{time_ms}")
@@ -288,12 +306,12 @@ class Reader:
         number = self._id(found["transaction_id"])
         if found["currency"] is not None and found["currency"].upper() != self._options.currency:
             refuse("unknown_currency")
-        org = self._id(found["org_id"])
+        org = self._org(found["org_id"])
         try:
             cents = refuse("missing_field") if found["amount"] is None else Decimal(found["amount"]) * 100
         except ArithmeticError:
             raise Refused("wrong_type") from None  # text that is no number
-        if not cents.is_finite() or abs(cents) > 10**16 or cents != int(cents):
+        if not cents.is_finite() or abs(cents) > (2**63 - 1) // 10**6 or cents != int(cents):
             refuse("bad_amount")
         measure = "transaction" if status == "A" else "transaction_other"
-        return Said(org, "", measure, time_ms, int(cents), f"trade:{number}/{status}/{time_ms}", "trade:" + number)
+        return Said(org, "", measure, time_ms, int(cents), f"trade:{number}\n{status}\n{time_ms}", "trade:" + number)

@@ -15,6 +15,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from state.records import record_of
+
 SEPARATOR = "\x1f"  # between org and user in a subject's name; ids never contain it
 
 
@@ -91,7 +93,7 @@ def decode_record(raw: bytes) -> Record:
     Raises:
         msgspec.DecodeError: If *raw* is no record of the log.
     """
-    return _decoder.decode(raw)
+    return record_of(_decoder, raw)
 
 
 @dataclass(slots=True)

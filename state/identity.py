@@ -51,8 +51,8 @@ def spelled(alias: str) -> str:
 
 
 def org_alias(org: str) -> str:
-    """Return the alias under which an org is waited for."""
-    return f"org:{org}"
+    """Return the alias under which an org is waited for; no user's alias is spelled like it."""
+    return f"org{SEPARATOR}{org}"
 
 
 def _person(user: str, record: UserRecord) -> Person:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from state.records import record_of
+
 APART = ("ghost", "system", "bot", "directory")
 """Messages that count in no score: an operator's, the system's own, a bot's, the directory itself."""
 
@@ -29,8 +31,12 @@ class SourceLedger(msgspec.Struct, array_like=True, frozen=True):
 
     @classmethod
     def load(cls, raw: bytes | None) -> SourceLedger:
-        """Return what `dump` wrote; an empty ledger for None."""
-        return cls() if raw is None else msgspec.msgpack.decode(raw, type=cls)
+        """Return what `dump` wrote; an empty ledger for None.
+
+        Raises:
+            msgspec.DecodeError: If *raw* is no ledger.
+        """
+        return cls() if raw is None else record_of(_decoder, raw)
 
     def dump(self) -> bytes:
         """Return the ledger as bytes."""
@@ -54,3 +60,6 @@ class SourceLedger(msgspec.Struct, array_like=True, frozen=True):
             self.apart + apart,
             max(self.watermark_ms, newest_ms),
         )
+
+
+_decoder = msgspec.msgpack.Decoder(SourceLedger)

@@ -17,12 +17,14 @@ from state.effects import LatencyMap, Summary, WeekRow
 from state.health import Matrix
 from state.latency import Grid, Latency, dump_grid
 from state.measures import MAX_MEASURES
+from state.records import record_of
 from state.ring import Slots
 from state.week import week_label
 
 if TYPE_CHECKING:
     from state.shard import Shard
 
+_summary = msgspec.msgpack.Decoder(Summary)
 _STRIDE = np.uint64(MAX_MEASURES)
 MAX_VALUES = 4096
 """Distinct values an attribute's summary may hold per partition; above, ranks are off by at most 1/4096."""
@@ -166,5 +168,9 @@ def encode_summary(found: Summary) -> bytes:
 
 
 def decode_summary(raw: bytes) -> Summary:
-    """Return the summary in *raw*."""
-    return msgspec.msgpack.decode(raw, type=Summary)
+    """Return the summary in *raw*.
+
+    Raises:
+        msgspec.DecodeError: If *raw* is none.
+    """
+    return record_of(_summary, raw)

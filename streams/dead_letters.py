@@ -16,6 +16,10 @@ from streams.errors import OperatorError
 from streams.reading import Rejected
 from streams.transactions import Outgoing
 
+MAX_KEY_BYTES = 4096
+MAX_DETAIL_CHARS = 1000
+"""What a letter keeps of them at most: with the value, it must fit in a record, or it could never leave."""
+
 
 class FloodError(OperatorError):
     """Too large a share of a source is unreadable: somebody must look before more is read."""
@@ -33,7 +37,7 @@ class DeadLetters:
 
     def letter(self, error: Rejected, topic: str, partition: int, record: Any) -> Outgoing:
         """Return the dead letter of *record*; of an oversized one the first bytes are kept, and that is said."""
-        value, detail = record.value, error.detail
+        value, detail = record.value, error.detail[:MAX_DETAIL_CHARS]
         if value is not None and len(value) > self._max_value_bytes:
             detail += f"; the first {self._max_value_bytes} bytes are kept"
             value = value[: self._max_value_bytes]
@@ -48,6 +52,9 @@ class DeadLetters:
     def _made(
         self, reason: str, detail: str, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None
     ) -> Outgoing:
+        if key is not None and len(key) > MAX_KEY_BYTES:
+            detail += f"; the first {MAX_KEY_BYTES} of {len(key)} bytes of the key are kept"
+            key = key[:MAX_KEY_BYTES]
         letter = {
             "reason": reason,
             "detail": detail,

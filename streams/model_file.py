@@ -28,11 +28,11 @@ def load_model(path: str) -> Model:
     name = path or "health.toml"
     try:
         return build_model(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{name}: {error}", "The file must be TOML.") from None
     except ModelError as error:
         place = f"{name}:{_line_of(text, error.where)}"
         raise SettingsError(f"{place}: {error}", "The comments in state/health.toml say what is possible.") from None
+    except (ValueError, RecursionError) as error:  # also numbers too long to be read, and too deep nesting
+        raise SettingsError(f"{name}: {error}", "The file must be TOML.") from None
 
 
 def _line_of(text: str, where: str) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from state.records import record_of
+
 
 class Parked(msgspec.Struct, array_like=True, tag="p", frozen=True):
     """An activity of somebody the directory doesn't know; `org` empty = the message didn't say."""
@@ -44,5 +46,9 @@ def encode_parked(record: Parked | Alias) -> bytes:
 
 
 def decode_parked(raw: bytes) -> Parked | Alias:
-    """Return the record in *raw*."""
-    return _decoder.decode(raw)
+    """Return the record in *raw*.
+
+    Raises:
+        msgspec.DecodeError: If *raw* is none.
+    """
+    return record_of(_decoder, raw)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from streams.reading import Reader, Reading, Rejected, checked_id, checked_integer, decoded, time_ms_of
+from streams.reading import Reader, Reading, Rejected, checked_id, checked_integer, checked_org, decoded, time_ms_of
 
 
 class ChatMessage(msgspec.Struct, gc=False):
@@ -35,7 +35,7 @@ def chat_reader(channels: Mapping[str, str], max_id: int) -> Reader:
 
     def org_of(message: ChatMessage) -> str:
         if message.org_id is not None:
-            return checked_id(message.org_id, "org_id", max_id)
+            return checked_org(message.org_id, "org_id", max_id)
         for place in (message.channel, message.server):
             if place is not None and str(place) in channels:
                 return channels[str(place)]
@@ -46,7 +46,7 @@ def chat_reader(channels: Mapping[str, str], max_id: int) -> Reader:
         org = org_of(message)
         if message.type == "presence":
             if not org:
-                org = checked_id(message.server, "server", max_id)
+                org = checked_org(message.server, "server", max_id)
             if message.online is None:
                 raise Rejected("missing_field", "no `online`")
             time_ms = time_ms_of(message.time)

@@ -5,11 +5,13 @@ Invariant: ids are text, aliases are spelled as the resolver looks them up.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import msgspec
 
 from state.identity import OrgRecord, UserRecord, spelled
 from state.week import UnknownZoneError, zone_of
-from streams.reading import Rejected, checked_id, decoded
+from streams.reading import Rejected, checked_id, checked_org, decoded, plain_text
 
 _SMALL_ACCOUNT_USD = 50_000
 
@@ -40,8 +42,63 @@ class DirectoryOrg(msgspec.Struct, gc=False):
     licenses: int | None = None
 
 
+class DirectoryLimits(NamedTuple):
+    """How much of an entry is taken in: characters of an id, aliases of a user, bytes of a record."""
+
+    max_id: int
+    max_aliases: int
+    max_value_bytes: int
+
+    def checked(self, value: bytes) -> bytes:
+        """Return *value*; what it leads to must fit in a record as well.
+
+        Raises:
+            Rejected: too_big.
+        """
+        if len(value) > self.max_value_bytes:
+            raise Rejected("too_big", f"{len(value)} bytes, at most {self.max_value_bytes}")
+        return value
+
+
+class Entry(NamedTuple):
+    """Whom or which org a record of the directory is about, and what it says; None = gone."""
+
+    name: str
+    record: Any
+
+
 _user = msgspec.json.Decoder(DirectoryUser)
 _org = msgspec.json.Decoder(DirectoryOrg)
+
+
+def user_entry(key: bytes | None, value: bytes | None, limits: DirectoryLimits) -> Entry:
+    """Return what a record of `users` says.
+
+    Raises:
+        Rejected: If its key or value can't be read.
+    """
+    name = checked_id(_text_of(key), "key", limits.max_id)
+    if value is None:
+        return Entry(name, None)
+    found = read_user(limits.checked(value), limits.max_id, limits.max_aliases)
+    return Entry(found.user, found)
+
+
+def org_entry(key: bytes | None, value: bytes | None, limits: DirectoryLimits) -> Entry:
+    """Return what a record of `orgs` says.
+
+    Raises:
+        Rejected: If its key or value can't be read.
+    """
+    name = checked_org(_text_of(key), "key", limits.max_id)
+    if value is None:
+        return Entry(name, None)
+    found = read_org(limits.checked(value), limits.max_id)
+    return Entry(found.org, found)
+
+
+def _text_of(key: bytes | None) -> str:
+    return (key or b"").decode("utf-8", "replace")
 
 
 def read_user(value: bytes, max_id: int, max_aliases: int) -> UserRecord:
@@ -58,9 +115,9 @@ def read_user(value: bytes, max_id: int, max_aliases: int) -> UserRecord:
     aliases = [spelled(checked_id(name, "alias", max_id)) for name in names if name is not None]
     return UserRecord(
         user,
-        checked_id(found.org_id, "org_id", max_id),
+        checked_org(found.org_id, "org_id", max_id),
         list(dict.fromkeys([spelled(user), *aliases])),
-        found.job_type or "",
+        plain_text(found.job_type or ""),
         found.licensed,
         found.bot,
     )
@@ -80,5 +137,5 @@ def read_org(value: bytes, max_id: int) -> OrgRecord:
         raise Rejected("bad_zone", str(error)) from None
     worth = found.account_value_usd
     derived = "" if worth is None else "SMB" if worth < _SMALL_ACCOUNT_USD else "Enterprise"
-    org = checked_id(found.org_id, "org_id", max_id)
-    return OrgRecord(org, found.name or org, zone, found.group_type or derived)
+    org = checked_org(found.org_id, "org_id", max_id)
+    return OrgRecord(org, plain_text(found.name or org), zone, plain_text(found.group_type or derived))

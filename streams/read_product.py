@@ -10,7 +10,7 @@ import msgspec
 import xxhash
 
 from state.measures import Catalogue
-from streams.reading import Reader, Reading, Rejected, checked_id, checked_integer, decoded, time_ms_of
+from streams.reading import Reader, Reading, Rejected, checked_id, checked_integer, checked_org, decoded, time_ms_of
 
 
 class ProductEvent(msgspec.Struct, gc=False):
@@ -64,7 +64,7 @@ def product_reader(catalogue: Catalogue, max_id: int) -> Reader:
             checked_id(name, "name", max_id)
             measure = "other"
         return Reading(
-            "" if event.org_id is None else checked_id(event.org_id, "org_id", max_id),
+            "" if event.org_id is None else checked_org(event.org_id, "org_id", max_id),
             checked_id(event.distinct_id, "distinct_id", max_id),
             measure,
             time_ms_of(event.time),

@@ -10,10 +10,10 @@ from decimal import Decimal
 
 import msgspec
 
-from streams.reading import Reader, Reading, Rejected, checked_id, decoded, time_ms_of
+from streams.reading import Reader, Reading, Rejected, checked_id, checked_org, decoded, time_ms_of
 
 _CENT = Decimal("0.01")
-_LARGEST_CENTS = 10**16
+_LARGEST_CENTS = (2**63 - 1) // 1_000_000  # a million of them still have a sum of 64 bits
 
 
 class Transaction(msgspec.Struct, gc=False):
@@ -40,13 +40,14 @@ def transaction_reader(currency: str, max_id: int) -> Reader:
         id_ = checked_id(found.transaction_id, "transaction_id", max_id)
         if found.currency is not None and found.currency.upper() != currency:
             raise Rejected("unknown_currency", f"{found.currency[:10]!r}; this system counts {currency}")
+        # A line break can be in neither the id nor the status, so no two transactions share an id.
         return Reading(
-            checked_id(found.org_id, "org_id", max_id),
+            checked_org(found.org_id, "org_id", max_id),
             "",
             "transaction" if status == "A" else "transaction_other",
             time_ms,
             cents_of(found.amount),
-            f"t{id_}/{status}/{time_ms}",
+            f"t{id_}\n{status}\n{time_ms}",
             "t" + id_,
         )
 

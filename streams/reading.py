@@ -6,13 +6,14 @@ the contract; nothing else comes out of a source, whatever its bytes are.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
-from state.activity import SEPARATOR
+from state.latency import ALL_ORGS
 
 REASONS: Final = (
     "too_big",
@@ -37,6 +38,9 @@ REASONS: Final = (
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OLDEST_MS = 946_684_800_000  # 2000-01-01
 _LARGEST_QUANTITY = (2**63 - 1) // 1_000_000  # a million of them still have a sum of 64 bits
+# Control characters (the separator of subjects among them), line separators, turns of direction, half characters.
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNFIT_ORG = frozenset("{}/")  # the hash tag of Redis keys, and what stands between org and user in Kafka's
 _TIME_PLACES = ("`$.time`", "`$.created`")
 
 
@@ -109,9 +113,30 @@ def checked_id(value: str | int | None, field: str, longest: int) -> str:
         raise Rejected("long_id", f"`{field}` has {len(text)} characters, at most {longest}")
     if not text or text.isspace():
         raise Rejected("blank_id", f"`{field}` is blank")
-    if SEPARATOR in text or "\x00" in text:
+    if _UNFIT.search(text):
         raise Rejected("bad_id", f"`{field}` holds a control character")
     return text
+
+
+def checked_org(value: str | int | None, field: str, longest: int) -> str:
+    """Return an org's id as text: one that stays a part of its own in `user:{org}:user` and `user:org/user`.
+
+    Raises:
+        Rejected: Like `checked_id`; also bad_id for braces, a slash, and the name that stands for every org together.
+    """
+    text = checked_id(value, field, longest)
+    if text == ALL_ORGS or not _UNFIT_ORG.isdisjoint(text):
+        raise Rejected("bad_id", f"`{field}` is `{ALL_ORGS}` or holds a brace or a slash")
+    return text
+
+
+def plain_text(text: str) -> str:
+    """Return free text with a blank for each character that could break a line or steer a terminal.
+
+    >>> plain_text("Acme\\nInc")
+    'Acme Inc'
+    """
+    return text if text.isprintable() else _UNFIT.sub(" ", text)
 
 
 def time_ms_of(value: int | float | str | None, field: str = "time") -> int:

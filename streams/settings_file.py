@@ -65,7 +65,7 @@ def read_source(path: Path) -> Source:
         raise SettingsError(f"{path}, line {line}: not UTF-8 text", "Save the file as UTF-8.") from None
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers too long to be read, and too deep nesting
         raise SettingsError(_syntax_message(path, str(error)), "See https://toml.io for the format.") from None
     return Source(path=path, text=text, tables=tables)
 

@@ -7,8 +7,10 @@ import pytest
 
 from agents.members import Members
 from state.activity import Member, Org
+from state.identity import org_alias
 from state.ledger import SourceLedger
 from streams.parked import Alias
+from streams.read_directory import DirectoryLimits
 from tests.agents.by_hand import DEAD, Counted, Sent, Table, chunk_of, router
 
 
@@ -18,7 +20,7 @@ class Place:
     def __init__(self) -> None:
         self.table, self.counted = Table(), Counted()
         self.handlers = {
-            kind: Members(kind, router(), self.table, DEAD, max_id=40, max_aliases=5, counted=self.counted)
+            kind: Members(kind, router(), self.table, DEAD, limits=DirectoryLimits(40, 5, 1000), counted=self.counted)
             for kind in ("users", "orgs")
         }
 
@@ -84,13 +86,13 @@ def test_a_bot_takes_no_seat() -> None:
 def test_an_org_is_told_to_its_shard_and_to_who_waits_for_it() -> None:
     sent = Place().org("b", name="Acme", timezone="Asia/Kolkata", account_value_usd=10)
     assert sent.activities == [(router().partition("b"), Org("b", "Acme", "Asia/Kolkata", "SMB"))]
-    assert sent.aliases == [Alias("org:b", "b", "")]
+    assert sent.aliases == [Alias(org_alias("b"), "b", "")]
 
 
 def test_an_org_that_is_gone_is_told_as_gone() -> None:
     sent = Place().send("orgs", (b"b", None))
     assert sent.activities[0][1] == Org("b", "", "UTC", "", gone=True)
-    assert sent.aliases == [Alias("org:b", "b", "", gone=True)]
+    assert sent.aliases == [Alias(org_alias("b"), "b", "", gone=True)]
 
 
 @pytest.mark.parametrize(

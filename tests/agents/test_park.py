@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from agents.ingest import CREATE, ids_of
 from agents.park import MAX_WAITING, MAX_WAITING_BYTES, Park
 from state.activity import Rows
+from state.identity import org_alias
 from streams.parked import Alias, Parked, encode_parked
 from tests.agents.by_hand import DEAD, Counted, Sent, Table, chunk_of, router
 from tests.agents.test_ingest import Place as IngestPlace
@@ -67,8 +68,8 @@ def test_the_org_of_the_message_goes_before_the_persons() -> None:
 
 def test_an_org_that_is_learnt_releases_what_waited_for_it() -> None:
     place = Place()
-    place.send(parked("org:z", org="z"))
-    assert place.send(Alias("org:z", "z", "")).acts == [("z", "", "search", 5)]
+    place.send(parked(org_alias("z"), org="z"))
+    assert place.send(Alias(org_alias("z"), "z", "")).acts == [("z", "", "search", 5)]
 
 
 def test_what_leaves_keeps_its_source_time_amount_and_ids() -> None:

@@ -17,7 +17,7 @@ from agents.ingest import Ingest
 from agents.members import Members
 from agents.park import Park
 from agents.routing import Router
-from agents.wiring import limits_of, sources
+from agents.wiring import directory_limits_of, limits_of, sources
 from reports.collect import Rest
 from reports.recount import Raw
 from state.activity import Tick, decode_record
@@ -75,18 +75,19 @@ class House:
 
     def __init__(self, now_ms: int) -> None:
         self.settings, clock = Settings(), FixedClock(now_ms / 1000)
-        names, model, counted = topic_names(self.settings), load_model(""), Counter[str]()
+        names, model = topic_names(self.settings), load_model("")
+        self.counted: Counter[str] = Counter()
         partitions, ingest = self.settings.kafka.partitions, self.settings.ingest
         self.directory = Directory()
-        self._take = directory_taker(self.directory, names.users, ingest.max_id_chars, ingest.max_aliases)
+        self._take = directory_taker(self.directory, names.users, directory_limits_of(self.settings))
         router = Router(names, partitions, self.settings.kafka.max_message_bytes)
         dead = DeadLetters(names.dead_letters, clock.now, ingest.max_value_bytes)
-        tell: Any = lambda topic, counts: counted.update(counts)  # noqa: E731
+        tell: Any = lambda topic, counts: self.counted.update(counts)  # noqa: E731
         table: Any = MemoryTable
         self._agents: dict[str, Any] = {"unresolved": Park(router, table(), dead, tell)}
         for kind in ("users", "orgs"):
             self._agents[kind] = Members(
-                kind, router, table(), dead, max_id=ingest.max_id_chars, max_aliases=ingest.max_aliases, counted=tell
+                kind, router, table(), dead, limits=directory_limits_of(self.settings), counted=tell
             )
         for source in sources(self.settings, model, names, clock):
             self._agents[source.name] = Ingest(

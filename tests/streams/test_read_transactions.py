@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
 from streams.read_transactions import transaction_reader
-from streams.reading import Reading
+from streams.reading import Reading, Rejected
 from tests.state.worlds import at
 
 read = transaction_reader("USD", 40)
@@ -18,7 +19,7 @@ def transaction(**fields: object) -> Reading:
 
 
 def test_an_approved_transaction_is_the_orgs() -> None:
-    assert transaction() == Reading("7", "", "transaction", TIME, 1250, f"t5/A/{TIME}", "t5")
+    assert transaction() == Reading("7", "", "transaction", TIME, 1250, f"t5\nA\n{TIME}", "t5")
 
 
 def test_any_other_status_takes_it_back() -> None:
@@ -39,3 +40,13 @@ def test_a_refund_is_negative() -> None:
 def test_numbers_are_as_exact_as_text() -> None:
     assert transaction(amount=0.1).amount == transaction(amount="0.10").amount == 10
     assert transaction(amount=1234567.89).amount == 123_456_789
+
+
+def test_no_two_transactions_share_an_id_whatever_is_in_theirs() -> None:
+    assert transaction(transaction_id="1/A", status="X").id != transaction(transaction_id="1", status="A/X").id
+
+
+def test_a_million_of_the_largest_amounts_have_a_sum() -> None:
+    assert transaction(amount="92233720368.54").amount * 1_000_000 < 2**63
+    with pytest.raises(Rejected, match="bad_amount"):
+        transaction(amount="92233720368.55")
