@@ -1,13 +1,14 @@
 # Everything runs in .venv, which `make env` builds from requirements-dev.lock.
-# Arguments: make demo ARGS=--once, make test ARGS="-k ring", make env PYTHON=python3.12
+# Arguments: make demo ARGS=--once, make test ARGS="-k ring", make faults N=10, make env PYTHON=python3.12
 
 PYTHON ?= python3
 ARGS ?=
+N ?= 1
 BIN := .venv/bin
 SOURCES := state streams agents reports deploy tests
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check format bench lock docs clean
+.PHONY: help env demo test faults check format bench lock docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +21,10 @@ demo: env ## Run the whole system here, with its own Kafka and Redis (ARGS=--onc
 
 test: check ## Check everything, then run all tests but the benchmarks
 	@$(BIN)/python -m pytest tests --ignore=tests/bench $(ARGS)
+
+faults: env ## The long form of everything that goes wrong on purpose (N=10: ten times as much), then the mutation check
+	@ORGPULSE_FAULTS_N=$(N) $(BIN)/python -m pytest $(wildcard tests/faults tests/fuzz tests/simulation) -s -p no:logging $(ARGS)
+	@$(BIN)/python -m tests.faults.mutations
 
 check: env ## Lint, formatting, types, and the direction of imports
 	@$(BIN)/ruff check --quiet $(SOURCES)

@@ -167,7 +167,7 @@ def _make_users(
 ) -> tuple[SimulatedUser, ...]:  # fmt: skip
     count = len(org_of)
     first, last = rng.integers(len(_FIRST), size=count), rng.integers(len(_LAST), size=count)
-    numeric, licensed, later = rng.random(count) < 0.3, rng.random(count) >= 0.06, rng.random(count) < 0.01
+    numeric, licensed, later = rng.random(count) < 0.3, rng.random(count) >= 0.06, rng.random(count) < 0.04
     job = rng.integers(len(_JOB_TYPES), size=count)
     made = []
     for number in range(count):

@@ -141,6 +141,8 @@ class House:
     def _run(self, agent: Any, tp: TP, records: list[Record]) -> None:
         first = records[0].offset
         outcome = agent.handle(SomeChunk(tp, records, first, records[-1].offset + 1))
+        if outcome.after_commit is not None:
+            outcome.after_commit()
         for out in outcome.records:
             if out.topic == "activities":
                 shard = self.shards[out.partition]

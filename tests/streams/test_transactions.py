@@ -47,6 +47,22 @@ def test_records_and_offset_go_out_together_and_an_offset_alone_too(place: Place
     asyncio.run(scenario())
 
 
+def test_a_transaction_cut_off_before_its_end_leaves_neither_records_nor_offset(place: Place) -> None:
+    async def scenario() -> None:
+        tp = TP(place.topic, 0)
+        former, new = (Transactions(place.bootstrap, place.app_id) for _ in range(2))
+        await former.own([tp])
+        await former.commit(tp, 1, [outgoing(place, b"whole")])
+        await former._stage_with_patience(former._producers[tp], tp, 7, [outgoing(place, b"cut off")])
+        await new.own([tp])
+        assert await values(place) == [b"whole"]
+        assert await place.committed(0) == 1
+        for side in (former, new):
+            await side.disown([tp])
+
+    asyncio.run(scenario())
+
+
 def test_a_new_owner_ends_the_former_owners_open_transaction(place: Place) -> None:
     async def scenario() -> None:
         tp = TP(place.topic, 0)
