@@ -228,7 +228,7 @@ def quick_settings(brokers: str, redis_url: str, name: str) -> Settings:
             "kafka.prefix": name,
             "kafka.application": f"{name}app",
             "kafka.session_timeout_seconds": 6.0,
-            "kafka.transaction_timeout_seconds": 3.0,
+            "kafka.transaction_timeout_seconds": 8.0,
             "redis.url": redis_url,
             "redis.prefix": f"{name}:",
             "calibration.every_seconds": 2.0,
