@@ -15,9 +15,11 @@ import orjson
 from faust.types import TP
 
 from agents.documents import Documents
+from agents.wiring import limits_of
 from reports.recount import Raw
 from state.activity import Rows, Tick, decode_record, unpack
 from state.effects import LatencyMap, OrgScore, UserScore, WeekRow
+from state.shard import Shard
 from streams.dead_letters import MAX_DETAIL_CHARS, MAX_KEY_BYTES
 from streams.parked import Parked, decode_parked
 from streams.reading import REASONS
@@ -59,6 +61,14 @@ class StrictHouse(House):
                 self.spelled += 1
             for name in ("sums", "counts"):  # amounts may add up far, but not around the corner
                 assert abs(getattr(shard.week, name).astype(float)).max(initial=0) < 2**62
+
+    def check_restored(self) -> None:
+        """Check that what was folded comes back from a checkpoint, whatever the subjects are called."""
+        for shard in self.shards:
+            kept = shard.checkpoint()
+            again = Shard(shard.partition, shard.model, limits_of(self.settings))
+            again.restore(kept)
+            assert again.checkpoint() == kept
 
     def _spell(self, effect: Any, position: int, partition: int) -> None:
         if isinstance(effect, UserScore):

@@ -1,7 +1,7 @@
 """Fuzzed messages through a real Kafka and a real worker: it stays up, and every message is accounted for.
 
-    mangler ──► Kafka ──► worker process ──► dead letters, metrics, tables
-                  └─────► the same agents in this process ──► must be equal
+mangler ──► Kafka ──► worker process ──► dead letters, metrics, tables
+              └─────► the same agents in this process ──► must be equal
 """
 
 from __future__ import annotations
