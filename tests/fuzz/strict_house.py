@@ -92,15 +92,17 @@ class StrictHouse(House):
                 kept.append(outcome)
                 return outcome
 
+        before = Counter(self.counted)
         super()._run(Watched(), tp, records)
         (outcome,) = kept
         for out in outcome.records:
             size = len(out.key or b"") + len(out.value or b"")
             assert size < self._max_record_bytes, f"{out.topic}: a record of {size} bytes would stop the worker"
         if tp.topic in (*SOURCES, "users", "orgs"):
-            self._account(tp, records, outcome)
+            self._account(tp, records, outcome, self.counted - before)
 
-    def _account(self, tp: TP, records: list[Record], outcome: Any) -> None:
+    def _account(self, tp: TP, records: list[Record], outcome: Any, counts: Counter[str]) -> None:
+        """Find every record again; *counts* is what the agent (and who heard of it at once) told the metrics."""
         found: Counter[int] = Counter()
         for out in outcome.records:
             if out.topic == "activities" and tp.topic in SOURCES:
@@ -114,15 +116,8 @@ class StrictHouse(House):
                 found[self._refuse(tp, records, orjson.loads(out.value))] += 1
         offsets = {record.offset for record in records}
         assert max(found.values(), default=1) == 1 and found.keys() <= offsets
-        counts = self._counts_of(outcome)
         assert len(records) - len(found) == sum(counts[kind] for kind in ("ghost", "system", "bot", "directory"))
         self.outcomes.update(counts)
-
-    def _counts_of(self, outcome: Any) -> Counter[str]:
-        """Return what the agent tells the metrics of the chunk."""
-        before = Counter(self.counted)
-        outcome.after_commit()
-        return self.counted - before
 
     def _refuse(self, tp: TP, records: list[Record], letter: dict[str, Any]) -> int:
         """Check a dead letter against its message and note it; return the offset."""
