@@ -92,7 +92,7 @@ def spelled(org: str, user: str) -> tuple[list[str], list[bytes | None]]:
     return keys, [record.key for record in (*records, *(SPELL.week(week, 0) for week in weeks))]
 
 
-@examples(1000)
+@examples(300)
 @given(keyish, keyish, keyish, keyish)
 @example("a", "b}:c", "a}:b", "c")
 @example("a", "b/c", "a/b", "c")
