@@ -257,7 +257,7 @@ class Reader:
         pairs = r"\b(org|userid|action|ghost|id)=(\S+)"
         if found := _LINE_5424.fullmatch(line):
             time_ms = moment_ms(None if found["time"] == "-" else found["time"])
-            quoted = re.findall(r'(\w+)="((?:[^"\\\]]|\\.)*)"', found["rest"])
+            quoted = re.findall(r'(?<!\w)(\w+)="((?:[^"\\\]]|\\.)*)"', found["rest"])
             words = dict(quoted or re.findall(pairs, found["rest"]))
         elif found := _LINE_3164.fullmatch(line):
             time_ms = self._yearless_ms(f"{found['month']} {found['day']} {found['clock']}", now_ms)
