@@ -8,6 +8,7 @@ Kafka and the hash in Redis say the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -101,6 +102,25 @@ class Documents:
         change = None if score is None else _change(subject, found.former_band, found.band, score, found.previous)
         ranks = (("orgs:by-score", found.org, None if score is None else score / 100),)
         return self._both(subject, f"org:{{{found.org}}}", fields, ranks, change, position, partition)
+
+    def again(self, found: UserScore | OrgScore, position: int, partition: int) -> Write:
+        """Return the write of a document that was said before: no change of its own, but the ones that Redis may lack.
+
+        Whether it lacks one is seen there only: a worker that died may have told it or not.
+        """
+        if isinstance(found, UserScore):
+            subject, score = f"user:{found.org}/{found.user}", found.score
+            write = self.user(found, position, partition)[1]
+        else:
+            subject, score = f"org:{found.org}", found.score_active or 0
+            write = self.org(found, position, partition)[1]
+        changes = {former: _change(subject, former, found.band, score, found.previous) for former in _BAND_RANK}
+        missed = {former: change for former, change in changes.items() if change} if found.band else None
+        return replace(write, change=None, missed=missed)
+
+    def fence(self, position: int) -> str:
+        """Return the fence of a log position in this generation."""
+        return fence_of(self._generation, position)
 
     def alert(self, found: OrgScore, partition: int) -> Outgoing | None:
         """Return the alert that an org fell to "at risk", or its resolution; None when neither."""
@@ -203,7 +223,7 @@ class Documents:
         position: int,
         partition: int,
     ) -> Write:
-        fence = fence_of(self._generation, position)
+        fence = self.fence(position)
         return Write(key, fields | {"fence": fence}, fence, ranks, change, partition)
 
 

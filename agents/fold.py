@@ -106,13 +106,22 @@ class FoldAgent:
         return self._checkpoints.make(self.shards[partition])
 
     def documents(self) -> Iterator[Write]:
-        """Yield every current value of the owned partitions, for an empty or changed Redis."""
-        for partition in list(self.shards):
-            shard = self.shards.get(partition)
-            for effect in shard.documents() if shard else ():
-                if partition not in self.shards:
+        """Yield every current value of the owned partitions, for an empty or changed Redis.
+
+        Chunks may be applied between two of them: a piece is spelled at once, so that values and fence belong together.
+        """
+        for partition, shard in list(self.shards.items()):
+            for effects in shard.pieces():
+                if self.shards.get(partition) is not shard:
                     break
-                yield from self._spell(effect, self.shards[partition])[1]
+                yield from [self._again(effect, shard) for effect in effects]
+
+    def fence_of_unknown(self, partition: int, kind: str, org: str, user: str) -> str:
+        """Return the fence of a deletion when an owned partition has no such document; empty when it has, or isn't."""
+        shard = self.shards.get(partition)
+        if shard is None or shard.has_document(org, user, latency=kind == "latency"):
+            return ""
+        return self._documents.fence(shard.position)
 
     def _outcome(self, shard: Shard, effects: list[Effect]) -> Outcome:
         out: list[Outgoing] = []
@@ -178,7 +187,16 @@ class FoldAgent:
         effects = list(shard.documents())
         self._show(shard, effects)
         if self.sink is not None:
-            self.sink.put(w for e in effects for w in self._spell(e, shard)[1])
+            self.sink.put(self._again(effect, shard) for effect in effects)
+
+    def _again(self, effect: Effect, shard: Shard) -> Write:
+        """Spell what was said before, perhaps by another worker."""
+        match effect:
+            case UserScore() | OrgScore():
+                return self._documents.again(effect, shard.position, shard.partition)
+            case LatencyMap():
+                return self._documents.latency(effect, shard.position, shard.partition)
+        raise TypeError(f"{type(effect).__name__} is no document")
 
     def _show(self, shard: Shard, effects: list[Effect]) -> None:
         """Set the metrics of a partition."""

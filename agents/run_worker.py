@@ -8,23 +8,24 @@ answers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import structlog
 from faust.types import TP
 
 from agents.count_people import PARTITION as CENSUS_PARTITION
 from agents.directory import directory_taker
+from agents.routing import Router
+from agents.tell_again import TellAgain
 from agents.tick import Ticker
 from agents.wiring import Pipeline, build, directory_limits_of
 from streams.clock import Clock, WallClock
-from streams.fenced_write import Write
+from streams.faust_app import ChunkApp
 from streams.http import HttpServer
 from streams.kafka_watch import KafkaWatch
 from streams.log_reader import Follower, read_stretch
 from streams.metrics import Metrics
 from streams.model_file import load_model
-from streams.redis_sink import RedisSink
+from streams.redis_sink import RedisSink, Source
 from streams.restart import Restarts
 from streams.settings import Settings
 from streams.side_thread import run_aside
@@ -63,15 +64,20 @@ class TopicGuard:
 
 
 class Background:
-    """A service around a coroutine that runs until cancelled."""
+    """A service that lets the sink write; a sink that fails (not Redis: that is waited for) ends the worker."""
 
-    def __init__(self, sink: RedisSink) -> None:
-        self._sink = sink
+    def __init__(self, sink: RedisSink, app: ChunkApp) -> None:
+        self._sink, self._app = sink, app
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin."""
         self._task = asyncio.create_task(self._sink.run(), name="redis")
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._app.failure = self._app.failure or task.exception()
 
     async def stop(self) -> None:
         """Write what is pending, then end."""
@@ -91,9 +97,10 @@ class Worker:
         pipe, topics = self.pipeline, self.pipeline.topics
         self.metrics.churn_threshold.set(pipe.model.bands.at_risk / 10_000)
         redis = settings.redis
+        again = TellAgain(pipe.fold, pipe.people, Router(topics, settings.kafka.partitions, 1).partition)
         self.sink = RedisSink(
             redis.url, redis.prefix, redis.ttl_hours * 3600, redis.batch, redis.max_pending_writes,
-            self.metrics, self.clock, self._everything,
+            self.metrics, self.clock, Source(again.everything, again.total, again.unknown),
         )  # fmt: skip
         pipe.fold.sink = pipe.people.sink = self.sink
         taker = directory_taker(pipe.directory, topics.users, directory_limits_of(settings))
@@ -112,9 +119,8 @@ class Worker:
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit code."""
         status = Status(self)
-        services = [
-            self.http, self.restarts, self.kafka, self.guard, self.directory, Background(self.sink), status, self.ticker
-        ]  # fmt: skip
+        redis = Background(self.sink, self.pipeline.app)
+        services = [self.http, self.restarts, self.kafka, self.guard, self.directory, redis, status, self.ticker]
         return run_worker(self.pipeline.app, services, self.restarts if self.settings.worker.restart else None)
 
     def checks(self) -> list[tuple[str, bool, str]]:
@@ -127,12 +133,8 @@ class Worker:
             ("topics", not self.guard.problem, self.guard.problem or "all there"),
             ("directory", self.directory.is_caught_up, self.directory.last_error or "read"),
             ("partitions", app.flowing and bool(live), f"{len(live)} assigned and recovered"),
-            ("redis", self.sink.healthy, self.sink.last_error or "answers"),
+            ("redis", *self.sink.status),
         ]
-
-    def _everything(self) -> Iterator[Write]:
-        yield from self.pipeline.people.documents()
-        yield from self.pipeline.fold.documents()
 
     async def _on_owned(self, tps: frozenset[TP]) -> None:
         kept = {tp.partition for tp in tps if tp.topic == self.pipeline.topics.activities}

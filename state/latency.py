@@ -59,6 +59,10 @@ class Latency:
                 merge_grid(merged, cells)
         return merged
 
+    def has(self, org: str) -> bool:
+        """Say whether *org* has a grid."""
+        return org in self._months
+
     def orgs(self) -> list[str]:
         """Return the orgs that have a grid."""
         return sorted(self._months)

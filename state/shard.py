@@ -92,9 +92,27 @@ class Shard:
 
     def documents(self) -> Iterator[Effect]:
         """Yield every current document, to fill an empty store."""
-        yield from self.board.users(np.flatnonzero(self.board.have_documents()), self.watermark_ms)
-        yield from (self.board.org(number, self.watermark_ms) for number in range(len(self.subjects.orgs)))
-        yield from map(self._map, self.latency.orgs())
+        for piece in self.pieces():
+            yield from piece
+
+    def pieces(self, size: int = 256) -> Iterator[list[Effect]]:
+        """Yield every current document, *size* at a time, each piece as of when it is asked for."""
+        users = np.flatnonzero(self.board.have_documents())
+        for at in range(0, len(users), size):
+            yield list(self.board.users(users[at : at + size], self.watermark_ms))
+        for at in range(0, len(self.subjects.orgs), size):
+            numbers = range(at, min(at + size, len(self.subjects.orgs)))
+            yield [self.board.org(number, self.watermark_ms) for number in numbers]
+        maps = self.latency.orgs()
+        for at in range(0, len(maps), size):
+            yield [self._map(org) for org in maps[at : at + size]]
+
+    def has_document(self, org: str, user: str = "", *, latency: bool = False) -> bool:
+        """Say whether there is a document of a user, of an org (no *user*), or of an org's latency."""
+        if latency:
+            return self.latency.has(org)
+        slot = self.subjects.find(org, user)
+        return slot is not None and (not user or bool(self.board.have_documents()[slot]))
 
     def checkpoint(self) -> dict[str, bytes]:
         """Return the whole state as named segments; equal states give equal bytes."""

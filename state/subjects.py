@@ -55,6 +55,10 @@ class Subjects:
         known = self._slots
         return np.array([known[n] if n in known else self._give(n) for n in names], np.int64)
 
+    def find(self, org: str, user: str) -> int | None:
+        """Return the slot of a user, or of an org (no *user*); None when there is none."""
+        return self._slots.get(org + SEPARATOR + user)
+
     def user(self, slot: int) -> str:
         """Return the user id of *slot* (empty for an org)."""
         return self.names[slot].split(SEPARATOR, 1)[1]

@@ -1,7 +1,9 @@
 """One write to Redis: what it holds, and the Lua script that applies it all at once.
 
-Invariant: a key never goes back. A write whose fence is older than the stored one changes nothing, and a change
-entry is appended only when its fence is newer than the stored one, so a re-publish appends nothing twice.
+Invariant: a key never goes back. A write whose fence is older than the stored one changes nothing. A change entry is
+appended only when its fence is newer than the stored one and the hash does not show its outcome already, so telling
+again appends nothing twice; and where the hash shows an older band than what is told again, the entry that got lost
+on its way (with a worker that died, or beyond a limit) is appended from `missed`.
 
 The script uses only commands and libraries that Redis 6.2+ and Valkey share. Values cross as text, because Lua
 returns truncate floats. Several writes share one call: the cost of a call is then paid once per batch.
@@ -32,6 +34,7 @@ class Write:
         ranks: ``(sorted set without prefix, member, score)``; a score of None removes the member.
         change: An entry for the ``changes`` stream, or None.
         partition: The activities partition it came from; -1 = none.
+        missed: For what is told again: by the band that the hash may show still, the entry that it then lacks.
     """
 
     key: str
@@ -40,6 +43,7 @@ class Write:
     ranks: tuple[tuple[str, str, float | None], ...] = ()
     change: Mapping[str, str] | None = None
     partition: int = -1
+    missed: Mapping[str, Mapping[str, str]] | None = None
 
 
 Stamped: TypeAlias = tuple[str, Mapping[str, str]]  # a change entry with the fence of the write it came with
@@ -82,16 +86,23 @@ end
 
 local function apply(write)
   local key, fence, fields, ranks, changes = KEYS[write[1]], write[2], write[3], write[4], write[5]
-  local stored = call('HGET', key, 'fence')
+  local held = call('HMGET', key, 'fence', 'band')
+  local stored, band = held[1], held[2]
   if stored and stored > fence then
     fenced = fenced + 1
     return
   end
   for i = 1, #changes do
-    local change = changes[i]
-    if not stored or change[1] > stored then
-      call('XADD', KEYS[1], 'MAXLEN', '~', maxlen, '*', unpack(change[2]))
+    local since, to, entry = changes[i][1], changes[i][2], changes[i][3]
+    local due = not stored or since > stored
+    if since == '' then -- by the band that is shown, the entry that got lost
+      entry = band and to ~= band and entry[band]
+      due = entry
+    end
+    if due and to ~= band then
+      call('XADD', KEYS[1], 'MAXLEN', '~', maxlen, '*', unpack(entry))
       renew(KEYS[1])
+      band = to
     end
   end
   if #fields == 0 then
@@ -149,9 +160,13 @@ def pack(batch: Sequence[Queued], prefix: str) -> tuple[list[str], bytes]:
     place = index.setdefault
     rows = []
     for write, earlier in batch:
-        changes = [(fence, _flat(change)) for fence, change in earlier]
+        changes: list[tuple[str, str, object]] = []
+        if write.missed:
+            outcome = next(iter(write.missed.values())).get("to", "")
+            changes.append(("", outcome, {band: _flat(entry) for band, entry in write.missed.items()}))
+        changes += [(fence, change.get("to", ""), _flat(change)) for fence, change in earlier]
         if write.change:
-            changes.append((write.fence, _flat(write.change)))
+            changes.append((write.fence, write.change.get("to", ""), _flat(write.change)))
         rows.append(
             (
                 place(write.key, len(index) + 1),

@@ -90,6 +90,9 @@ class Metrics:
         self.redis_up = Level("orgpulse_redis_up", "1 while Redis takes writes, else 0.")
         self.redis_pending = Level("orgpulse_redis_pending_writes", "Writes that wait for Redis.")
         self.redis_fenced = Count("orgpulse_redis_fenced_writes", "Writes refused because a newer one was there.")
+        self.redis_resync_ratio = Level(
+            "orgpulse_redis_resync_ratio", "How much of everything Redis was told again, 0-1; 1 = nothing is due."
+        )
         self.redis_resyncs = Count("orgpulse_redis_resyncs", "Times everything owned was emitted again.")
         self.redis_writes = Count(
             "orgpulse_redis_writes", "Writes sent: applied, repeated (equal fence) or spoiled.", ("outcome",)

@@ -6,6 +6,16 @@ Invariant: a name never holds anything of the message's text, so that the number
 from __future__ import annotations
 
 _KINDS = ("READONLY", "OOM", "LOADING", "NOSCRIPT", "MISCONF", "NOREPLICAS", "MASTERDOWN", "NOPERM", "NOAUTH", "BUSY")
+_DENIED = "The user executing the script can't"  # Redis 6.2's words inside a script
+_NAMES = {  # the client cuts the word off
+    "NoScriptError": "NOSCRIPT",
+    "BusyLoadingError": "LOADING",
+    "ReadOnlyError": "READONLY",
+    "OutOfMemoryError": "OOM",
+    "NoPermissionError": "NOPERM",
+    "AuthenticationError": "NOAUTH",
+    "AuthenticationWrongNumberOfArgsError": "NOAUTH",
+}
 
 
 def kind_of(error: Exception) -> str:
@@ -19,12 +29,8 @@ def kind_of(error: Exception) -> str:
     'TimeoutError'
     """
     name, text = type(error).__name__, str(error)
-    if name == "NoScriptError":  # the client cuts the word off
-        return "NOSCRIPT"
-    if name == "BusyLoadingError":
-        return "LOADING"
-    if name == "ReadOnlyError":
-        return "READONLY"
-    if name == "OutOfMemoryError":
-        return "OOM"
+    if name in _NAMES:
+        return _NAMES[name]
+    if _DENIED in text:
+        return "NOPERM"
     return next((kind for kind in _KINDS if kind in text), name)

@@ -1,16 +1,16 @@
 """The way of absolute values into Redis: in the background, in batches, fenced; never in the way of the stream.
 
 Invariant: `put` never waits. What Redis could not take yet is kept, one write per key, within a limit; past the limit,
-or when Redis is another one than before, everything is emitted again from `resync`. Delivery is at least once, and
-the script makes that harmless.
+or when Redis is another one than before or lost what it held, everything is told again. Delivery is at least once,
+and the script makes that harmless.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 import structlog
@@ -20,12 +20,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from streams.clock import Clock
-from streams.fenced_write import SCRIPT, SCRIPT_SHA, Queued, Write, outcome_of, pack
+from streams.fenced_write import SCRIPT_SHA, Queued, Write, outcome_of, pack
 from streams.metrics import Metrics
 from streams.pending_writes import PendingWrites
 from streams.redis_errors import kind_of
+from streams.redis_identity import Identity
+from streams.redis_resync import Resync, Source
 
-__all__ = ["RedisSink", "Write"]
+__all__ = ["RedisSink", "Source", "Write"]
 
 SCRIPT_WRITES = 64  # writes per script call: Redis serves others in between (about 1 ms)
 CHANGES_LENGTH = 100_000  # entries the `changes` stream keeps, about
@@ -33,7 +35,7 @@ TOMBSTONE_SECONDS = 3600  # how long a deleted subject refuses older writes
 IDENTITY_SECONDS = 2.0  # how often to ask whether this is still the same Redis
 TIMEOUT_SECONDS = 5.0  # how long a reply may take
 BACK_OFF_SECONDS = (0.1, 5.0)  # first and longest wait after a failure, doubled in between
-PROGRESS_SECONDS = 2.0  # how often a resync says how far it is
+REMIND_SECONDS = 30.0  # how often to say that Redis is still away
 
 Call: TypeAlias = tuple[list[Queued], list[str], bytes]  # writes, and the keys and payload of their script call
 
@@ -52,7 +54,7 @@ class RedisSink:
         max_pending: int,
         metrics: Metrics,
         clock: Clock,
-        resync: Callable[[], Iterable[Write]],
+        source: Source,
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
@@ -61,13 +63,12 @@ class RedisSink:
         Args:
             url: ``redis://…``, ``rediss://…`` or ``unix://…``.
             prefix: Put before every key, e.g. ``orgpulse:v1:``.
-            ttl_seconds: Lifetime of every key since its last write.
+            ttl_seconds: Lifetime of every key since its last write; everything is told again after half of it.
             batch: Writes per round trip.
             max_pending: Writes kept while Redis is away.
             metrics: Where to count.
             clock: Tells when the last write came through.
-            resync: Gives everything that should be in Redis now. It is read piece by piece, so it must bear changes
-                of the state between two items (take the keys first, then look each one up).
+            source: Gives everything that should be in Redis now.
             timeout_seconds: How long to wait for a reply before Redis counts as away.
         """
         self._client: Redis = Redis.from_url(
@@ -81,17 +82,18 @@ class RedisSink:
         self._batch = batch
         self._metrics = metrics
         self._clock = clock
-        self._resync = resync
+        self._resync = Resync(source, prefix, metrics)
+        self._renew_seconds = ttl_seconds / 2
         self._pending = PendingWrites(max_pending)
         self._ahead: list[Call] = []
         self._wake, self._idle = asyncio.Event(), asyncio.Event()
         self._idle.set()
-        self._run_id = ""
+        self._identity = Identity(prefix, ttl_seconds)
         self._checked_at: float | None = None  # None = check before the next write
         self._shedding = False  # past the limit: a resync will cover what is put now
-        self._resync_wanted = ""  # the reason, or nothing
-        self._resyncing: Iterator[Write] | None = None
-        self._resynced, self._resync_began, self._progress_at = 0, 0.0, 0.0
+        self._fenced = 0  # since that was last said
+        self._answered = False  # whether Redis ever took anything
+        self._away_since, self._reminded_at = clock.now(), 0.0
         self._wait_seconds = BACK_OFF_SECONDS[0]
         self.healthy = True
         self.last_error = ""
@@ -121,9 +123,18 @@ class RedisSink:
 
     def request_resync(self, reason: str) -> None:
         """Have everything emitted again, e.g. after a recovery or a new assignment."""
-        self._resync_wanted, self._resyncing = reason, None
+        self._resync.request(reason)
         self._idle.clear()
         self._wake.set()
+
+    @property
+    def status(self) -> tuple[bool, str]:
+        """Whether Redis takes writes, and for people: since when not and why, or how far a resync is."""
+        if self.healthy and self._answered:
+            return True, self._resync.progress or "takes writes"
+        since = datetime.fromtimestamp(self._away_since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        seconds = max(0.0, self._clock.now() - self._away_since)
+        return False, f"{self.last_error or 'not reached yet'}; since {since} ({seconds:.0f} s), {self.pending} waiting"
 
     async def drain(self, timeout: float) -> bool:
         """Wait until nothing is pending, at most *timeout* seconds; return whether that came true."""
@@ -137,13 +148,13 @@ class RedisSink:
         """Write until cancelled.
 
         Raises:
-            Exception: What `resync` raised; a state that can't be read is not to be hidden.
+            Exception: What `source` raised; a state that can't be read is not to be hidden.
         """
         try:
             while True:
                 try:
                     await self._check_identity()
-                    sent = await self._send()
+                    sent = await self._send() or await self._sweep()
                 except (RedisError, OSError) as error:
                     await self._back_off(error)
                     continue
@@ -158,21 +169,24 @@ class RedisSink:
         now = time.monotonic()
         if self._checked_at is not None and now - self._checked_at < IDENTITY_SECONDS:
             return
-        if self._checked_at is None:
-            await self._client.script_load(SCRIPT)
-        run_id = str((await self._client.info("server"))["run_id"])
-        if self._run_id and run_id != self._run_id:
-            await self._client.script_load(SCRIPT)
-            self.request_resync("redis was restarted or replaced")
-        self._run_id, self._checked_at = run_id, now
+        reason = await self._identity.change(self._client)
+        if not reason and now - self._resync.done_at >= self._renew_seconds:
+            reason = "keys are halfway through their lifetime"
+            self._resync.done_at = now
+        if reason:
+            self.request_resync(reason)
+        if self._fenced:
+            _log.warning("redis held newer values than these writes; they were refused", writes=self._fenced)
+        self._checked_at, self._fenced = now, 0
 
     async def _send(self) -> bool:
         """Send one round of script calls; return whether there was anything to send.
 
         The next round is packed while Redis works on this one: both cost about the same.
         """
-        if self._resync_wanted and (self.healthy or not len(self._pending)):
-            self._begin_resync()
+        if self._resync.wanted and (self.healthy or not len(self._pending)):
+            self._shedding = False
+            self._resync.begin()
         calls, self._ahead = self._ahead or self._pack_next(), []
         if not calls:
             return False
@@ -216,30 +230,20 @@ class RedisSink:
         After a failure a single script call probes first, lest a resync pile up before a Redis that takes nothing.
         """
         room = self._batch if self.healthy else SCRIPT_WRITES
-        if self._resyncing is None or (not self.healthy and len(self._pending)):
+        if not self._resync.telling or (not self.healthy and len(self._pending)):
             return self._pending.take(room)
         queued = self._pending.take((room + 1) // 2)
-        again = list(islice(self._resyncing, max(1, room - len(queued))))
+        again = self._resync.take(max(1, room - len(queued)))
         # A pending write of the same key follows; overtaking it would make its change look like a repetition.
         queued += [(write, ()) for write in again if write.key not in self._pending]
-        self._resynced += len(again)
-        now = time.monotonic()
-        seconds = now - self._resync_began
-        if not again:
-            self._resyncing = None
-            _log.info("redis resync done", writes=self._resynced, seconds=round(seconds, 3))
-        elif now - self._progress_at >= PROGRESS_SECONDS:
-            self._progress_at = now
-            _log.info("redis resync under way", writes=self._resynced, seconds=round(seconds, 3))
         return queued
 
-    def _begin_resync(self) -> None:
-        _log.warning("redis resync begins", reason=self._resync_wanted)
-        self._metrics.redis_resyncs.add(1)
-        self._resync_wanted, self._shedding = "", False
-        self._resynced, self._resync_began = 0, time.monotonic()
-        self._progress_at = self._resync_began
-        self._resyncing = iter(self._resync())
+    async def _sweep(self) -> bool:
+        """After a resync, look for keys that nobody knows; return whether there was anything to look at."""
+        found = await self._resync.sweep(self._client)
+        if found:
+            self.put(found)
+        return found is not None
 
     def _account(self, reply: list[int | bytes]) -> None:
         outcome = outcome_of(reply)
@@ -247,6 +251,7 @@ class RedisSink:
         self._metrics.redis_writes.add(outcome.repeated, "repeated")
         if outcome.fenced:
             self._metrics.redis_fenced.add(outcome.fenced)
+            self._fenced += outcome.fenced
         if outcome.spoiled:
             self._metrics.redis_writes.add(outcome.spoiled, "spoiled")
             _log.error("redis refused writes for good", writes=outcome.spoiled, error=outcome.error)
@@ -263,7 +268,11 @@ class RedisSink:
         kind = kind_of(error)
         self._metrics.redis_errors.add(1, kind)
         self._metrics.redis_up.set(0)
-        if self.healthy or kind != self.last_error.partition(":")[0]:
+        now = self._clock.now()
+        if self.healthy and self._answered:
+            self._away_since = now
+        if self.healthy or kind != self.last_error.partition(":")[0] or now - self._reminded_at >= REMIND_SECONDS:
+            self._reminded_at = now
             _log.warning("redis does not take writes", kind=kind, error=str(error), pending=len(self._pending))
         self.healthy, self.last_error = False, f"{kind}: {error}"
         self._checked_at = None
@@ -276,7 +285,9 @@ class RedisSink:
 
     def _recovered(self) -> None:
         if not self.healthy:
-            _log.info("redis takes writes again", pending=len(self._pending))
+            away = round(max(0.0, self._clock.now() - self._away_since), 3)
+            _log.info("redis takes writes", after_seconds=away, pending=len(self._pending))
+        self._answered = True
         self.healthy, self.last_error, self._wait_seconds = True, "", BACK_OFF_SECONDS[0]
         self._metrics.redis_up.set(1)
 

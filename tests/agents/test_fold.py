@@ -58,3 +58,32 @@ def test_an_event_that_is_late_for_its_shard_is_counted_among_the_dead_letters()
     assert [out.topic for out in outcome.records].count(names.dead_letters) == 1
     outcome.after_commit()
     assert metrics.dead_letters.value("product-events", "too_late") == 1
+
+
+def test_values_told_again_are_never_older_than_their_fence_says() -> None:
+    model, metrics, clock, names = model_of(), Metrics(), FixedClock(NOON / 1000), topic_names(Settings())
+    agent = FoldAgent(
+        lambda partition: Shard(partition, model, Limits()), NeverDue(), Documents(model, names, 0, 1),  # type: ignore[arg-type]
+        DeadLetters(names.dead_letters, clock.now, 1000), names.summaries, metrics, clock,
+    )  # fmt: skip
+    agent.shards[0] = Shard(0, model, Limits())
+    users = [f"u{number:03}" for number in range(400)]
+
+    def play(first_offset: int, turn: int) -> None:
+        acts = [Act("acme", name, "search", NOON + turn, turn * 1000 + i) for i, name in enumerate(users)]
+        log = [rows_of(acts * 1), Tick(NOON + turn, turn)]
+        records = [Record(first_offset + number, encode_record(record)) for number, record in enumerate(log)]
+        agent.handle(SomeChunk(TP("activities", 0), records, first_offset + 2))  # type: ignore[arg-type]
+
+    play(0, 1)
+    telling = agent.documents()
+    told = [next(telling)]
+    as_of_first = {write.key: write for write in agent.documents()}
+    play(2, 2)  # meanwhile
+    told += telling
+    as_of_second = {write.key: write for write in agent.documents()}
+    assert as_of_first["user:{acme}:u399"].fields != as_of_second["user:{acme}:u399"].fields
+    assert {write.fence for write in told} == {"0000.000000000000002", "0000.000000000000004"}
+    for write in told:
+        same = as_of_first if write.fence == "0000.000000000000002" else as_of_second
+        assert write == same[write.key]

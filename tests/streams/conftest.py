@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy.local.redis import LocalRedis
 from tests.streams import kafka_topics
 from tests.streams.counting_job import CountingJob
 
@@ -68,3 +70,10 @@ def place(kafka: Any, topic_prefix: str) -> Place:
     found = Place(kafka.bootstrap, topic_prefix)
     asyncio.run(found.make())
     return found
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[LocalRedis]:
+    """A server of this test alone, to stop and to freeze."""
+    with LocalRedis(tmp_path / "redis") as server:
+        yield server

@@ -5,79 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-import redis
 
 from deploy.local.redis import LocalRedis
-from streams.clock import FixedClock
-from streams.metrics import Metrics
-from streams.redis_sink import RedisSink, Write
-
-WAIT_SECONDS = 20.0
-
-
-def fence(position: int) -> str:
-    return f"0000.{position:015d}"
-
-
-def user(name: str, score: str, position: int, **more: Any) -> Write:
-    fields = {"score": score, "band": "watch"} if score else {}
-    rank = ("org:{acme}:users:by-score", name, float(score) if score else None)
-    change = {"subject": f"user:acme/{name}", "to": score}
-    return Write(f"user:{{acme}}:{name}", fields, fence(position), (rank,), more.get("change", change))
-
-
-class Bench:
-    """A sink, its metrics, and a plain client to see what Redis holds."""
-
-    def __init__(self, url: str, prefix: str, state: Callable[[], Iterable[Write]] = tuple, **limits: Any) -> None:
-        self.metrics = Metrics()
-        batch, max_pending = limits.get("batch", 500), limits.get("max_pending", 10_000)
-        self.sink = RedisSink(
-            url, prefix, 1000, batch, max_pending, self.metrics, FixedClock(7.0), state, timeout_seconds=0.5
-        )
-        self.redis: Any = redis.Redis.from_url(url, decode_responses=True)
-        self.prefix = prefix
-
-    def hash(self, key: str) -> dict[str, str]:
-        found: dict[str, str] = self.redis.hgetall(self.prefix + key)
-        return found
-
-    def changes(self) -> list[str]:
-        return [entry["to"] for _, entry in self.redis.xrange(self.prefix + "changes")]
-
-    async def write(self, *writes: Write) -> None:
-        self.sink.put(writes)
-        assert await self.sink.drain(WAIT_SECONDS), self.sink.last_error
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(WAIT_SECONDS):
-            while not condition():  # noqa: ASYNC110 - what is waited for happens in another process
-                await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def running(bench: Bench) -> AsyncIterator[Bench]:
-    task = asyncio.create_task(bench.sink.run())
-    try:
-        yield bench
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        bench.redis.close()
-    assert task.cancelled(), task.exception()
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[LocalRedis]:
-    """A server of this test alone, to stop and to freeze."""
-    with LocalRedis(tmp_path / "redis") as server:
-        yield server
+from streams.redis_sink import Write
+from tests.streams.sink_bench import WAIT_SECONDS, Bench, fence, running, user
 
 
 def test_an_older_fence_is_refused_and_counted(redis_server: LocalRedis, topic_prefix: str) -> None:
@@ -111,7 +45,7 @@ def test_a_write_is_absolute_and_every_key_has_a_lifetime(redis_server: LocalRed
             await bench.write(Write("totals", {"orgs": "2"}, fence(2)), user("u1", "70.00", 2))
             assert bench.hash("totals") == {"orgs": "2", "fence": fence(2)}
             keys = bench.redis.keys(topic_prefix + "*")
-            assert len(keys) == 4
+            assert len(keys) == 5  # and the sink's own marker
             assert all(0 < bench.redis.ttl(key) <= 1000 for key in keys)
 
     asyncio.run(scenario())

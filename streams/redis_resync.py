@@ -1,0 +1,167 @@
+"""Everything told to Redis again, piece by piece; then what nobody knows is removed.
+
+Invariant: a resync that began ends by having offered every write of `everything`, or begins anew; how far it is
+stands in the log and in `orgpulse_redis_resync_ratio`. Only keys that the owner of their org disowns are removed,
+by a write fenced like any other, so a worker that owns them no longer can't remove what came after it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import structlog
+from redis.asyncio import Redis
+
+from streams.fenced_write import Write
+from streams.metrics import Metrics
+
+PROGRESS_SECONDS = 2.0  # how often a resync says how far it is
+SCAN_KEYS = 500  # keys looked at per round trip
+RANKS_END = ":by-score"  # of a sorted set's key
+
+_log = structlog.get_logger(__name__)
+
+
+def _text(raw: object) -> str:
+    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
+
+
+def _nothing(_: Sequence[str]) -> Iterable[Write]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where everything comes from.
+
+    Attributes:
+        everything: Gives everything that should be in Redis now. It is read piece by piece, so it must bear changes
+            of the state between two items, and fence each value with the position it was taken at.
+        total: About how many writes that will be.
+        unknown: Given keys (and members of sorted sets as ``set\\0member``), gives the deletions of those
+            that lie in this worker's part and that it does not know.
+    """
+
+    everything: Callable[[], Iterable[Write]]
+    total: Callable[[], int] = lambda: 0
+    unknown: Callable[[Sequence[str]], Iterable[Write]] = _nothing
+
+
+class Resync:
+    """One telling of everything after the other, each begun for a reason."""
+
+    def __init__(self, source: Source, prefix: str, metrics: Metrics) -> None:
+        """Begin with nothing to do."""
+        self.wanted = ""  # the reason, or nothing
+        self.done_at = time.monotonic()  # when Redis was last known to have been told everything
+        self._source, self._prefix, self._metrics = source, prefix, metrics
+        self._telling: Iterator[Write] | None = None
+        self._sweep: Sweep | None = None
+        self._told, self._total, self._began, self._said_at = 0, 0, 0.0, 0.0
+        metrics.redis_resync_ratio.set(1)
+
+    @property
+    def telling(self) -> bool:
+        """Whether there is more to tell."""
+        return self._telling is not None
+
+    @property
+    def progress(self) -> str:
+        """How far it is, for people; empty when nothing is under way."""
+        if self.wanted:
+            return f"everything will be told again: {self.wanted}"
+        return f"{self._told} of about {max(self._total, self._told)} told again" if self.telling else ""
+
+    def request(self, reason: str) -> None:
+        """Have everything told again, from the beginning."""
+        self.wanted, self._telling, self._sweep = reason, None, None
+        self._metrics.redis_resync_ratio.set(0)
+
+    def begin(self) -> None:
+        """Begin what was requested."""
+        _log.warning("redis resync begins", reason=self.wanted)
+        self._metrics.redis_resyncs.add(1)
+        self.wanted, self._told, self._began = "", 0, time.monotonic()
+        self._said_at, self._total = self._began, self._source.total()
+        self._telling = iter(self._source.everything())
+
+    def take(self, count: int) -> list[Write]:
+        """Return the next *count* writes; fewer at the end."""
+        assert self._telling is not None
+        found = list(islice(self._telling, count))
+        self._told += len(found)
+        now = time.monotonic()
+        seconds = round(now - self._began, 3)
+        if not found:
+            self._telling, self._sweep, self.done_at = None, Sweep(self._source.unknown, self._prefix), now
+            self._metrics.redis_resync_ratio.set(1)
+            _log.info("redis resync done", writes=self._told, seconds=seconds)
+            return found
+        self._metrics.redis_resync_ratio.set(min(1.0, self._told / max(1, self._total, self._told)))
+        if now - self._said_at >= PROGRESS_SECONDS:
+            self._said_at = now
+            _log.info("redis resync under way", writes=self._told, of_about=self._total, seconds=seconds)
+        return found
+
+    async def sweep(self, client: Redis) -> list[Write] | None:
+        """After everything was told: look at some more keys and return deletions of unknown ones; None = all seen."""
+        if self._sweep is None:
+            return None
+        found = await self._sweep.step(client)
+        if found is None:
+            if self._sweep.removed:
+                _log.warning("redis held keys that nobody knows; they were removed", keys=self._sweep.removed)
+            self._sweep = None
+        return found
+
+
+class Sweep:
+    """One look at all keys under the prefix, a page at a time."""
+
+    def __init__(self, unknown: Callable[[Sequence[str]], Iterable[Write]], prefix: str) -> None:
+        self._unknown, self._prefix = unknown, prefix
+        self._pattern = "".join(f"[{c}]" if c in "*?[" else f"\\{c}" if c == "\\" else c for c in prefix) + "*"
+        self._cursor, self._seen_all = 0, False
+        self._ranks: list[tuple[str, int]] = []  # sorted sets still to be looked at, from a cursor on
+        self.removed = 0
+
+    async def step(self, client: Redis) -> list[Write] | None:
+        """Look at one page; return the deletions it leads to, None when there is none left."""
+        if self._ranks:
+            names = await self._members(client, *self._ranks.pop())
+        elif not self._seen_all:
+            self._cursor, raw = await client.scan(self._cursor, match=self._pattern, count=SCAN_KEYS)
+            self._seen_all = not self._cursor
+            names = [_text(key).removeprefix(self._prefix) for key in raw]
+            self._ranks += [(name, 0) for name in names if name.endswith(RANKS_END)]
+        else:
+            return None
+        found = await self._ours(client, list(self._unknown(names)))
+        self.removed += len(found)
+        return found
+
+    async def _members(self, client: Redis, name: str, cursor: int) -> list[str]:
+        after, members = await client.zscan(self._prefix + name, cursor, count=SCAN_KEYS)
+        if after:
+            self._ranks.append((name, after))
+        return [f"{name}\0{_text(member)}" for member, _ in members]
+
+    async def _ours(self, client: Redis, writes: list[Write]) -> list[Write]:
+        """Leave out what is no hash with a fence (somebody else's), and what is a tombstone already."""
+        async with client.pipeline(transaction=False) as pipe:
+            for write in writes:
+                pipe.type(self._prefix + write.key)
+            kinds = await pipe.execute()
+            for write, kind in zip(writes, kinds, strict=True):
+                if kind == b"hash":
+                    pipe.hmget(self._prefix + write.key, "fence", "deleted")
+            fields = iter(await pipe.execute())
+        found = []
+        for write, kind in zip(writes, kinds, strict=True):
+            fence, deleted = next(fields) if kind == b"hash" else (b"", None)
+            if kind == b"none" or (kind == b"hash" and fence is not None and deleted is None):
+                found.append(write)
+        return found
