@@ -150,8 +150,12 @@ class RedisSink:
         Raises:
             Exception: What `source` raised; a state that can't be read is not to be hidden.
         """
+        me = asyncio.current_task()
+        assert me is not None
         try:
             while True:
+                if me.cancelling():  # Python 3.11's wait_for, which the client uses, can swallow a cancellation
+                    raise asyncio.CancelledError
                 try:
                     await self._check_identity()
                     sent = await self._send() or await self._sweep()
