@@ -114,9 +114,9 @@ class Documents:
         else:
             subject, score = f"org:{found.org}", found.score_active or 0
             write = self.org(found, position, partition)[1]
-        changes = {former: _change(subject, former, found.band, score, found.previous) for former in _BAND_RANK}
-        missed = {former: change for former, change in changes.items() if change} if found.band else None
-        return replace(write, change=None, missed=missed)
+        formers = [former for former in _BAND_RANK if found.band and former != found.band]
+        missed = {former: _change(subject, former, found.band, score, found.previous) or {} for former in formers}
+        return replace(write, change=None, missed=missed or None)
 
     def fence(self, position: int) -> str:
         """Return the fence of a log position in this generation."""

@@ -101,6 +101,7 @@ class Worker:
         self.sink = RedisSink(
             redis.url, redis.prefix, redis.ttl_hours * 3600, redis.batch, redis.max_pending_writes,
             self.metrics, self.clock, Source(again.everything, again.total, again.unknown),
+            timeout_seconds=redis.timeout_seconds,
         )  # fmt: skip
         pipe.fold.sink = pipe.people.sink = self.sink
         taker = directory_taker(pipe.directory, topics.users, directory_limits_of(settings))

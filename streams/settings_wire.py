@@ -113,6 +113,9 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 500000
     batch: Annotated[int, Meta(ge=1, le=10000, description="Writes sent to Redis in one pipeline.")] = 500
+    timeout_seconds: Annotated[
+        float, Meta(ge=0.1, le=600, description="A reply that takes longer counts as Redis being away.")
+    ] = 5.0
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -185,3 +185,13 @@ def test_an_attributes_name_with_quotes_is_still_json() -> None:
     model = model_of(attribute('say "hi"\\', "days_active"))
     _, write = Documents(model, TOPICS, 0, 1).user(user([5], [1]), 1, 0)
     assert orjson.loads(write.fields["reasons"])[0]["attribute"] == 'say "hi"\\'
+
+
+def test_a_document_told_again_has_the_changes_that_redis_may_lack_and_none_of_its_own() -> None:
+    write = DOCUMENTS.again(user([3000, 2000, 0], [1000, 0, 0], band="watch", former_band="healthy"), 7, 0)
+    assert write.change is None and write.missed is not None
+    assert {former: (entry["from"], entry["to"], entry["cause"]) for former, entry in write.missed.items()} == {
+        "at_risk": ("at_risk", "watch", "rise"),
+        "healthy": ("healthy", "watch", "drop"),
+    }
+    assert DOCUMENTS.again(org(score_active=None, band="", former_band=""), 7, 0).missed is None
