@@ -115,7 +115,7 @@ def test_workers_stop_and_start_while_redis_is_away_and_nothing_is_lost(
                 assert system.workers.code_of(number) == 0, system.workers.tail(number)
                 assert time.monotonic() - began < 20.0
                 system.workers.start(number)
-                system.wait_owned(workers=2)
+                system.wait_recovered(workers=2)
             wait_said(system, away=True)
         wait_said(system, away=False)
         system.rest()
