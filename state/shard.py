@@ -31,7 +31,7 @@ from state.ring import RollingWeek
 from state.scoreboard import Scoreboard
 from state.subjects import Subjects
 from state.telling import latency_map, summary, week_rows
-from state.week import HOUR_MS, month_of, week_end_ms, week_of
+from state.week import HOUR_MS, WEEK_HOURS, month_of, week_end_ms, week_of
 
 SCHEMA = 1
 """Version of the checkpoint's shape; another one needs a rebuild."""
@@ -46,6 +46,7 @@ class Shard:
 
     def __init__(self, partition: int, model: Model, limits: Limits) -> None:
         self.partition, self.model, self._limits = partition, model, limits
+        self._quiet_ms = limits.allowed_lateness_hours * HOUR_MS + 2 * WEEK_HOURS * HOUR_MS
         self.position = 0
         """Offset of the next record to apply."""
         self.watermark_ms = 0
@@ -206,7 +207,10 @@ class Shard:
         if not self.watermark_ms:
             self._set_time(int(columns.time_ms.min()))
         newest = int(columns.time_ms.max())
-        while (end := self._next_close()) <= newest:
+        while len(columns.at):
+            self._skip_quiet_weeks(int(columns.time_ms.min()))
+            if (end := self._next_close()) > newest:
+                break
             before = columns.time_ms < end
             self._fold(columns.take(before))
             self._advance(end)
@@ -232,7 +236,24 @@ class Shard:
         return self._closed_until.setdefault(zone, week_of(self.watermark_ms, zone))
 
     def _advance(self, time_ms: int) -> None:
-        """Move the watermark on to *time_ms*, closing every week that ends until then."""
+        """Move the watermark on to *time_ms*, closing every week that ends until then, but for long silences."""
+        self._skip_quiet_weeks(time_ms)
+        self._close_until(time_ms)
+
+    def _skip_quiet_weeks(self, time_ms: int) -> None:
+        """Leave out the middle of a long silence before *time_ms*; one old event must not cost a thousand weeks.
+
+        What is left out is neither within reach of late events nor do scores change in
+        it: the rolling week has long been empty.
+        """
+        if self.watermark_ms and time_ms - self.watermark_ms > 2 * self._quiet_ms:
+            self._close_until(self.watermark_ms + self._quiet_ms)
+            self._closed_until = {
+                zone: max(week, week_of(time_ms - self._quiet_ms, zone)) for zone, week in self._closed_until.items()
+            }
+            self._set_time(time_ms - self._quiet_ms)
+
+    def _close_until(self, time_ms: int) -> None:
         while self.watermark_ms and (end := self._next_close()) <= time_ms:
             self._set_time(end)
             self._close_weeks(end)
