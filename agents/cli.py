@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("agents.cli_simulate:simulate", "Send a simulated company base to Kafka."),
     "score": ("agents.cli_show:score", "Show the health score of a user or an org, with reasons."),
     "latency": ("agents.cli_show:latency", "Show an org's reply latency by hour of week."),
+    "ledger": ("agents.cli_ledger:ledger", "Show what became of every message, and whether it adds up."),
     "settings": ("agents.cli_settings:settings_command", "Show the settings in effect."),
 }
 """Command → (where it lives, what it does in one line)."""

@@ -16,8 +16,10 @@ import structlog
 
 from agents.checkpoints import Checkpoints
 from agents.documents import Documents
+from agents.ledger import SHARD, Ledger
 from state.activity import Rows, decode_record
-from state.effects import Effect, Late, LatencyMap, OrgScore, Summary, UserScore, WeekRow
+from state.effects import Effect, Gap, Late, LatencyMap, OrgScore, Summary, UserScore, WeekRow
+from state.ledger import Shares
 from state.shard import Shard
 from state.telling import encode_summary
 from streams.chunks import Outcome
@@ -42,12 +44,13 @@ class FoldAgent:
         checkpoints: Checkpoints,
         documents: Documents,
         dead_letters: DeadLetters,
+        ledger: Ledger,
         summaries_topic: str,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
         self._new_shard, self._checkpoints, self._documents = new_shard, checkpoints, documents
-        self._dead_letters, self._summaries_topic = dead_letters, summaries_topic
+        self._dead_letters, self._ledger, self._summaries_topic = dead_letters, ledger, summaries_topic
         self._metrics, self._clock = metrics, clock
         self.shards: dict[int, Shard] = {}
         self.sink: RedisSink | None = None
@@ -103,7 +106,8 @@ class FoldAgent:
 
     def final(self, partition: int) -> list[Outgoing]:
         """Return the records of a last checkpoint before the partition is given up."""
-        return self._checkpoints.make(self.shards[partition])
+        shard = self.shards[partition]
+        return [*self._ledger.keep_shares(partition, SHARD, shares_of(shard)), *self._checkpoints.make(shard)]
 
     def documents(self) -> Iterator[Write]:
         """Yield every current value of the owned partitions, for an empty or changed Redis.
@@ -130,6 +134,7 @@ class FoldAgent:
             records, values = self._spell(effect, shard)
             out += records
             writes += values
+        out += self._ledger.keep_shares(shard.partition, SHARD, shares_of(shard))
         if self._checkpoints.is_due(shard.partition):
             out += self._checkpoints.make(shard)
         arrivals, self._arrivals[shard.partition] = self._arrivals[shard.partition], []
@@ -145,6 +150,7 @@ class FoldAgent:
                 if isinstance(effect, Late):
                     self._metrics.dead_letters.add(len(effect.offsets), effect.topic, "too_late")
             self._count(shard.partition, outcomes)
+            self._ledger.show(shard.partition, SHARD)
             self._show(shard, effects)
 
         return Outcome(out, shard.position, publish)
@@ -178,6 +184,14 @@ class FoldAgent:
                 return [
                     self._dead_letters.late(effect.topic, effect.partition, o, partition) for o in effect.offsets
                 ], []
+            case Gap():
+                _log.error(
+                    "activities were lost on their way to the shard" if effect.missing > 0
+                    else "activities reached the shard twice",
+                    activities=abs(effect.missing), topic=effect.topic, source_partition=effect.partition,
+                    partition=partition, source_offset=effect.first_offset, remedy="run `orgpulse ledger`",
+                )  # fmt: skip
+                return [], []
             case Summary():
                 key = str(partition).encode()
                 return [Outgoing(self._summaries_topic, 0, key, encode_summary(effect))], []
@@ -216,3 +230,9 @@ class FoldAgent:
         metrics.dedupe_ids.set(len(shard.dedupe), partition)
         metrics.dedupe_horizon.set(max(0, shard.watermark_ms - shard.dedupe.floor_ms) / 1000, partition)
         metrics.calibration_generation.set(shard.board.calibration)
+
+
+def shares_of(shard: Shard) -> Shares:
+    """Return what became of each source's activities in *shard*, in the order of SHARD_OUTCOMES."""
+    gaps = shard.receipts.gaps
+    return {source: [*counts, *gaps.get(source, (0, 0))] for source, counts in shard.outcomes.items()}

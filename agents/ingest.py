@@ -12,17 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import xxhash
 
+from agents.ledger import Ledger
 from agents.routing import Router
 from state.activity import SEPARATOR, Packer
 from state.identity import Directory, org_alias, spelled
-from state.ledger import SourceLedger
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters, FloodGuard
 from streams.parked import Parked, encode_parked
 from streams.reading import Reader, Reading, Rejected
-from streams.tables import ChunkTable
 from streams.transactions import Outgoing
 from streams.transport import Chunk
 
@@ -57,7 +57,7 @@ class Ingest:
         source: Source,
         router: Router,
         directory: Directory,
-        ledger_table: ChunkTable,
+        ledger: Ledger,
         dead_letters: DeadLetters,
         flood: FloodGuard,
         *,
@@ -68,15 +68,14 @@ class Ingest:
         counted: Callable[[str, Counter[str]], None],
     ) -> None:
         self._source, self._router, self._directory = source, router, directory
-        self._table, self._dead_letters, self._flood = ledger_table, dead_letters, flood
+        self._ledger, self._dead_letters, self._flood = ledger, dead_letters, flood
         self._now, self._counted = now, counted
         self._max_value_bytes, self._max_ahead_ms, self._lateness_ms = max_value_bytes, max_ahead_ms, lateness_ms
 
     def handle(self, chunk: Chunk) -> Outcome:
         """Return what *chunk* leads to."""
         partition = chunk.tp.partition
-        key = self._source.name.encode()
-        ledger = SourceLedger.load(self._table.read(partition, key))
+        ledger = self._ledger.source(partition, self._source.name)
         work = _Work()
         newest = self._read_all(chunk, work, ledger.watermark_ms)
         arrived = chunk.records[0].timestamp / 1000
@@ -84,12 +83,19 @@ class Ingest:
             self._router.partition_of_subject, self._source.name, partition, chunk.first_offset, arrived
         )
         for target, rows in split.items():
-            work.out += self._router.packed(target, rows)
+            counted = msgspec.structs.replace(rows, before=ledger.sent.get(target, 0))
+            work.out += self._router.packed(target, counted)
         work.counts["forwarded"] = len(work.packer.at)
         self._flood.watch(partition, len(chunk.records), work.counts["dead_lettered"])
-        ledger = ledger.after(len(chunk.records), work.counts, newest)
-        work.out.append(self._table.stage(partition, key, ledger.dump()))
-        return Outcome(work.out, chunk.next_offset, lambda: self._counted(self._source.name, work.counts))
+        sent = {target: len(rows.measure) for target, rows in split.items()}
+        ledger = ledger.after(len(chunk.records), work.counts, newest, sent)
+        work.out.append(self._ledger.keep_source(partition, self._source.name, ledger))
+        return Outcome(work.out, chunk.next_offset, lambda: self._tell(partition, work.counts))
+
+    def _tell(self, partition: int, counts: Counter[str]) -> None:
+        """Tell what was committed."""
+        self._counted(self._source.name, counts)
+        self._ledger.show(partition, self._source.name)
 
     def _read_all(self, chunk: Chunk, work: _Work, watermark_ms: int) -> int:
         """Read every record of *chunk* into *work*; return the newest event time (ms)."""

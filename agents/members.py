@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
+from agents.ledger import Ledger
 from agents.routing import Router
 from state.activity import Member, Org
 from state.identity import OrgRecord, UserRecord, org_alias
-from state.ledger import SourceLedger
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters
 from streams.parked import Alias, encode_parked
@@ -36,12 +36,13 @@ class Members:
         router: Router,
         table: ChunkTable,
         dead_letters: DeadLetters,
+        ledger: Ledger,
         *,
         limits: DirectoryLimits,
         counted: Callable[[str, Counter[str]], None],
     ) -> None:
         self._kind, self._router, self._table, self._dead_letters = kind, router, table, dead_letters
-        self._limits, self._counted = limits, counted
+        self._ledger, self._limits, self._counted = ledger, limits, counted
 
     def handle(self, chunk: Chunk) -> Outcome:
         """Return what *chunk* leads to."""
@@ -57,10 +58,14 @@ class Members:
                 counts["dead_lettered"] += 1
                 counts["dead:" + error.reason] += 1
                 out.append(self._dead_letters.letter(error, self._kind, partition, record))
-        key = f"ledger:{self._kind}".encode()
-        ledger = SourceLedger.load(self._table.read(partition, key)).after(len(chunk.records), counts, 0)
-        out.append(self._table.stage(partition, key, ledger.dump()))
-        return Outcome(out, chunk.next_offset, lambda: self._counted(self._kind, counts))
+        ledger = self._ledger.source(partition, self._kind).after(len(chunk.records), counts, 0)
+        out.append(self._ledger.keep_source(partition, self._kind, ledger))
+        return Outcome(out, chunk.next_offset, lambda: self._tell(partition, counts))
+
+    def _tell(self, partition: int, counts: Counter[str]) -> None:
+        """Tell what was committed."""
+        self._counted(self._kind, counts)
+        self._ledger.show(partition, self._kind)
 
     def _take_user(self, partition: int, record: Any) -> list[Outgoing]:
         user, found = user_entry(record.key, record.value, self._limits)

@@ -13,8 +13,10 @@ from collections.abc import Callable
 import msgspec
 
 from agents.ingest import ids_of
+from agents.ledger import PARK, Ledger
 from agents.routing import Router
 from state.activity import SEPARATOR, Packer
+from state.ledger import PARK_OUTCOMES
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters
 from streams.parked import Alias, Parked, decode_parked
@@ -47,9 +49,11 @@ class Park:
         router: Router,
         table: ChunkTable,
         dead_letters: DeadLetters,
+        ledger: Ledger,
         counted: Callable[[str, Counter[str]], None],
     ) -> None:
-        self._router, self._table, self._dead_letters, self._counted = router, table, dead_letters, counted
+        self._router, self._table, self._dead_letters = router, table, dead_letters
+        self._ledger, self._counted = ledger, counted
 
     def handle(self, chunk: Chunk) -> Outcome:
         """Return what *chunk* leads to."""
@@ -65,7 +69,7 @@ class Park:
                 else self._take_parked(partition, found, counts)
             )
         out += self._count(partition, counts)
-        return Outcome(self._settled(out), chunk.next_offset, lambda: self._counted("unresolved", counts))
+        return Outcome(self._settled(out), chunk.next_offset, lambda: self._tell(partition, counts))
 
     def _take_parked(self, partition: int, parked: Parked, counts: Counter[str]) -> list[Outgoing]:
         alias = self._known(partition, parked.alias)
@@ -79,6 +83,7 @@ class Park:
             counts["dead:park_full"] += 1
             error = Rejected("park_full", f"{len(waiting)} activities wait for {parked.alias!r} already")
             return [self._dead_letters.letter(error, parked.topic, parked.partition, _Place(parked.offset))]
+        counts[f"{parked.topic}/{parked.partition}/waiting"] += 1
         return [self._table.stage(partition, key, raw)]
 
     def _take_alias(self, partition: int, alias: Alias, counts: Counter[str]) -> list[Outgoing]:
@@ -92,6 +97,7 @@ class Park:
         waiting = self._waiting(partition, key)
         if waiting:
             out += self._send_on(waiting, alias, counts)
+            counts.subtract(f"{p.topic}/{p.partition}/waiting" for p in waiting)
             out.append(self._table.stage(partition, key, None))
         return out
 
@@ -132,12 +138,18 @@ class Park:
         return [] if raw is None else msgspec.msgpack.decode(raw, type=list[Parked])
 
     def _count(self, partition: int, counts: Counter[str]) -> list[Outgoing]:
-        """Keep, by source partition, what became of the parked: released, bot's or dropped."""
-        out = []
+        """Keep, by source partition, what became of the parked: they wait, were released, a bot's or dropped."""
+        shares = self._ledger.shares(partition, PARK)
         for name, number in counts.items():
-            if name.count("/") == 2:
-                key = b"l:" + name.encode()
-                raw = self._table.read(partition, key)
-                total = number + (0 if raw is None else int(raw))
-                out.append(self._table.stage(partition, key, str(total).encode()))
-        return out
+            topic, _, rest = name.partition("/")
+            if rest:
+                source, _, outcome = rest.partition("/")
+                share = shares.setdefault((topic, int(source)), [0] * len(PARK_OUTCOMES))
+                share[PARK_OUTCOMES.index(outcome)] += number
+        return self._ledger.keep_shares(partition, PARK, shares)
+
+    def _tell(self, partition: int, counts: Counter[str]) -> None:
+        """Tell what was committed; how many wait is a level, not a sum."""
+        told = Counter({name: number for name, number in counts.items() if not name.endswith("/waiting")})
+        self._counted("unresolved", told)
+        self._ledger.show(partition, PARK)

@@ -7,6 +7,8 @@ one partition of `unresolved`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import xxhash
@@ -67,12 +69,13 @@ def halves(rows: Rows) -> tuple[Rows, Rows]:
     middle = len(rows.measure) // 2
 
     def part(start: int, stop: int | None) -> Rows:
-        columns = {
+        columns: dict[str, Any] = {
             name: getattr(rows, name)[start * width : None if stop is None else stop * width]
             for name, width in widths.items()
         }
         used, renumbered = np.unique(np.frombuffer(columns["subject"], "<u2"), return_inverse=True)
         columns["subject"] = renumbered.astype("<u2").tobytes()
+        columns["before"] = rows.before if rows.before < 0 else rows.before + start
         return msgspec.structs.replace(rows, subjects=[rows.subjects[i] for i in used.tolist()], **columns)
 
     return part(0, middle), part(middle, None)

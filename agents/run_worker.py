@@ -141,6 +141,7 @@ class Worker:
         kept = {tp.partition for tp in tps if tp.topic == self.pipeline.topics.activities}
         for partition in [p for p in self.pipeline.fold.shards if p not in kept]:
             self.pipeline.fold.drop(partition)
+            self.pipeline.ledger.drop(partition)
         if not any(tp.topic == self.pipeline.topics.summaries for tp in tps):
             self.pipeline.people.drop()
 
@@ -157,6 +158,8 @@ class Worker:
                 await fold.restore(tp.partition, committed, replay)
             elif tp.topic == topics.summaries:
                 self.pipeline.people.restore(committed)
+        for partition in sorted({tp.partition for tp in tps if tp.topic != topics.summaries}):
+            self.pipeline.ledger.show_all(partition)
 
     async def _on_revoke(self, tps: frozenset[TP]) -> None:
         topics, fold, app = self.pipeline.topics, self.pipeline.fold, self.pipeline.app
@@ -168,6 +171,7 @@ class Worker:
             elif tp.topic == topics.summaries and tp.partition == CENSUS_PARTITION:
                 self.pipeline.people.drop()
             self.metrics.drop_source(tp.topic, tp.partition)
+            self.pipeline.ledger.drop(tp.partition)
 
 
 class Status:

@@ -24,6 +24,7 @@ from agents.count_people import CountPeople
 from agents.documents import Documents
 from agents.fold import FoldAgent
 from agents.ingest import Ingest, Source
+from agents.ledger import Ledger
 from agents.members import Members
 from agents.park import Park
 from agents.routing import Router
@@ -56,6 +57,7 @@ class Pipeline:
     app: ChunkApp
     topics: TopicNames
     directory: Directory
+    ledger: Ledger
     fold: FoldAgent
     people: CountPeople
     model: Model
@@ -65,11 +67,11 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     """Connect everything; nothing runs and nothing is read yet."""
     kafka, ingest, topics = settings.kafka, settings.ingest, topic_names(settings)
     app = _app(settings)
-    table = {n: ChunkTable(app, name=n, partitions=kafka.partitions) for n in ("ingest", "members", "park", "shard")}
+    table = {n: ChunkTable(app, name=n, partitions=kafka.partitions) for n in ("ledger", "members", "park", "shard")}
     census_table = ChunkTable(app, name="census", partitions=1)
     for each in (*table.values(), census_table):
         app.tables.add(each)
-    directory = Directory()
+    directory, ledger = Directory(), Ledger(table["ledger"], metrics)
     router = Router(topics, kafka.partitions, kafka.max_message_bytes)
     dead = DeadLetters(topics.dead_letters, clock.now, ingest.max_value_bytes)
     documents = Documents(model, topics, settings.worker.generation, settings.latency.min_count)
@@ -77,16 +79,15 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     def counted(topic: str, counts: Counter[str]) -> None:
         _count(metrics, topic, counts)
 
-    _add_ingest(
-        app, settings, sources(settings, model, topics, clock), router, directory, table["ingest"], dead, clock, counted
-    )
+    found = sources(settings, model, topics, clock)
+    _add_ingest(app, settings, found, router, directory, ledger, dead, clock, counted)
     for kind, topic in (("users", topics.users), ("orgs", topics.orgs)):
         members = Members(
-            kind, router, table["members"], dead,
+            kind, router, table["members"], dead, ledger,
             limits=directory_limits_of(settings), counted=counted,
         )  # fmt: skip
         add_chunk_agent(app, topic, members.handle, name=f"members-{kind}")
-    park = Park(router, table["park"], dead, counted)
+    park = Park(router, table["park"], dead, ledger, counted)
     add_chunk_agent(app, topics.unresolved, park.handle, name="park")
     limits = limits_of(settings)
     checkpoints = Checkpoints(
@@ -98,6 +99,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
         checkpoints,
         documents,
         dead,
+        ledger,
         topics.summaries,
         metrics,
         clock,
@@ -108,12 +110,12 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
         topics.activities, kafka.partitions, settings.latency.quantile,
     )  # fmt: skip
     add_chunk_agent(app, topics.summaries, people.handle, name="count-people", partitions=1)
-    return Pipeline(app, topics, directory, fold, people, model)
+    return Pipeline(app, topics, directory, ledger, fold, people, model)
 
 
 def _add_ingest(
     app: ChunkApp, settings: Settings, found: list[Source], router: Router, directory: Directory,
-    ledger: ChunkTable, dead: DeadLetters, clock: Clock, counted: Callable[[str, Counter[str]], None],
+    ledger: Ledger, dead: DeadLetters, clock: Clock, counted: Callable[[str, Counter[str]], None],
 ) -> None:  # fmt: skip
     """Add an agent for each raw topic."""
     ingest = settings.ingest

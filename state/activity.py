@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -40,6 +41,7 @@ class Rows(msgspec.Struct, array_like=True, tag="r", frozen=True):
     ref: bytes  # uint64: hash of the parent message; transaction: hash of its id
     at: bytes  # uint32: source offset − first_offset
     arrived: float = 0.0  # when the chunk's first message reached Kafka (epoch seconds); only for latency figures
+    before: int = -1  # how many activities its source partition had sent to this partition before; -1 = not counted
 
 
 class Tick(msgspec.Struct, array_like=True, tag="t", frozen=True):
@@ -190,6 +192,9 @@ class Packer:
             renumbered = np.zeros(len(names), "<u2")
             renumbered[mine] = np.arange(len(mine))
             raw = {name: column[here] for name, column in columns.items()}
+            packed: dict[str, Any] = {
+                name: b"" if name in _SPARSE and not part.any() else part.tobytes() for name, part in raw.items()
+            }
             found[target] = Rows(
                 topic,
                 partition,
@@ -198,6 +203,6 @@ class Packer:
                 measures,
                 renumbered[subject[here]].tobytes(),
                 arrived=arrived,
-                **{name: b"" if name in _SPARSE and not part.any() else part.tobytes() for name, part in raw.items()},
+                **packed,
             )
         return found

@@ -99,4 +99,14 @@ class Late(msgspec.Struct, array_like=True, tag="d"):
     offsets: list[int]
 
 
-Effect = UserScore | OrgScore | LatencyMap | WeekRow | Summary | Late
+class Gap(msgspec.Struct, array_like=True, tag="g"):
+    """Activities of a source partition that did not reach their shard (*missing* > 0) or reached it again (< 0)."""
+
+    topic: str
+    partition: int
+    first_offset: int
+    """Source offset of the record at which it was seen."""
+    missing: int
+
+
+Effect = UserScore | OrgScore | LatencyMap | WeekRow | Summary | Late | Gap

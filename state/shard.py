@@ -20,12 +20,13 @@ import numpy as np
 from state.activity import Calibration, Columns, Member, Org, Record, Rows, Tick, unpack
 from state.arrays import SchemaError, decode, encode
 from state.dedupe import Dedupe
-from state.effects import Effect, Late, LatencyMap
+from state.effects import Effect, Gap, Late, LatencyMap
 from state.fold import Folder
 from state.health import Model
 from state.history import History
 from state.latency import Latency
 from state.limits import Limits
+from state.receipts import Receipts
 from state.replies import Replies
 from state.ring import RollingWeek
 from state.scoreboard import Scoreboard
@@ -59,6 +60,7 @@ class Shard:
         self.board = Scoreboard(model, self.week, self.subjects)
         self.folder = Folder(model.catalogue, self.subjects, self.week, self.history, self.latency, self.replies)
         self.outcomes: Outcomes = {}
+        self.receipts = Receipts()
         self._said: list[Effect] = []  # told at the next tick
         self._restless_maps: set[str] = set()
         self._closed_until: dict[str, int] = {}  # zone → first week not closed yet
@@ -158,6 +160,7 @@ class Shard:
         self.board.restore(parts["board"])
         self.position, self.watermark_ms = position, meta["watermark"]
         self.outcomes = {(t, p): o for t, p, o in meta["outcomes"]}
+        self.receipts.load(meta.get("receipts"))
         self._closed_until, self._restless_maps = meta["closed"], set(meta["maps"])
         self._round, self._ticks, self._scored_hour, self._population_changed = meta["ticks"]
         self._said = msgspec.msgpack.decode(meta["said"], type=list[Effect])
@@ -167,6 +170,7 @@ class Shard:
             "measures": self.model.catalogue.names,
             "watermark": self.watermark_ms,
             "outcomes": [[t, p, o] for (t, p), o in sorted(self.outcomes.items())],
+            "receipts": self.receipts.dump(),
             "closed": self._closed_until,
             "maps": sorted(self._restless_maps),
             "ticks": [self._round, self._ticks, self._scored_hour, self._population_changed],
@@ -180,7 +184,11 @@ class Shard:
     def _take_rows(self, rows: Rows) -> None:
         """Fold a packed chunk: each row is accepted, a duplicate, or late."""
         columns = unpack(rows)
-        outcome = self.outcomes.setdefault((rows.topic, rows.partition), [0, 0, 0])
+        source = (rows.topic, rows.partition)
+        outcome = self.outcomes.setdefault(source, [0, 0, 0])
+        missing = self.receipts.take(source, rows.before, len(columns.at))
+        if missing:
+            self._said.append(Gap(*source, rows.first_offset, missing))
         on_time = columns.time_ms >= self.dedupe.floor_ms
         if not on_time.all():
             late = columns.take(~on_time)

@@ -48,6 +48,17 @@ class Metrics:
             " + parked + ghost + system + bot + directory.",
             ("topic", "outcome"),
         )
+        self.ledger = Level(
+            "orgpulse_ledger_messages",
+            "Messages of a source partition by what became of them, since ever; summed over workers"
+            " forwarded + released = accepted + duplicate + late once nothing is on its way.",
+            ("topic", "partition", "outcome"),
+        )
+        self.ledger_gap = Level(
+            "orgpulse_ledger_gap_messages",
+            "Activities of a source partition that were lost on the way to their shard or came twice; 0 = none ever.",
+            ("topic", "partition"),
+        )
         self.dead_letters = Count(
             "orgpulse_dead_letters", "Messages that could not be used, by reason.", ("topic", "reason")
         )

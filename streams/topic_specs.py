@@ -41,7 +41,7 @@ class TopicNames(msgspec.Struct, frozen=True, kw_only=True):
     shard_changelog: str
     members_changelog: str
     park_changelog: str
-    ingest_changelog: str
+    ledger_changelog: str
     census_changelog: str
 
     @property
@@ -61,7 +61,7 @@ class TopicNames(msgspec.Struct, frozen=True, kw_only=True):
             self.shard_changelog,
             self.members_changelog,
             self.park_changelog,
-            self.ingest_changelog,
+            self.ledger_changelog,
             self.census_changelog,
         )
 
@@ -118,7 +118,7 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
         _changelog(settings, names.shard_changelog, "checkpoints of shards"),
         _changelog(settings, names.members_changelog, "directory as ingest knows it"),
         _changelog(settings, names.park_changelog, "parked messages"),
-        _changelog(settings, names.ingest_changelog, "state of ingest"),
+        _changelog(settings, names.ledger_changelog, "what became of every message, by source partition"),
         _changelog(settings, names.census_changelog, "population that cut points come from", partitions=1),
     )
 

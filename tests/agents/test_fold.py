@@ -8,6 +8,7 @@ from faust.types import TP
 
 from agents.documents import Documents
 from agents.fold import FoldAgent
+from agents.ledger import Ledger
 from state.activity import Tick, encode_record
 from state.shard import Limits, Shard
 from streams.clock import FixedClock
@@ -15,6 +16,7 @@ from streams.dead_letters import DeadLetters
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.topic_specs import topic_names
+from tests.agents.by_hand import Table
 from tests.state.worlds import DAY, HOUR, Act, at, model_of, rows_of
 
 NOON = at("2024-03-20T12:00")
@@ -47,7 +49,7 @@ def test_an_event_that_is_late_for_its_shard_is_counted_among_the_dead_letters()
     model, metrics, clock, names = model_of(), Metrics(), FixedClock(NOON / 1000), topic_names(Settings())
     agent = FoldAgent(
         lambda partition: Shard(partition, model, Limits()), NeverDue(), Documents(model, names, 0, 1),  # type: ignore[arg-type]
-        DeadLetters(names.dead_letters, clock.now, 1000), names.summaries, metrics, clock,
+        DeadLetters(names.dead_letters, clock.now, 1000), Ledger(Table(), metrics), names.summaries, metrics, clock,
     )  # fmt: skip
     agent.shards[0] = Shard(0, model, Limits(allowed_lateness_hours=24))
     on_time, late = Act("acme", "ann", "search", NOON, 1), Act("acme", "ann", "search", NOON - DAY - HOUR, 2)

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.ingest import CREATE, PARK, Ingest, Source
+from agents.ledger import Ledger
 from state.identity import Directory, OrgRecord, UserRecord, org_alias
 from state.ledger import SourceLedger
 from streams.chunks import Outcome
 from streams.dead_letters import FloodError, FloodGuard
+from streams.metrics import Metrics
 from streams.read_product import product_reader
 from streams.read_syslog import syslog_reader
 from streams.read_transactions import transaction_reader
@@ -40,7 +42,7 @@ class Place:
         self.directory.learn_user("9", UserRecord("9", "a", ["robot"], "", True, True))
         self.directory.learn_org("a", OrgRecord("a", "Acme", "UTC", ""))
         self.handler = Ingest(
-            Source(name, name, READERS[name], unknown), router(), self.directory, self.table, DEAD,
+            Source(name, name, READERS[name], unknown), router(), self.directory, Ledger(self.table, Metrics()), DEAD,
             FloodGuard(name, flood, window), now=lambda: NOW, max_value_bytes=300, max_ahead_ms=HOUR,
             lateness_ms=48 * HOUR, counted=self.counted,
         )  # fmt: skip

@@ -5,10 +5,12 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from agents.ledger import Ledger
 from agents.members import Members
 from state.activity import Member, Org
 from state.identity import org_alias
 from state.ledger import SourceLedger
+from streams.metrics import Metrics
 from streams.parked import Alias
 from streams.read_directory import DirectoryLimits
 from tests.agents.by_hand import DEAD, Counted, Sent, Table, chunk_of, router
@@ -19,8 +21,9 @@ class Place:
 
     def __init__(self) -> None:
         self.table, self.counted = Table(), Counted()
+        ledger, limits = Ledger(self.table, Metrics()), DirectoryLimits(40, 5, 1000)  # type: ignore[arg-type]
         self.handlers = {
-            kind: Members(kind, router(), self.table, DEAD, limits=DirectoryLimits(40, 5, 1000), counted=self.counted)
+            kind: Members(kind, router(), self.table, DEAD, ledger, limits=limits, counted=self.counted)
             for kind in ("users", "orgs")
         }
 
@@ -112,7 +115,7 @@ def test_what_can_not_be_read_is_a_dead_letter(kind: str, key: bytes | None, val
     sent = place.send(kind, (key, value), (b"9", right))
     assert [letter["reason"] for letter in sent.dead][:1] == [reason]
     assert [letter["offset"] for letter in sent.dead][:1] == [0]
-    ledger = SourceLedger.load(place.table.read(0, f"ledger:{kind}".encode()))
+    ledger = SourceLedger.load(place.table.read(0, kind.encode()))
     assert (ledger.consumed, ledger.dead_lettered + ledger.apart) == (2, 2)
 
 

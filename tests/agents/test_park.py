@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.ingest import CREATE, ids_of
+from agents.ledger import PARK, Ledger
 from agents.park import MAX_WAITING, MAX_WAITING_BYTES, Park
 from state.activity import Rows
 from state.identity import org_alias
+from state.ledger import PARK_OUTCOMES
+from streams.metrics import Metrics
 from streams.parked import Alias, Parked, encode_parked
 from tests.agents.by_hand import DEAD, Counted, Sent, Table, chunk_of, router
 from tests.agents.test_ingest import Place as IngestPlace
@@ -22,7 +25,8 @@ class Place:
 
     def __init__(self) -> None:
         self.table, self.counted, self.next = Table(), Counted(), 0
-        self.handler = Park(router(), self.table, DEAD, self.counted)
+        self.ledger = Ledger(self.table, Metrics())
+        self.handler = Park(router(), self.table, DEAD, self.ledger, self.counted)
 
     def send(self, *records: Parked | Alias) -> Sent:
         outcome = self.handler.handle(chunk_of("unresolved", [encode_parked(r) for r in records], self.next))
@@ -32,7 +36,8 @@ class Place:
         return Sent(list(outcome.records))
 
     def total(self, name: str) -> int:
-        return int(self.table.read(0, b"l:" + name.encode()) or 0)
+        topic, partition, outcome = name.split("/")
+        return self.ledger.shares(0, PARK).get((topic, int(partition)), [0] * 4)[PARK_OUTCOMES.index(outcome)]
 
 
 def parked(

@@ -6,22 +6,19 @@ Invariant: uses nothing of a running worker, only committed records.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import Any
 
-import msgspec
 import orjson
 
 from agents.checkpoints import joined
 from agents.documents import Documents
+from agents.ledger_sum import Sums, sums_of
 from agents.wiring import limits_of
 from state.activity import decode_record
 from state.effects import OrgScore, UserScore
-from state.ledger import SourceLedger
 from state.shard import Shard
 from streams.log_reader import read_stretch
 from streams.model_file import load_model
-from streams.parked import Parked
 from streams.settings import Settings
 from streams.topic_specs import topic_names
 from tests.streams import kafka_topics
@@ -65,29 +62,9 @@ def documents_of(shard: Shard, settings: Settings) -> dict[str, dict[str, Any]]:
     return found
 
 
-def ledger_of(settings: Settings, shards: list[Shard]) -> dict[tuple[str, int], Counter[str]]:
-    """Return by source partition what became of its messages, from the tables and the shards."""
-    names = topic_names(settings)
-    found: dict[tuple[str, int], Counter[str]] = {}
-    for changelog in (names.ingest_changelog, names.members_changelog):
-        for partition, table in enumerate(asyncio.run(_tables(settings, changelog))):
-            for key, raw in table.items():
-                topic = key.decode().removeprefix("ledger:")
-                if changelog == names.ingest_changelog or key.startswith(b"ledger:"):
-                    ledger = msgspec.structs.asdict(SourceLedger.load(raw))
-                    found.setdefault((topic, partition), Counter()).update(ledger)
-    for shard in shards:
-        for source, (accepted, duplicate, late) in shard.outcomes.items():
-            found[source].update({"accepted": accepted, "duplicate": duplicate, "late": late})
-    for table in asyncio.run(_tables(settings, names.park_changelog)):
-        for key, raw in table.items():
-            if key.startswith(b"l:"):
-                topic, number, outcome = key.decode()[2:].split("/")
-                found[topic, int(number)][f"park_{outcome}"] += int(raw)
-            elif key.startswith(b"p:"):
-                for parked in msgspec.msgpack.decode(raw, type=list[Parked]):
-                    found[parked.topic, parked.partition]["waiting"] += 1
-    return found
+def ledger_of(settings: Settings) -> Sums:
+    """Return by source partition what became of its messages, from the ledger alone."""
+    return asyncio.run(sums_of(settings))
 
 
 def org_weeks(settings: Settings) -> dict[tuple[str, str], dict[str, Any]]:

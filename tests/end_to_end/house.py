@@ -14,6 +14,7 @@ from agents.count_people import CountPeople
 from agents.directory import directory_taker
 from agents.documents import Documents
 from agents.ingest import Ingest
+from agents.ledger import Ledger
 from agents.members import Members
 from agents.park import Park
 from agents.routing import Router
@@ -84,14 +85,15 @@ class House:
         dead = DeadLetters(names.dead_letters, clock.now, ingest.max_value_bytes)
         tell: Any = lambda topic, counts: self.counted.update(counts)  # noqa: E731
         table: Any = MemoryTable
-        self._agents: dict[str, Any] = {"unresolved": Park(router, table(), dead, tell)}
+        self.ledger = Ledger(table(), Metrics())
+        self._agents: dict[str, Any] = {"unresolved": Park(router, table(), dead, self.ledger, tell)}
         for kind in ("users", "orgs"):
             self._agents[kind] = Members(
-                kind, router, table(), dead, limits=directory_limits_of(self.settings), counted=tell
+                kind, router, table(), dead, self.ledger, limits=directory_limits_of(self.settings), counted=tell
             )
         for source in sources(self.settings, model, names, clock):
             self._agents[source.name] = Ingest(
-                source, router, self.directory, table(), dead, FloodGuard(source.name, 1.0, 10_000), now=clock.now,
+                source, router, self.directory, self.ledger, dead, FloodGuard(source.name, 1.0, 10_000), now=clock.now,
                 max_value_bytes=ingest.max_value_bytes, max_ahead_ms=3_600_000, lateness_ms=1344 * 3_600_000,
                 counted=tell,
             )  # fmt: skip

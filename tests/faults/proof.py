@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from agents.ledger_sum import accounts_of
 from reports.compare import Comparison, compare, compare_documents, expected_documents
 from streams.topic_specs import topic_names
 from tests.end_to_end.durable import documents_of, ledger_of, org_weeks
@@ -18,6 +19,7 @@ from tests.faults.system import MODEL, System
 from tests.streams import kafka_topics
 
 _MOST_SHOWN = 25
+UNSHOWN = ("lost", "twice")
 
 
 def differences(system: System) -> list[str]:
@@ -30,6 +32,7 @@ def differences(system: System) -> list[str]:
         "Redis and Prometheus": shown(system),
         "tables": kept(system),
         "ledger": ledger(system),
+        "live ledger": live_ledger(system),
         "weeks": weeks(system),
         "scores": scores(system),
         "dead letters": dead_letters(system),
@@ -66,15 +69,17 @@ def kept(system: System) -> list[str]:
 
 def ledger(system: System) -> list[str]:
     """Compare, by source partition, what became of every message."""
-    ours, theirs = ledger_of(system.settings, system.shards), system.recount.ledger.to_dict("index")
+    ours, theirs = ledger_of(system.settings), system.recount.ledger.to_dict("index")
     wrong = [] if ours.keys() == theirs.keys() else [f"partitions {ours.keys() ^ theirs.keys()}"]
     for source in ours.keys() & theirs.keys():
         mine, other = ours[source], theirs[source]
-        settled = mine["accepted"] + mine["duplicate"] + mine["late"] + mine["waiting"] + mine["park_dropped"]
-        apart = mine["apart"] + mine["park_bot"]
+        settled = mine["accepted"] + mine["duplicate"] + mine["late"] + mine["waiting"] + mine["dropped"]
+        apart = mine["apart"] + mine["bot"]
+        if mine["lost"] or mine["twice"]:
+            wrong.append(f"{source} has a gap: {dict(mine)}")
         if mine["consumed"] != settled + apart + mine["dead_lettered"]:
             wrong.append(f"{source} does not close: {dict(mine)}")
-        if mine["forwarded"] + mine["parked"] != settled + mine["park_bot"]:
+        if mine["forwarded"] + mine["parked"] != settled + mine["bot"]:
             wrong.append(f"{source} forwards more or less than arrives: {dict(mine)}")
         for name in ("consumed", "accepted", "duplicate", "late", "dead_lettered", "waiting"):
             if mine[name] != other.get(name, 0):
@@ -83,6 +88,29 @@ def ledger(system: System) -> list[str]:
             wrong.append(f"{source} apart: {apart}")
     consumed = sum(mine["consumed"] for mine in ours.values())
     return wrong if consumed == system.sent else [*wrong, f"{consumed} consumed of {system.sent} sent"]
+
+
+def live_ledger(system: System) -> list[str]:
+    """Compare what `orgpulse ledger` sums up and what the workers' gauges showed with the tables."""
+    kept, shown, gaps = ledger_of(system.settings), Counter[tuple[str, int, str]](), Counter[tuple[str, int]]()
+    for page in system.at_rest.metrics:
+        for labels, number in page.get("orgpulse_ledger_messages", {}).items():
+            found = dict(labels)
+            shown[found["topic"], int(found["partition"]), found["outcome"]] += int(number)
+        for labels, number in page.get("orgpulse_ledger_gap_messages", {}).items():
+            found = dict(labels)
+            gaps[found["topic"], int(found["partition"])] += int(number)
+    expected = {(*s, name): n for s, counts in kept.items() for name, n in counts.items() if name not in UNSHOWN}
+    assert expected and gaps
+    wrong = [
+        f"{series}: shown {shown.get(series)}, kept {expected.get(series)}"
+        for series in sorted(expected.keys() | shown.keys())
+        if expected.get(series) != shown.get(series)
+    ]
+    wrong += [f"{source}: gap of {number}" for source, number in gaps.items() if number]
+    accounts = asyncio.run(accounts_of(system.settings, 0.0))
+    assert sum(account.consumed for account in accounts) == system.sent
+    return wrong + [f"does not close: {account}" for account in accounts if account.gap or account.in_flight]
 
 
 def weeks(system: System) -> list[str]:

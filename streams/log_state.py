@@ -1,0 +1,111 @@
+"""Owns looking at Kafka from outside of the group: what a compacted topic holds, where logs end, how far a group is.
+
+Invariant: only committed records are seen, nothing is written or committed, and every look ends in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.structs import TopicPartition
+
+from streams.errors import OperatorError
+from streams.patient_client import patient
+
+LONGEST_LOOK_SECONDS = 20.0
+"""A transaction that a dead worker left open hides what follows; so long its end is waited for."""
+
+
+class TopicMissingError(OperatorError):
+    """A topic that should be looked at is not there."""
+
+
+async def content_of(bootstrap: str, topic: str) -> list[dict[bytes, bytes]]:
+    """Return key → last value of a compacted topic, by partition.
+
+    Raises:
+        TopicMissingError: If there is no such topic.
+    """
+    last = await ends_of(bootstrap, [topic])
+    found: list[dict[bytes, bytes]] = [{} for _ in last]
+    async for tp, record in stretches(bootstrap, dict.fromkeys(last, 0), last):
+        if record.value is None:
+            found[tp.partition].pop(record.key, None)
+        else:
+            found[tp.partition][record.key] = record.value
+    return found
+
+
+async def ends_of(bootstrap: str, topics: Iterable[str]) -> dict[TopicPartition, int]:
+    """Return the offset after the last record of each partition, open transactions included.
+
+    Raises:
+        TopicMissingError: If a topic is not there.
+    """
+    wanted = list(topics)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        described = {found["topic"]: found["partitions"] for found in await admin.describe_topics(wanted)}
+    finally:
+        await admin.close()
+    for topic in wanted:
+        if not described.get(topic):
+            raise TopicMissingError(f"there is no topic {topic}", "Create it: `orgpulse topics create`")
+    consumer = patient(AIOKafkaConsumer(bootstrap_servers=bootstrap))
+    await consumer.start()
+    try:
+        parts = [TopicPartition(topic, number) for topic in wanted for number in range(len(described[topic]))]
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(parts)
+        return ends
+    finally:
+        await consumer.stop()
+
+
+async def committed_of(bootstrap: str, group: str) -> dict[TopicPartition, int]:
+    """Return the offsets that *group* has committed; none if nobody was ever in it."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(group)
+    except GroupCoordinatorNotAvailableError:
+        return {}
+    finally:
+        await admin.close()
+    return {tp: found.offset for tp, found in offsets.items() if found.offset >= 0}
+
+
+async def stretches(
+    bootstrap: str, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+) -> AsyncIterator[tuple[TopicPartition, Any]]:
+    """Yield (partition, record) of what lies from *starts* up to *ends*, as far as it is committed and still there."""
+    parts = [tp for tp in starts if starts[tp] < ends[tp]]
+    if not parts:
+        return
+    consumer = patient(
+        AIOKafkaConsumer(
+            bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed",
+            auto_offset_reset="earliest", fetch_max_wait_ms=100,
+        )
+    )  # fmt: skip
+    await consumer.start()
+    clock = asyncio.get_running_loop()
+    try:
+        consumer.assign(parts)
+        for tp in parts:
+            consumer.seek(tp, starts[tp])
+        until = clock.time() + LONGEST_LOOK_SECONDS
+        while parts and clock.time() < until:
+            for tp, records in (await consumer.getmany(*parts, timeout_ms=200)).items():
+                for record in records:
+                    if record.offset < ends[tp]:
+                        yield tp, record
+                until = clock.time() + LONGEST_LOOK_SECONDS
+            parts = [tp for tp in parts if await consumer.position(tp) < ends[tp]]
+    finally:
+        await consumer.stop()
