@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agents.ingest import CREATE, PARK, Ingest, Source
 from agents.ledger import Ledger
+from state.activity import Rows
 from state.identity import Directory, OrgRecord, UserRecord, org_alias
 from state.ledger import SourceLedger
 from streams.chunks import Outcome
@@ -244,3 +245,14 @@ def test_the_same_message_has_the_same_ids_on_every_way() -> None:
     ids = [rows.id for sent in (first, again) for _, rows in sent.activities]
     assert ids[0] == ids[1]
     assert TOPICS.activities == first.records[0].topic
+
+
+def test_what_goes_to_a_partition_is_numbered_without_holes_also_after_a_recovery() -> None:
+    place, numbers = Place(), []
+    for values in ([event()] * 3, [event("nobody"), event()], [event()] * 4):
+        sent = place.send(*values)
+        numbers += [(rows.before, len(rows.measure)) for _, rows in sent.activities if isinstance(rows, Rows)]
+        place.handler = Place().handler
+        place.handler._ledger = Ledger(place.table, Metrics())  # type: ignore[arg-type]  # another worker goes on
+    assert numbers == [(0, 3), (3, 1), (4, 4)]
+    assert place.ledger.sent == {router().partition("a"): 8}

@@ -184,6 +184,7 @@ def test_every_activity_waits_or_left_once(steps: list[tuple[str, str]], size: i
         sent_offsets += [act[3] for act in place.send(*records[n : n + size]).acts]
     assert sorted(sent_offsets) == sorted(expected)
     assert place.total("product-events/1/released") == len(expected)
+    assert place.total("product-events/1/waiting") == sum(map(len, waiting.values()))
 
 
 @pytest.mark.parametrize("alias", ["ü", "日本", "a b"])

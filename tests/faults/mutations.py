@@ -83,6 +83,13 @@ MUTATIONS = (
         "tests/agents/test_park.py::test_before_its_alias_an_activity_waits_and_then_leaves_once",
     ),
     Mutation(
+        "the count of what was sent before",
+        "state/receipts.py",
+        "        missing = before - known\n",
+        "        missing = 0\n",
+        "tests/state/test_receipts.py::test_a_gap_is_told_once_and_survives_a_checkpoint",
+    ),
+    Mutation(
         "the check for holes between chunks",
         "streams/chunks.py",
         "if expected is not None and chunk.begin != expected:",
