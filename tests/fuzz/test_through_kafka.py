@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 import pytest
 
+from agents.ledger_sum import accounts_of
 from reports.collect import Raw, by_label, read_metrics, read_raw
 from state.activity import decode_record
 from state.shard import Shard
@@ -152,12 +153,14 @@ def check_ledger(settings: Settings, raw: list[Raw], letters: dict[Place, dict[s
         for at, name in enumerate(("accepted", "duplicate", "late")):
             row[name] = sum(shard.outcomes.get(source, [0, 0, 0])[at] for shard in shards)
     assert not any(shard.receipts.gaps for shard in shards)
+    assert not [account for account in asyncio.run(accounts_of(settings, 0.0)) if account.gap]
     dead = Counter(place[:2] for place in letters)
     assert {source: row["consumed"] for source, row in ledger.items()} == Counter(record[:2] for record in raw)
     for source, row in ledger.items():
         settled = row["accepted"] + row["duplicate"] + row["late"] + row["waiting"] + row["dropped"]
         apart = row["apart"] + row["bot"]
-        assert row["consumed"] == settled + apart + row["dead_lettered"], (source, row)
+        unread = row["parked"] - row["waiting"] - row["released"] - row["bot"] - row["dropped"]  # when it stopped
+        assert row["consumed"] == settled + apart + row["dead_lettered"] + unread, (source, row)
         assert row["dead_lettered"] == dead[source], (source, row)
     shown = events(page)
     for topic in TOPICS:
