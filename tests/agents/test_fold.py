@@ -66,7 +66,7 @@ def test_values_told_again_are_never_older_than_their_fence_says() -> None:
     model, metrics, clock, names = model_of(), Metrics(), FixedClock(NOON / 1000), topic_names(Settings())
     agent = FoldAgent(
         lambda partition: Shard(partition, model, Limits()), NeverDue(), Documents(model, names, 0, 1),  # type: ignore[arg-type]
-        DeadLetters(names.dead_letters, clock.now, 1000), names.summaries, metrics, clock,
+        DeadLetters(names.dead_letters, clock.now, 1000), Ledger(Table(), metrics), names.summaries, metrics, clock,
     )  # fmt: skip
     agent.shards[0] = Shard(0, model, Limits())
     users = [f"u{number:03}" for number in range(400)]
