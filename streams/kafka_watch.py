@@ -127,23 +127,7 @@ class KafkaWatch:
             self._nodes = 0
             return f"no broker answers at {self._brokers} ({type(error).__name__})"
         self._nodes = len(found.brokers())
-        return self._short_of(found)
-
-    def _short_of(self, found: ClusterMetadata) -> str:
-        """Say which of our partitions can't be written to."""
-        headless, short = [], []
-        for topic in sorted(self._topics & found.topics()):
-            for number in sorted(found.partitions_for_topic(topic) or ()):
-                part = found._partitions[topic][number]
-                if part.leader < 0:
-                    headless.append(f"{topic}-{number}")
-                elif len(part.isr) < self._needed:
-                    short.append(f"{topic}-{number}")
-        if headless:
-            return f"{len(headless)} partitions have no leader: {', '.join(headless[:3])}"
-        if short:
-            return f"{len(short)} partitions have fewer than {self._needed} copies in sync: {', '.join(short[:3])}"
-        return ""
+        return unwritable(found, self._topics, self._needed)
 
     def _slow_commit(self) -> str:
         """Say which commit takes too long; empty when none does."""
@@ -154,3 +138,20 @@ class KafkaWatch:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+
+def unwritable(found: ClusterMetadata, topics: frozenset[str], needed_copies: int) -> str:
+    """Say which partitions of *topics* can't be written to; empty when all can. A topic that isn't there has none."""
+    headless, short = [], []
+    for topic in sorted(topics & found.topics()):
+        for number in sorted(found.partitions_for_topic(topic) or ()):
+            part = found._partitions[topic][number]
+            if part.leader < 0:
+                headless.append(f"{topic}-{number}")
+            elif len(part.isr) < needed_copies:
+                short.append(f"{topic}-{number}")
+    if headless:
+        return f"{len(headless)} partitions have no leader: {', '.join(headless[:3])}"
+    if short:
+        return f"{len(short)} partitions have fewer than {needed_copies} copies in sync: {', '.join(short[:3])}"
+    return ""

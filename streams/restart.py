@@ -77,11 +77,11 @@ def next_life(life: Life, error: BaseException, ran_seconds: float, longest_paus
     >>> next_life(second, ValueError("no"), 60.0, 30.0, 0.0).pause_seconds
     1.0
     """
-    at_once = isinstance(error, StartAnewError)
-    before = 0 if ran_seconds >= GOOD_WHILE_SECONDS else life.in_a_row
-    in_a_row = before + (not at_once)
+    kind, ran_well = type(error).__name__, ran_seconds >= GOOD_WHILE_SECONDS
+    # Twice in a row means that what was built on now is not there either: then it waits like any other.
+    at_once = isinstance(error, StartAnewError) and (ran_well or life.kind != kind)
+    in_a_row = (0 if ran_well else life.in_a_row) + (not at_once)
     pause = 0.0 if at_once else min(longest_pause_seconds, FIRST_PAUSE_SECONDS * 2.0 ** min(in_a_row - 1, 20))
-    kind = type(error).__name__
     reason = redacted_url(f"{kind}: {error}")[:LONGEST_REASON_CHARS]
     return Life(
         restarts=life.restarts + 1, in_a_row=in_a_row, pause_seconds=pause, reason=reason, kind=kind, ended_at=now

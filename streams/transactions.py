@@ -27,6 +27,7 @@ from aiokafka.errors import (
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
+from streams.errors import OperatorError
 from streams.patient_client import PatientSender, patient
 
 log = logging.getLogger(__name__)
@@ -56,8 +57,13 @@ class NotOwnedError(CommitFailedError):
     """A commit for a partition this worker does not own."""
 
 
-class RecordTooLargeError(CommitFailedError):
+class RecordTooLargeError(OperatorError, CommitFailedError):
     """A staged record is larger than `max_record_bytes`; sending it could never succeed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message, "Raise [kafka] max_message_bytes on all workers, then run `orgpulse topics create --repair`."
+        )
 
 
 @dataclass(frozen=True, slots=True)

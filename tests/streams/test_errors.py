@@ -10,11 +10,12 @@ from streams.dead_letters import FloodError
 from streams.errors import OperatorError
 from streams.log_reader import LogTruncatedError
 from streams.recovery import ShrunkenLogError, WrongTopicError, check_topics, checked_start
+from streams.transactions import RecordTooLargeError
 from streams.worker import _say
 
 
 def test_the_kinds_that_no_restart_mends_are_known() -> None:
-    for kind in (ShrunkenLogError, WrongTopicError, LogTruncatedError, FloodError):
+    for kind in (ShrunkenLogError, WrongTopicError, LogTruncatedError, FloodError, RecordTooLargeError):
         assert issubclass(kind, OperatorError)
 
 

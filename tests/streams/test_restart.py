@@ -43,6 +43,8 @@ def test_a_change_of_what_the_worker_builds_on_costs_no_pause_and_no_patience() 
     assert (changed.reason, changed.kind, changed.ended_at) == (
         "StartAnewError: generation 2", "StartAnewError", 7.0
     )  # fmt: skip
+    assert next_life(changed, StartAnewError("generation 2"), 1.0, 30.0, now=8.0).pause_seconds == 2.0
+    assert next_life(changed, StartAnewError("generation 3"), 61.0, 30.0, now=70.0).pause_seconds == 0.0
 
 
 def test_the_command_line_carries_one_life_however_often_it_is_run_again() -> None:
