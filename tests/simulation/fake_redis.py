@@ -1,0 +1,121 @@
+"""A Redis that fits on a page, and the worker's way of writing to it.
+
+Owns the meaning of the fenced script in plain Python (test_fakes holds it against the real one). Invariant: a key
+never goes back, and each change of a band is in the stream once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+
+from streams.fenced_write import Queued, Stamped, Write
+from streams.pending_writes import PendingWrites
+
+
+class AwayError(ConnectionError):
+    """Redis does not answer."""
+
+
+class FakeRedis:
+    """Hashes, rankings and the stream of changes of one server."""
+
+    fences = True  # the mutations switch this off
+
+    def __init__(self) -> None:
+        self.run_id = 1
+        self.away = False
+        self.hashes: dict[str, dict[str, str]] = {}
+        self.ranks: dict[str, dict[str, float]] = {}
+        self.changes: list[tuple[str, dict[str, str]]] = []
+
+    def replace(self) -> None:
+        """Be another, empty server."""
+        self.run_id += 1
+        self.hashes, self.ranks, self.changes = {}, {}, []
+
+    def ask_run_id(self) -> int:
+        """Return which server this is.
+
+        Raises:
+            AwayError: When away.
+        """
+        if self.away:
+            raise AwayError
+        return self.run_id
+
+    def script(self, queued: Iterable[Queued]) -> None:
+        """Apply writes, each wholly or not at all."""
+        self.ask_run_id()
+        for write, earlier in queued:
+            self._apply(write, earlier)
+
+    def _apply(self, write: Write, earlier: Iterable[Stamped]) -> None:
+        held = self.hashes.get(write.key, {})
+        stored, band = held.get("fence"), held.get("band")
+        if stored is not None and stored > write.fence and self.fences:
+            return
+        entries: list[Mapping[str, str]] = []
+        if write.missed and band and band in write.missed:
+            entries.append(write.missed[band])
+        changes = [*earlier, *([(write.fence, write.change)] if write.change else [])]
+        entries += [change for fence, change in changes if stored is None or fence > stored]
+        for entry in entries:
+            if entry["to"] != band:
+                self.changes.append((write.key, dict(entry)))
+                band = entry["to"]
+        self.hashes[write.key] = {**(write.fields or {"deleted": "1"}), "fence": write.fence}
+        for ranking, member, score in write.ranks:
+            if score is None:
+                self.ranks.get(ranking, {}).pop(member, None)
+            else:
+                self.ranks.setdefault(ranking, {})[member] = score
+
+    def content(self) -> dict[str, dict[str, object]]:
+        """Return hashes and rankings by key."""
+        found: dict[str, dict[str, object]] = {key: dict(fields) for key, fields in self.hashes.items()}
+        return found | {key: dict(members) for key, members in self.ranks.items() if members}
+
+
+class SimSink:
+    """Stands in for `RedisSink`: the real `PendingWrites`, and steps instead of a background task."""
+
+    def __init__(self, redis: FakeRedis, most: int, resync: Callable[[], Iterable[Write]]) -> None:
+        self._redis, self._resync = redis, resync
+        self._pending = PendingWrites(most)
+        self._run_id = 0
+        self._resyncing: Iterator[Write] | None = None
+        self._shedding = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is left to write."""
+        return len(self._pending) > 0 or self._resyncing is not None or self._run_id != self._redis.run_id
+
+    def put(self, writes: Iterable[Write]) -> None:
+        """Take *writes* over; past the limit drop them for a resync."""
+        for write in writes:
+            if self._shedding and write.fields:
+                continue
+            if self._pending.add(write) and self._pending.full:
+                self._pending.shed()
+                self._shedding, self._resyncing = True, None
+
+    def step(self, most: int) -> bool:
+        """Write up to *most* entries; return whether Redis took them."""
+        queued: list[Queued] = []
+        try:
+            run_id = self._redis.ask_run_id()
+            if self._shedding or (self._run_id and run_id != self._run_id):
+                self._shedding, self._resyncing = False, iter(self._resync())
+            self._run_id = run_id
+            queued = self._pending.take(most)
+            if self._resyncing is not None:
+                again = list(islice(self._resyncing, most))
+                queued += [(write, ()) for write in again if write.key not in self._pending]
+                self._resyncing = self._resyncing if again else None
+            self._redis.script(queued)
+        except AwayError:
+            self._pending.give_back(queued)
+            return False
+        return True

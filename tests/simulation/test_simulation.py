@@ -1,0 +1,72 @@
+"""Nothing is lost or counted twice, whatever crashes whenever: thousands of small worlds, and each fault is needed.
+
+A failure prints the shrunken steps and a line that repeats it (`@reproduce_failure`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.faults.extent import times
+from tests.simulation.machine import Simulation
+from tests.simulation.mutations import MUTATIONS, Mutation
+
+RUNS = times(40)
+RUNS_WITH_RECOUNT = times(4)
+STEPS = 40
+MOST_RUNS_TO_FIND = 400
+pytestmark = pytest.mark.timeout(300 + 2 * RUNS)
+
+
+class Recounted(Simulation):
+    """The same, and the recount is asked in the end."""
+
+    recounted = True
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Drop the log lines of thousands of restored shards."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    Simulation.happened.clear()
+    yield
+    structlog.reset_defaults()
+
+
+def limits(runs: int) -> settings:
+    """Return settings for *runs* runs, other ones each time."""
+    return settings(
+        max_examples=runs, stateful_step_count=STEPS, deadline=None, database=None, print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+
+
+def test_nothing_is_lost_or_counted_twice_whatever_crashes_whenever() -> None:
+    run_state_machine_as_test(Simulation, settings=limits(RUNS))
+    happened = Simulation.happened
+    print(dict(happened))
+    assert happened["runs"] >= RUNS
+    for fault in ("crash before", "crash in restore", "asleep before", "woken", "fenced", "redis", "duplicate"):
+        assert sum(n for what, n in happened.items() if what.startswith(fault)), f"no {fault} in {RUNS} runs"
+
+
+def test_the_recount_agrees() -> None:
+    run_state_machine_as_test(Recounted, settings=limits(RUNS_WITH_RECOUNT))
+    assert Simulation.happened["runs"] >= RUNS_WITH_RECOUNT
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.__name__)
+def test_what_is_taken_out_is_missed(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
+    same_runs_every_time = settings(
+        limits(MOST_RUNS_TO_FIND), derandomize=True, phases=[Phase.generate], report_multiple_bugs=False
+    )
+    mutation(monkeypatch)
+    with pytest.raises((AssertionError, LookupError)):  # a torn checkpoint can't even be read
+        run_state_machine_as_test(Simulation, settings=same_runs_every_time)
+    print(f"{mutation.__name__}: found after {Simulation.happened['runs'] + 1} runs")
