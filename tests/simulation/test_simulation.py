@@ -1,4 +1,4 @@
-"""Nothing is lost or counted twice, whatever crashes whenever: thousands of small worlds, and each fault is needed.
+"""Nothing is lost or counted twice, whatever crashes whenever: many small worlds, and each fault is needed.
 
 A failure prints the shrunken steps and a line that repeats it (`@reproduce_failure`).
 """

@@ -100,7 +100,7 @@ def run_now(coroutine: Coroutine[Any, Any, None]) -> None:
 class Worker:
     """One process; a crashed one is thrown away and another is made."""
 
-    offset_in_transaction = True  # the mutations of test_it_finds_faults switch these off
+    offset_in_transaction = True  # the mutations switch these off
     recovers_committed = True
 
     def __init__(self, broker: Broker, redis: FakeRedis, clock: FixedClock) -> None:
