@@ -71,6 +71,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     census_table = ChunkTable(app, name="census", partitions=1)
     for each in (*table.values(), census_table):
         app.tables.add(each)
+    app.remember_origins()
     directory, ledger = Directory(), Ledger(table["ledger"], metrics)
     router = Router(topics, kafka.partitions, kafka.max_message_bytes)
     dead = DeadLetters(topics.dead_letters, clock.now, ingest.max_value_bytes)
@@ -88,7 +89,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
         )  # fmt: skip
         add_chunk_agent(app, topic, members.handle, name=f"members-{kind}")
     park = Park(router, table["park"], dead, ledger, counted)
-    add_chunk_agent(app, topics.unresolved, park.handle, name="park")
+    add_chunk_agent(app, topics.unresolved, park.handle, name="park", kept=True)
     limits = limits_of(settings)
     checkpoints = Checkpoints(
         table["shard"], time.monotonic, settings.checkpoint.every_seconds, settings.checkpoint.every_rows,
@@ -104,12 +105,12 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
         metrics,
         clock,
     )
-    add_chunk_agent(app, topics.activities, fold.handle, name="fold")
+    add_chunk_agent(app, topics.activities, fold.handle, name="fold", kept=True)
     people = CountPeople(
         lambda: Census(settings.calibration.min_population), census_table, documents, metrics,
         topics.activities, kafka.partitions, settings.latency.quantile,
     )  # fmt: skip
-    add_chunk_agent(app, topics.summaries, people.handle, name="count-people", partitions=1)
+    add_chunk_agent(app, topics.summaries, people.handle, name="count-people", partitions=1, kept=True)
     return Pipeline(app, topics, directory, ledger, fold, people, model)
 
 

@@ -113,6 +113,8 @@ class ChunkDriver:
             while waiting and not self._failed:
                 together, waiting[:] = list(waiting), []
                 records = [record for _, outcome in together for record in outcome.records]
+                if self.app.origins is not None:
+                    records += self.app.origins.first(tp, self.app.layouts)
                 await self.app.transactions.commit(tp, together[-1][1].next_offset, records)
                 for event, outcome in together:
                     if outcome.after_commit is not None:
@@ -143,15 +145,19 @@ class ChunkDriver:
 
 
 def add_chunk_agent(
-    app: ChunkApp, topic_name: str, handler: Handler, *, name: str, partitions: int | None = None
+    app: ChunkApp, topic_name: str, handler: Handler, *, name: str, partitions: int | None = None, kept: bool = False
 ) -> Any:
     """Register an agent that hands the chunks of *topic_name* to *handler*.
 
     The handler may be a plain or an async function. It returns what to commit, or
     None when there is nothing to commit yet. An exception stops the worker, and so
     does a topic that has not *partitions* partitions (default: the app's number).
+    *kept* says that the app alone writes the topic: then no offset of any topic is
+    of use once it was made anew.
     """
     app.expected_topics[topic_name] = width = partitions or app.partitions
+    if kept:
+        app.kept_topics.add(topic_name)
     topic = app.topic(topic_name, schema=ChunkSchema(), maxsize=QUEUED_CHUNKS, partitions=width)
 
     async def work(stream: Any) -> None:

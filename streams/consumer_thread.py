@@ -16,6 +16,7 @@ from faust.types import TP
 
 from streams.patient_client import patient
 from streams.recovery import ShrunkenLogError, checked_start
+from streams.topic_ids import Layout, check_note, layouts
 
 #: How long the broker may hold a fetch back (milliseconds). A fetch under way delays the
 #: next one of a partition that is not part of it, so Faust's 1,500 is felt as latency.
@@ -125,16 +126,17 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
             return None
         return assignment.state_value(driver.ensure_aiokafka_TP(tp))
 
-    async def seek_sources(self, tps: set[TP]) -> dict[TP, Start]:
+    async def seek_sources(self, tps: set[TP], now: Mapping[str, Layout]) -> dict[TP, Start]:
         """Seek each of *tps* to its committed offset, or to the log's beginning where there is none.
 
         Raises:
             ShrunkenLogError: If a committed offset lies outside of its log.
+            RecreatedTopicError: If it was committed for other topics than are there *now*.
         """
-        starts: dict[TP, Start] = await self.call_thread(self._seek_sources, tps)
+        starts: dict[TP, Start] = await self.call_thread(self._seek_sources, tps, now)
         return starts
 
-    async def _seek_sources(self, tps: set[TP]) -> dict[TP, Start]:
+    async def _seek_sources(self, tps: set[TP], now: Mapping[str, Layout]) -> dict[TP, Start]:
         consumer = self._ensure_consumer()
         wanted = [driver.ensure_aiokafka_TP(tp) for tp in tps]
         found = await consumer._coordinator.fetch_committed_offsets(wanted)
@@ -143,20 +145,21 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         starts: dict[TP, Start] = {}
         for key in wanted:
             offset = found[key].offset if key in found else -1
+            if key in found:
+                check_note(key.topic, found[key].metadata, now)
             committed = None if offset < 0 else offset
             start = Start(committed, checked_start(TP(*key), committed, first[key], end[key]))
             consumer.seek(key, start.offset)
             starts[TP(*key)] = start
         return starts
 
-    async def widths(self, topics: Iterable[str]) -> dict[str, int]:
-        """Return the number of partitions of each of *topics*, 0 where there is none; asks the broker."""
-        found: dict[str, int] = await self.call_thread(self._widths, list(topics))
+    async def layouts(self, topics: Iterable[str]) -> dict[str, Layout]:
+        """Return id and partitions of each of *topics*, no partitions where there is none; asks a broker."""
+        found: dict[str, Layout] = await self.call_thread(self._layouts, list(topics))
         return found
 
-    async def _widths(self, topics: list[str]) -> dict[str, int]:
-        cluster = await self._ensure_consumer()._client.fetch_all_metadata()
-        return {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+    async def _layouts(self, topics: list[str]) -> dict[str, Layout]:
+        return await layouts(self._ensure_consumer()._client, topics)
 
     async def pause_fetching(self, tps: set[TP]) -> None:
         """Stop fetching *tps* ahead until the next assignment, so that they hold no memory."""

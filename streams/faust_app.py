@@ -18,7 +18,11 @@ from faust.types import TP
 
 import streams.transport  # noqa: F401  # registers the broker scheme kchunk
 from streams.chunks import ChunkDriver
+from streams.origins import Origins
 from streams.recovery import SafeTables, check_topics
+from streams.tables import ChunkTable
+from streams.topic_ids import Layout, note_of
+from streams.topic_watch import TopicWatch
 from streams.transactions import Transactions, TransactionSettings
 from streams.worker import run_worker
 
@@ -84,12 +88,19 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         self.on_lost: Callable[[BaseException], None] | None = None
         #: Partitions that each topic the app reads must have, by name.
         self.expected_topics: dict[str, int] = {}
+        #: Those among them that only the app writes.
+        self.kept_topics: set[str] = set()
+        #: Where the state comes from, if the app remembers that.
+        self.origins: Origins | None = None
+        #: What the topics were when partitions were taken over last.
+        self.layouts: dict[str, Layout] = {}
         #: Why the worker failed, or None.
         self.failure: BaseException | None = None
         #: Seconds from the last assignment to the first chunk.
         self.recovery_seconds = 0.0
         #: Whether chunks flow: assigned, recovered, not stopping.
         self.flowing = False
+        self._watch = TopicWatch(self)
         self._live: set[TP] = set()
         self._assigned_at = 0.0
         self._releasing = asyncio.Lock()
@@ -134,7 +145,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         if self.should_stop:
             return True
         try:
-            check_topics(self.expected_topics, await self.consumer._thread.widths(self.expected_topics))
+            await self._look_at_topics()
             await self.transactions.disown(self.transactions.owned - tps)
             await self.transactions.own(tps)
             if self.on_owned is not None:
@@ -143,6 +154,20 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
             await self.crash(error)
             return False
         return True
+
+    def remember_origins(self) -> None:
+        """Keep a table `origins` that tells state from another log than the one that is read."""
+        table = ChunkTable(self, name="origins", partitions=self.partitions)
+        self.tables.add(table)
+        self.origins = Origins(table)
+
+    async def _look_at_topics(self) -> None:
+        """Note ids and partitions of the topics, and begin to watch them."""
+        found = await self.consumer._thread.layouts(self.expected_topics)
+        check_topics(self.expected_topics, {topic: layout.partitions for topic, layout in found.items()})
+        self.layouts = found
+        self.transactions.notes = {topic: note_of(topic, self.kept_topics, found) for topic in found}
+        self._watch.start()
 
     async def recovered(self, tps: set[TP]) -> None:
         """Let the application recover *tps*; called before the first chunk."""
@@ -179,6 +204,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
 
     async def _stop_consumer(self) -> None:
         """Drain instead of Faust's wait for acknowledgements."""
+        self._watch.stop()
         consumer = self._consumer
         if consumer is None:
             return

@@ -214,6 +214,7 @@ class SafeTables(TableManager):  # type: ignore[misc]  # Faust carries no usable
         if not isinstance(table, ChunkTable):
             raise TypeError(f"{table!r} is not a ChunkTable")
         self.app.expected_topics[table.changelog] = table.partitions
+        self.app.kept_topics.add(table.changelog)
         return super().add(table)
 
     async def on_start(self) -> None:

@@ -43,6 +43,7 @@ class TopicNames(msgspec.Struct, frozen=True, kw_only=True):
     park_changelog: str
     ledger_changelog: str
     census_changelog: str
+    origins_changelog: str
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -63,6 +64,7 @@ class TopicNames(msgspec.Struct, frozen=True, kw_only=True):
             self.park_changelog,
             self.ledger_changelog,
             self.census_changelog,
+            self.origins_changelog,
         )
 
 
@@ -120,6 +122,7 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
         _changelog(settings, names.park_changelog, "parked messages"),
         _changelog(settings, names.ledger_changelog, "what became of every message, by source partition"),
         _changelog(settings, names.census_changelog, "population that cut points come from", partitions=1),
+        _changelog(settings, names.origins_changelog, "which logs the state comes from"),
     )
 
 

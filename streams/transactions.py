@@ -111,6 +111,8 @@ class Transactions:
         self.bootstrap = bootstrap
         self.group = group
         self.settings = settings or TransactionSettings()
+        #: What goes with every offset of a topic, to tell later which topics it belongs to.
+        self.notes: dict[str, str] = {}
         #: Offset of the next record to read, by partition, as last committed by this worker.
         self.committed: dict[TP, int] = {}
         #: Transactions that were committed since the start, and those begun again after an abort.
@@ -197,7 +199,7 @@ class Transactions:
             await producer.begin_transaction()
             try:
                 await self._send(producer, records)
-                offsets = {TopicPartition(tp.topic, tp.partition): next_offset}
+                offsets = {TopicPartition(tp.topic, tp.partition): (next_offset, self.notes.get(tp.topic, ""))}
                 await producer.send_offsets_to_transaction(offsets, self.group)
                 return
             except FENCED:

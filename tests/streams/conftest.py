@@ -24,6 +24,7 @@ class Place:
         self.app_id = f"{prefix}app"
         self.topic = f"{prefix}events"
         self.changelog = f"{self.app_id}-counts-changelog"
+        self.origins = f"{self.app_id}-origins-changelog"
 
     def job(self, **options: Any) -> CountingJob:
         """Return a job in this place's group."""

@@ -46,6 +46,7 @@ class CountingJob:
         self.fail_at = int(options.pop("fail_at", 0))
         #: What to raise then.
         self.failure = FAILURES[options.pop("failure", "")]
+        origins = bool(options.pop("origins", False))
         transactions = TransactionSettings(**options.pop("transactions", {}))
         options.setdefault("session_timeout_seconds", SESSION_SECONDS)
         options.setdefault("drain_seconds", 10.0)
@@ -60,6 +61,8 @@ class CountingJob:
         )
         self.table = ChunkTable(self.app, name="counts", partitions=partitions)
         self.app.tables.add(self.table)
+        if origins:
+            self.app.remember_origins()
         self.chunks: list[Chunk] = []
         add_chunk_agent(self.app, topic, lambda chunk: self.handle(chunk), name="count")
 

@@ -141,7 +141,7 @@ def test_a_stop_in_the_middle_of_an_assignment_ends_in_time(place: Place) -> Non
 
         async def ask_for_ever(tps: frozenset[TP]) -> None:
             while True:
-                await job.app.consumer._thread.widths([place.topic])
+                await job.app.consumer._thread.layouts([place.topic])
                 reached.set()
 
         job.app.on_owned = ask_for_ever
