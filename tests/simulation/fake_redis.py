@@ -90,7 +90,12 @@ class SimSink:
     @property
     def busy(self) -> bool:
         """Whether something is left to write."""
-        return len(self._pending) > 0 or self._resyncing is not None or self._run_id != self._redis.run_id
+        return (
+            len(self._pending) > 0
+            or self._shedding
+            or self._resyncing is not None
+            or self._run_id != self._redis.run_id
+        )
 
     def put(self, writes: Iterable[Write]) -> None:
         """Take *writes* over; past the limit drop them for a resync."""

@@ -53,7 +53,7 @@ CENSUS = -1
 UNITS = (*range(PARTITIONS), CENSUS)
 COMMIT_STEPS = ("begin", "send", "send rest", "offset", "end", "publish")
 """Before each of them a worker may crash or fall asleep."""
-MOST_PENDING = 40
+MOST_PENDING = 10  # few enough that sinks have to drop writes and tell everything again
 _TOPICS = (*SOURCES, NAMES.users, NAMES.orgs, NAMES.unresolved, NAMES.activities)
 
 
