@@ -83,7 +83,7 @@ class HarmedRedis:
         """Leave it no memory, with no key that may go."""
         self.client.config_set("maxmemory-policy", "noeviction")
         self.client.config_set("maxmemory", 1)
-        self._refuses("OOM", "out of memory")
+        self._refuses("used memory", "out of memory")
         yield
         self.client.config_set("maxmemory", 0)
 
