@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import xxhash
-
+from agents.manifest import KEY, DamagedCheckpointError, Digests, digest_of, manifest_of, part_key, whole
 from state.arrays import SchemaError
 from state.shard import Shard
 from streams.errors import StateUnusableError
 from streams.tables import ChunkTable
 from streams.transactions import Outgoing
 
+_UNKNOWN = -1  # the digest of a part that must be written again
 PART_BYTES = 256 * 1024
 """Largest part; well below the broker's limit for a message."""
 
@@ -35,7 +35,7 @@ class Checkpoints:
     ) -> None:
         self._table, self._now, self._written = table, now, written
         self._every_seconds, self._every_rows = every_seconds, every_rows
-        self._digests: dict[int, dict[bytes, int]] = {}
+        self._digests: dict[int, Digests] = {}
         self._rows: dict[int, int] = {}
         self._last: dict[int, float] = {}
 
@@ -53,44 +53,50 @@ class Checkpoints:
         """Return the records that bring the table to the shard's present state."""
         partition = shard.partition
         known = self._digests.setdefault(partition, {})
-        out, present = [], set()
+        out: list[Outgoing] = []
+        written: dict[str, list[int]] = {}
         for name, raw in shard.checkpoint().items():
+            written[name] = digests = []
             for number in range(max(1, -(-len(raw) // PART_BYTES))):
-                key = f"{name}#{number:06d}".encode()
                 part = raw[number * PART_BYTES : (number + 1) * PART_BYTES]
-                digest = xxhash.xxh3_64_intdigest(part)
-                present.add(key)
-                if known.get(key) != digest:
-                    known[key] = digest
-                    out.append(self._table.stage(partition, key, part, keep=False))
-        for gone in [key for key in known if key not in present]:
+                digests.append(digest_of(part))
+                out += self._changed(partition, part_key(name, number), part, known, digests[-1])
+        manifest = manifest_of(shard.position, written).dump()
+        out += self._changed(partition, KEY, manifest, known, digest_of(manifest))
+        present = {part_key(name, number) for name, digests in written.items() for number in range(len(digests))}
+        for gone in known.keys() - present - {KEY}:
             del known[gone]
             out.append(self._table.stage(partition, gone, None, keep=False))
         self._rows[partition], self._last[partition] = 0, self._now()
         self._written(sum(len(r.key or b"") + len(r.value or b"") for r in out))
         return out
 
+    def _changed(self, partition: int, key: bytes, raw: bytes, known: Digests, digest: int) -> list[Outgoing]:
+        """Return the record of *key*, none if the table has it like this."""
+        if known.get(key) == digest:
+            return []
+        known[key] = digest
+        return [self._table.stage(partition, key, raw, keep=False)]
+
     def load(self, shard: Shard) -> None:
         """Restore *shard* from the table, which then forgets the partition's bytes: the shard has them.
 
         Raises:
+            DamagedCheckpointError: If it is not whole. The next checkpoint writes everything anew, and is due.
             StateUnusableError: If another version or another health model wrote it.
         """
         partition = shard.partition
-        parts = sorted(self._table.items(partition))
-        self._digests[partition] = {key: xxhash.xxh3_64_intdigest(raw) for key, raw in parts}
+        content = dict(self._table.items(partition))
+        self._digests[partition] = {key: digest_of(raw) for key, raw in content.items()}
         self._rows[partition], self._last[partition] = 0, self._now()
-        if parts:
-            try:
-                shard.restore(joined(parts))
-            except SchemaError as error:
-                raise StateUnusableError(f"checkpoint of partition {partition}: {error}") from error
-        self._table.clear(partition)
-
-
-def joined(parts: list[tuple[bytes, bytes]]) -> dict[str, bytes]:
-    """Return segment name → bytes from parts in the order of their keys."""
-    segments: dict[str, list[bytes]] = {}
-    for key, raw in parts:
-        segments.setdefault(key.decode().rpartition("#")[0], []).append(raw)
-    return {name: b"".join(raws) for name, raws in segments.items()}
+        try:
+            if content:
+                shard.restore(whole(content))
+        except SchemaError as error:
+            raise StateUnusableError(f"checkpoint of partition {partition}: {error}") from error
+        except DamagedCheckpointError:
+            self._digests[partition] = dict.fromkeys(content, _UNKNOWN)
+            self._rows[partition] = self._every_rows
+            raise
+        finally:
+            self._table.clear(partition)

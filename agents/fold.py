@@ -17,6 +17,7 @@ import structlog
 from agents.checkpoints import Checkpoints
 from agents.documents import Documents
 from agents.ledger import SHARD, Ledger
+from agents.manifest import DamagedCheckpointError
 from state.activity import Rows, decode_record
 from state.effects import Effect, Gap, Late, LatencyMap, OrgScore, Summary, UserScore, WeekRow
 from state.ledger import Shares
@@ -60,9 +61,21 @@ class FoldAgent:
         self._counted: dict[int, dict[tuple[str, int], list[int]]] = {}  # outcomes that the metrics know of
 
     async def restore(self, partition: int, committed: int, replay: Replay) -> None:
-        """Bring a partition's shard to where its log was committed: checkpoint, then replay without effects."""
+        """Bring a partition's shard to where its log was committed: checkpoint, then replay without effects.
+
+        A damaged checkpoint is worth nothing, but the log is all there is to know: the shard is then folded anew
+        from the log's beginning.
+
+        Raises:
+            OperatorError: If the log no longer reaches back that far.
+        """
         shard = self._new_shard(partition)
-        self._checkpoints.load(shard)
+        try:
+            self._checkpoints.load(shard)
+        except DamagedCheckpointError as error:
+            self._metrics.state_damaged.add(1)
+            _log.error("checkpoint damaged; folding the whole log anew", partition=partition, damage=str(error))
+            shard = self._new_shard(partition)
         start = shard.position
         async for offset, value in await replay(partition, start, committed):
             shard.apply(decode_record(value), offset)

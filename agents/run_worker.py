@@ -152,6 +152,7 @@ class Worker:
         async def replay(partition: int, start: int, end: int) -> object:
             return read_stretch(brokers, topics.activities, partition, start, end)
 
+        await self._set_aside(tps)
         for tp in sorted(tps):
             committed = self.pipeline.app.committed_offset(tp) or 0
             if tp.topic == topics.activities:
@@ -160,6 +161,16 @@ class Worker:
                 self.pipeline.people.restore(committed)
         for partition in sorted({tp.partition for tp in tps if tp.topic != topics.summaries}):
             self.pipeline.ledger.show_all(partition)
+
+    async def _set_aside(self, tps: frozenset[TP]) -> None:
+        """Take out of the tables what cannot be read, before anybody reads it."""
+        app, topics, quarantine = self.pipeline.app, self.pipeline.topics, self.pipeline.quarantine
+        for tp in sorted(tps):
+            if tp.topic in (topics.activities, topics.summaries):
+                width = 1 if tp.topic == topics.summaries else self.settings.kafka.partitions
+                records = quarantine.clear(tp.partition, width=width)
+                if records:
+                    await app.transactions.commit(tp, app.chunks.handled[tp], records)
 
     async def _on_revoke(self, tps: frozenset[TP]) -> None:
         topics, fold, app = self.pipeline.topics, self.pipeline.fold, self.pipeline.app

@@ -27,6 +27,13 @@ from agents.ingest import Ingest, Source
 from agents.ledger import Ledger
 from agents.members import Members
 from agents.park import Park
+from agents.quarantine import (
+    Quarantine,
+    read_census_row,
+    read_ledger_row,
+    read_member_row,
+    read_park_row,
+)
 from agents.routing import Router
 from state.census import Census
 from state.health import Model
@@ -60,6 +67,7 @@ class Pipeline:
     ledger: Ledger
     fold: FoldAgent
     people: CountPeople
+    quarantine: Quarantine
     model: Model
 
 
@@ -111,7 +119,11 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
         topics.activities, kafka.partitions, settings.latency.quantile,
     )  # fmt: skip
     add_chunk_agent(app, topics.summaries, people.handle, name="count-people", partitions=1, kept=True)
-    return Pipeline(app, topics, directory, ledger, fold, people, model)
+    rows = {
+        table["ledger"]: read_ledger_row, table["members"]: read_member_row, table["park"]: read_park_row,
+        census_table: read_census_row,
+    }  # fmt: skip
+    return Pipeline(app, topics, directory, ledger, fold, people, Quarantine(rows, dead, metrics), model)
 
 
 def _add_ingest(

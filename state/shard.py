@@ -35,7 +35,11 @@ from state.telling import latency_map, summary, week_rows
 from state.week import HOUR_MS, WEEK_HOURS, month_of, week_end_ms, week_of
 
 SCHEMA = 1
-"""Version of the checkpoint's shape; another one needs a rebuild."""
+"""Version of the checkpoint's shape."""
+READABLE_BY = 1
+"""The oldest version that can read what this one writes: one that only adds segments can be taken back."""
+OLDEST_READ = 1
+"""The oldest version that this one reads; an older one needs a rebuild."""
 
 Outcomes = dict[tuple[str, int], list[int]]  # source (topic, partition) → [accepted, duplicate, late]
 _LATENCY_EVERY_TICKS = 120
@@ -140,8 +144,8 @@ class Shard:
             SchemaError: If it is of another schema or other measures.
         """
         schema, position, meta = decode(found["meta"])
-        if schema != SCHEMA:
-            raise SchemaError(f"checkpoint of schema {schema}, this version reads {SCHEMA}")
+        if schema < OLDEST_READ or meta.get("readable_by", schema) > SCHEMA:
+            raise SchemaError(f"checkpoint of schema {schema}, this version reads {OLDEST_READ} to {SCHEMA}")
         if meta["measures"] != self.model.catalogue.names:
             raise SchemaError("the measures of the health model changed; run `orgpulse rebuild`")
         parts: dict[str, dict[str, Any]] = {}
@@ -167,6 +171,7 @@ class Shard:
 
     def _meta(self) -> dict[str, Any]:
         return {
+            "readable_by": READABLE_BY,
             "measures": self.model.catalogue.names,
             "watermark": self.watermark_ms,
             "outcomes": [[t, p, o] for (t, p), o in sorted(self.outcomes.items())],

@@ -153,6 +153,16 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
             starts[TP(*key)] = start
         return starts
 
+    async def first_offsets(self, tps: set[TP]) -> dict[TP, int]:
+        """Return where the log of each of *tps* begins."""
+        found: dict[TP, int] = await self.call_thread(self._first_offsets, tps)
+        return found
+
+    async def _first_offsets(self, tps: set[TP]) -> dict[TP, int]:
+        wanted = [driver.ensure_aiokafka_TP(tp) for tp in tps]
+        found = await self._ensure_consumer().beginning_offsets(wanted) if wanted else {}
+        return {TP(*tp): offset for tp, offset in found.items()}
+
     async def layouts(self, topics: Iterable[str]) -> dict[str, Layout]:
         """Return id and partitions of each of *topics*, no partitions where there is none; asks a broker."""
         found: dict[str, Layout] = await self.call_thread(self._layouts, list(topics))

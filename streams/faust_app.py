@@ -19,7 +19,7 @@ from faust.types import TP
 import streams.transport  # noqa: F401  # registers the broker scheme kchunk
 from streams.chunks import ChunkDriver
 from streams.origins import Origins
-from streams.recovery import SafeTables, check_topics
+from streams.recovery import SafeTables, check_topics, check_whole
 from streams.tables import ChunkTable
 from streams.topic_ids import Layout, note_of
 from streams.topic_watch import TopicWatch
@@ -139,8 +139,8 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
             found[tp] = Position(handled if behind else fetched, fetched if end is None else end)
         return found
 
-    async def take_over(self, tps: set[TP]) -> bool:
-        """Become the only writer for *tps*; say whether that worked (if not, the worker fails)."""
+    async def take_over(self, tps: set[TP], changelogs: set[TP]) -> bool:
+        """Become the only writer for *tps*, whose tables have *changelogs*; say whether that worked (else: failure)."""
         self._assigned_at = time.monotonic()
         if self.should_stop:
             return True
@@ -148,6 +148,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
             await self._look_at_topics()
             await self.transactions.disown(self.transactions.owned - tps)
             await self.transactions.own(tps)
+            check_whole(await self.consumer._thread.first_offsets(changelogs))
             if self.on_owned is not None:
                 await self.on_owned(frozenset(tps))
         except Exception as error:  # noqa: BLE001  # any error ends the worker

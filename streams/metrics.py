@@ -85,6 +85,12 @@ class Metrics:
         self.rebalances = Count("orgpulse_rebalances", "Changes of the partitions this worker owns.")
         self.backlog = Level("orgpulse_backlog", "1 while input waits longer than it should, else 0.")
         self.checkpoint_bytes = Count("orgpulse_checkpoint_bytes", "Bytes of state written to the changelog.")
+        self.state_damaged = Count(
+            "orgpulse_state_damaged", "Checkpoints that were not whole; the shard was folded anew from its log."
+        )
+        self.state_quarantined = Count(
+            "orgpulse_state_quarantined", "Records of tables that could not be read and were set aside.", ("table",)
+        )
 
     def _declare_kafka(self) -> None:
         self.kafka_up = Level("orgpulse_kafka_up", "1 while Kafka answers and takes writes, else 0.")

@@ -32,6 +32,7 @@ REASONS: Final = (
     "unknown_currency",
     "too_late",
     "park_full",
+    "bad_state",
 )
 """Why a message may end in the dead letters."""
 

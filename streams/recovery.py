@@ -37,6 +37,28 @@ class WrongTopicError(OperatorError):
     """A topic the app reads does not exist, or has another number of partitions than expected."""
 
 
+class CutChangelogError(OperatorError):
+    """The beginning of a changelog is gone: the table would come back without what was written there."""
+
+    def __init__(self, tp: TP, first: int) -> None:
+        super().__init__(
+            f"{tp.topic}-{tp.partition}: the first {first} records of the changelog are gone, though a compacted topic "
+            "keeps the last of every key; they were deleted, or its cleanup.policy is not `compact` alone",
+            REBUILD,
+        )
+
+
+def check_whole(first_offsets: Mapping[TP, int]) -> None:
+    """Check that changelogs begin at their beginning; compaction leaves that where it is.
+
+    Raises:
+        CutChangelogError: If one does not.
+    """
+    for tp, first in first_offsets.items():
+        if first:
+            raise CutChangelogError(tp, first)
+
+
 def check_topics(expected: Mapping[str, int], found: Mapping[str, int]) -> None:
     """Check that each topic has the partitions it should have.
 

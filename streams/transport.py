@@ -221,7 +221,8 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust carries no 
         self.stop_flow()
         self.app.flow_control.suspend()
         with self._ending():
-            if await self.app.take_over({tp for tp in assigned if not self._is_changelog_tp(tp)}):
+            changelogs = {tp for tp in assigned if self._is_changelog_tp(tp)}
+            if await self.app.take_over(assigned - changelogs, changelogs):
                 await super().on_partitions_assigned(assigned, generation_id)
 
     @contextlib.contextmanager

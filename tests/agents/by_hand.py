@@ -29,8 +29,10 @@ class Table:
     """A table of bytes in a dict, with the face of `ChunkTable`."""
 
     changelog = "changelog"
+    partitions = 4
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "table") -> None:
+        self.name = name
         self.contents: dict[int, dict[bytes, bytes]] = {}
 
     def stage(self, partition: int, key: bytes, value: bytes | None, *, keep: bool = True) -> Outgoing:

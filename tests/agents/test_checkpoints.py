@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.checkpoints import PART_BYTES, Checkpoints, joined
+from agents.checkpoints import PART_BYTES, Checkpoints
+from agents.manifest import KEY, DamagedCheckpointError, whole
 from state.arrays import decode, encode
 from state.limits import Limits
 from state.shard import Shard
@@ -24,6 +25,7 @@ class Segments:
     """A shard of which only the segments matter."""
 
     partition = 2
+    position = 7
 
     def __init__(self, segments: dict[str, bytes]) -> None:
         self.segments = segments
@@ -57,10 +59,17 @@ def noise(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
+def parts_of(records: list[Outgoing]) -> list[bytes | None]:
+    """Return the keys of the parts among *records*; the manifest comes with each change."""
+    keys = [record.key for record in records]
+    assert keys.count(KEY) == 1
+    return [key for key in keys if key != KEY]
+
+
 def test_only_changed_parts_are_written() -> None:
     keeper = checkpoints(Table())
     long = noise(3 * PART_BYTES + 5)
-    assert [r.key for r in made(keeper, {"a": long, "b": b"x"})] == [
+    assert parts_of(made(keeper, {"a": long, "b": b"x"})) == [
         b"a#000000",
         b"a#000001",
         b"a#000002",
@@ -68,15 +77,16 @@ def test_only_changed_parts_are_written() -> None:
         b"b#000000",
     ]
     assert made(keeper, {"a": long, "b": b"x"}) == []
-    assert [r.key for r in made(keeper, {"a": long + b"more", "b": b"x"})] == [b"a#000003"]
-    assert [r.key for r in made(keeper, {"a": b"!" + long[1:] + b"more", "b": b"y"})] == [b"a#000000", b"b#000000"]
+    assert parts_of(made(keeper, {"a": long + b"more", "b": b"x"})) == [b"a#000003"]
+    assert parts_of(made(keeper, {"a": b"!" + long[1:] + b"more", "b": b"y"})) == [b"a#000000", b"b#000000"]
 
 
 def test_vanished_segments_and_parts_are_deleted() -> None:
     keeper, table = checkpoints(Table()), Table()
     table.recover(made(keeper, {"a": noise(2 * PART_BYTES), "gone": b"x", "empty": b""}))
     records = made(keeper, {"a": noise(PART_BYTES, 2), "empty": b""})
-    assert {r.key: r.value is None for r in records} == {b"a#000000": False, b"a#000001": True, b"gone#000000": True}
+    gone = {r.key: r.value is None for r in records if r.key != KEY}
+    assert gone == {b"a#000000": False, b"a#000001": True, b"gone#000000": True}
     table.recover(records)
     assert loaded(table) == {"a": noise(PART_BYTES, 2), "empty": b""}
 
@@ -84,7 +94,7 @@ def test_vanished_segments_and_parts_are_deleted() -> None:
 def test_a_segment_that_comes_back_is_written_again() -> None:
     keeper = checkpoints(Table())
     for segments, keys in (({"a": b"x"}, [b"a#000000"]), ({}, [b"a#000000"]), ({"a": b"x"}, [b"a#000000"])):
-        assert [r.key for r in made(keeper, segments)] == keys
+        assert parts_of(made(keeper, segments)) == keys
 
 
 sizes = st.sampled_from([0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES + 7])
@@ -138,8 +148,9 @@ def test_once_loaded_the_table_lets_go_of_the_bytes() -> None:
 
 
 def test_parts_are_joined_in_their_order() -> None:
-    parts = [(f"a#{n:06d}".encode(), bytes([n % 256])) for n in range(300)]
-    assert joined(parts) == {"a": bytes(n % 256 for n in range(300))}
+    table, long = Table(), noise(12 * PART_BYTES)
+    table.recover(made(checkpoints(Table()), {"a": long}))
+    assert whole(dict(reversed(table.items(2)))) == {"a": long}
 
 
 def test_a_checkpoint_is_due_by_age_or_rows_but_never_without_any() -> None:
@@ -166,3 +177,52 @@ def test_a_checkpoint_that_this_version_can_not_read_is_left_to_the_operator() -
     with pytest.raises(StateUnusableError, match="schema 99") as told:
         checkpoints(table).load(heir)
     assert "orgpulse rebuild" in told.value.remedy
+
+
+def kept() -> dict[bytes, bytes]:
+    """Return the content of a table that holds one checkpoint."""
+    table = Table()
+    table.recover(made(checkpoints(Table()), {"a": noise(2 * PART_BYTES + 9), "b": b"x", "empty": b""}))
+    return dict(table.items(2))
+
+
+@examples(60)
+@given(st.data())
+def test_any_part_that_is_missing_or_changed_by_a_byte_is_noticed(data: st.DataObject) -> None:
+    content = kept()
+    key = data.draw(st.sampled_from(sorted(content)))
+    raw = bytearray(content[key])
+    if raw and data.draw(st.booleans()):
+        raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+        damaged = content | {key: bytes(raw)}
+    else:
+        damaged = {k: v for k, v in content.items() if k != key}
+    try:
+        found = whole(damaged)
+    except DamagedCheckpointError:
+        return
+    assert key == KEY and found == whole(content)  # it was the position that the manifest mentions
+
+
+def test_parts_that_do_not_belong_to_it_are_left_out_and_removed() -> None:
+    table = Table()
+    table.contents[2] = kept() | {b"a#000009": b"older", b"other#000000": b"older"}
+    keeper, shard = checkpoints(table), Segments({"a": noise(2 * PART_BYTES + 9), "b": b"x", "empty": b""})
+    anything: Any = shard
+    keeper.load(anything)
+    assert shard.restored == shard.segments
+    assert {r.key: r.value for r in keeper.make(anything)} == {b"a#000009": None, b"other#000000": None}
+
+
+def test_after_damage_everything_is_written_anew_and_soon() -> None:
+    table = Table()
+    table.contents[2] = {k: v for k, v in kept().items() if k != b"b#000000"} | {b"old#000000": b"x"}
+    keeper, shard = checkpoints(table), Segments({"a": b"new", "b": b"x"})
+    anything: Any = shard
+    with pytest.raises(DamagedCheckpointError, match="1 of 1 parts of b are missing"):
+        keeper.load(anything)
+    assert shard.restored is None and table.items(2) == []
+    assert keeper.is_due(2)
+    healed = {r.key: r.value for r in keeper.make(anything)}
+    assert healed.keys() >= {b"a#000000", b"a#000001", b"a#000002", b"b#000000", b"old#000000", KEY}
+    assert whole({k: v for k, v in healed.items() if k and v is not None}) == {"a": b"new", "b": b"x"}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
 
 from faust.types import TP
 
+from agents.checkpoints import Checkpoints
 from agents.documents import Documents
 from agents.fold import FoldAgent
 from agents.ledger import Ledger
-from state.activity import Tick, encode_record
+from state.activity import Tick, decode_record, encode_record
 from state.shard import Limits, Shard
 from streams.clock import FixedClock
 from streams.dead_letters import DeadLetters
@@ -89,3 +92,35 @@ def test_values_told_again_are_never_older_than_their_fence_says() -> None:
     for write in told:
         same = as_of_first if write.fence == "0000.000000000000002" else as_of_second
         assert write == same[write.key]
+
+
+def test_a_shard_whose_checkpoint_is_damaged_is_folded_anew_from_its_log() -> None:
+    model, metrics, clock, names = model_of(), Metrics(), FixedClock(NOON / 1000), topic_names(Settings())
+    log = [encode_record(rows_of([Act("acme", "ann", "search", NOON + n, n)], n)) for n in range(8)]
+    straight = Shard(0, model, Limits())
+    for offset, raw in enumerate(log):
+        straight.apply(decode_record(raw), offset)
+    table: Any = Table("shard")
+    keeper = Checkpoints(table, lambda: 0.0, 10.0, 1000, lambda _: None)
+    table.recover(keeper.make(straight))
+    del table.contents[0][b"meta#000000"]
+    agent = FoldAgent(
+        lambda partition: Shard(partition, model, Limits()), keeper, Documents(model, names, 0, 1),
+        DeadLetters(names.dead_letters, clock.now, 1000), Ledger(Table(), metrics), names.summaries, metrics, clock,
+    )  # fmt: skip
+    asked: list[tuple[int, int, int]] = []
+
+    async def replay(partition: int, start: int, end: int) -> AsyncIterator[tuple[int, bytes]]:
+        asked.append((partition, start, end))
+
+        async def stretch() -> AsyncIterator[tuple[int, bytes]]:
+            for offset in range(start, end):
+                yield offset, log[offset]
+
+        return stretch()
+
+    asyncio.run(agent.restore(0, len(log), replay))
+    assert asked == [(0, 0, len(log))]
+    assert agent.shards[0].checkpoint() == straight.checkpoint()
+    assert metrics.state_damaged.value() == 1
+    assert keeper.is_due(0)

@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from agents.checkpoints import joined
 from agents.documents import Documents
 from agents.ledger_sum import Sums, sums_of
+from agents.manifest import whole
 from agents.wiring import limits_of
 from state.activity import decode_record
 from state.effects import OrgScore, UserScore
@@ -36,7 +36,7 @@ async def _restored(settings: Settings) -> list[Shard]:
     for partition, table in enumerate(tables):
         shard = Shard(partition, model, limits)
         if table:
-            shard.restore(joined(sorted(table.items())))
+            shard.restore(whole(table))
         end = await kafka_topics.committed(kafka.brokers, kafka.application, names.activities, partition) or 0
         async for offset, value in read_stretch(kafka.brokers, names.activities, partition, shard.position, end):
             shard.apply(decode_record(value), offset)

@@ -13,9 +13,9 @@ import msgspec
 import orjson
 from faust.types import TP
 
-from agents.checkpoints import joined
 from agents.documents import Documents
 from agents.ledger import OUTCOMES_OF
+from agents.manifest import whole
 from reports.compare import Comparison, compare_documents, expected_documents
 from reports.recount import recount
 from state.activity import decode_record
@@ -159,7 +159,7 @@ def replay(world: World, replayed: list[Replayed]) -> list[str]:
         restored = Shard(number, SHARD_MODEL, LIMITS)
         parts = sorted(last_of(world, NAMES.shard_changelog, number).items())
         if parts:
-            restored.restore(joined(parts))
+            restored.restore(whole(dict(parts)))
         for record in world.broker.read(TP(NAMES.activities, number), restored.position)[0]:
             if record.offset < one.shard.position:
                 restored.apply(decode_record(record.value or b""), record.offset)

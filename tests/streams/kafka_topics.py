@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.structs import TopicPartition
 
@@ -104,3 +105,24 @@ async def committed(bootstrap: str, group: str, topic: str, partition: int) -> i
         await admin.close()
     found = offsets.get(TopicPartition(topic, partition))
     return None if found is None or found.offset < 0 else found.offset
+
+
+async def put(bootstrap: str, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
+    """Append one record, outside of any transaction; without a value it is a tombstone."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+    await producer.start()
+    try:
+        await producer.send_and_wait(topic, key=key, value=value, partition=partition)
+    finally:
+        await producer.stop()
+
+
+async def let_cut(bootstrap: str, topic: str) -> None:
+    """Turn a compacted topic into one whose records may be deleted, as a mistaken operator might."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"cleanup.policy": "delete"})
+        await admin.alter_configs([resource])
+    finally:
+        await admin.close()

@@ -1,0 +1,1 @@
+"""State as released versions wrote it, kept so that every later version can be held against it."""
