@@ -59,7 +59,7 @@ class CountPeople:
             return []
         overall = self.census.overall("rolling", self._quantile)
         return [
-            self._documents.totals(self.census.totals(), self._position),
+            self._documents.totals(self.census.totals(), self.census.as_of_ms(), self._position),
             self._documents.latency(overall, self._position, -1),
         ]
 

@@ -29,7 +29,7 @@ from agents.render import risk_table
 from agents.simulate import make_base
 from deploy.local.errors import LocalError
 from streams.clock import WallClock
-from streams.reader import Reader
+from streams.reader import Ranking, Reader
 from streams.settings import Settings, redacted_url
 
 READY_SECONDS, KNOWN_SECONDS, HISTORY_SECONDS = 60.0, 60.0, 240.0
@@ -104,7 +104,7 @@ class DemoRun:
             self._news = (line, time.monotonic())
         self.check_parts()
         said, at = self._news
-        settings = self.system.settings
+        settings, totals = self.system.settings, self.reader.totals()
         return View(
             title=self._title(),
             figures=self._watch.look(self.crew.addresses),
@@ -115,9 +115,9 @@ class DemoRun:
             brokers=settings.kafka.brokers,
             redis_url=redacted_url(settings.redis.url),
             directory=_short_path(self.system.directory),
-            orgs=most_at_risk(self.reader.orgs_at_risk(_ORGS_READ)),
+            orgs=most_at_risk(self.reader.orgs_by_score(Ranking(_ORGS_READ))),
             latency=self.reader.latency(),
-            bands=_whole_numbers(self.reader.totals()),
+            bands=totals.users_by_band if totals else {},
             news=said if time.monotonic() - at < _NEWS_SECONDS else "",
         )
 
@@ -234,10 +234,6 @@ class DemoRun:
 def _short_path(path: Path) -> str:
     """Return *path* relative to the working directory where it lies inside."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _whole_numbers(fields: dict[str, str]) -> dict[str, int]:
-    return {name: int(value) for name, value in fields.items() if value.isdigit()}
 
 
 @contextmanager

@@ -151,9 +151,10 @@ class Documents:
             fields[f"{name}:answered"] = str(answered)
         return self._write(f"latency:{{{found.org}}}", fields, (), None, position, partition)
 
-    def totals(self, found: Mapping[str, int], position: int) -> Write:
-        """Return the totals over all partitions for Redis."""
-        return self._write(TOTALS_KEY, {k: str(v) for k, v in found.items()}, (), None, position, -1)
+    def totals(self, found: Mapping[str, int], as_of_ms: int | None, position: int) -> Write:
+        """Return the totals over all partitions for Redis; they had counted up to *as_of_ms* (None = not known)."""
+        as_of = {} if as_of_ms is None else {"as_of": iso_time(as_of_ms)}
+        return self._write(TOTALS_KEY, {k: str(v) for k, v in found.items()} | as_of, (), None, position, -1)
 
     def week(self, found: WeekRow, partition: int) -> Outgoing:
         """Return one calendar week of one subject for Kafka."""

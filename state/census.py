@@ -62,6 +62,11 @@ class Census:
                 totals[band] = totals.get(band, 0) + users
         return totals
 
+    def as_of_ms(self) -> int | None:
+        """Return up to when every partition with an org had counted; None = there is none, or one does not say."""
+        marks = [s.watermark_ms for s in self.summaries.values() if s.orgs]
+        return min(marks, default=0) or None
+
     def overall(self, period: str, quantile: float) -> LatencyMap:
         """Return the latency map over all orgs."""
         merged: Grid = {}

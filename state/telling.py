@@ -63,7 +63,9 @@ def summary(shard: Shard, round_: int) -> Summary:
             found[attribute.name] = (distinct.tolist(), counts.tolist())
     bands = shard.board.bands()
     grid = dump_grid(shard.latency.overall(shard.months()))
-    return Summary(shard.partition, round_, len(values), bands, len(shard.subjects.orgs), found, grid)
+    return Summary(
+        shard.partition, round_, len(values), bands, len(shard.subjects.orgs), found, grid, shard.watermark_ms
+    )
 
 
 def thinned(values: Matrix, counts: Matrix, limit: int) -> tuple[Matrix, Matrix]:

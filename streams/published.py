@@ -1,16 +1,14 @@
 """What a downstream service reads of orgpulse, as typed values.
 
-Invariant: missing is None, never zero; every score says as of when it holds and how old that is.
+Invariant: missing is None, never zero; every score says how old it is and whether that is too old.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 CELLS = tuple(f"{day}-{hour:02}" for day in WEEKDAYS for hour in range(24))  # index = hour of week
@@ -28,7 +26,14 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What user and org scores have in common. Scores are percentages with two decimals."""
+    """What user and org scores have in common. Scores are percentages with two decimals.
+
+    Attributes:
+        window_end: The end of the week that the document was made of; it moves only when the document changes.
+        age_seconds: How long ago this was known to hold: since the later of `window_end` and of the moment up to
+            which every partition was counted (`as_of` of the totals). None = neither is known.
+        stale: Whether that is longer than the reader's limit, or unknown.
+    """
 
     previous: Decimal | None
     band: str
@@ -57,6 +62,7 @@ class OrgScore(Score):
 
     org: str
     name: str
+    group_type: str | None
     score_active: Decimal | None
     score_licensed: Decimal | None
     score_median: Decimal | None
@@ -68,111 +74,94 @@ class OrgScore(Score):
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """One hour of the week. `seconds` is None below the minimum of replies; a count is None where nothing came."""
+
+    name: str  # mon-00 … sun-23
+    seconds: float | None
+    replies: int | None
+    messages: int | None
+    answered: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class LatencyMap:
-    """Reply latency by hour of week (0 = Monday 00:00 in `timezone`): ``(seconds, replies)``; absent = no data."""
+    """Reply latency by hour of week: 168 cells, the first is Monday 00:00 in `timezone` ("local" = each org's own)."""
 
     org: str
-    cells: Mapping[int, tuple[float, int]]
+    week: tuple[Cell, ...]
     timezone: str
     period: str
     quantile: float | None
     fence: str
 
+    @property
+    def cells(self) -> dict[int, tuple[float, int]]:
+        """The hours with a figure: hour of week → ``(seconds, replies)``."""
+        return {
+            hour: (cell.seconds, cell.replies or 0) for hour, cell in enumerate(self.week) if cell.seconds is not None
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Figures over all partitions: `users_by_band` has a band only where it was counted."""
+
+    orgs: int | None
+    users_active: int | None
+    users_by_band: Mapping[str, int]
+    as_of: datetime | None  # every partition with an org had counted up to here
+    fence: str
+    age_seconds: float | None
+    stale: bool
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry of the stream of changes; `fields` holds what the entry holds (subject, from, to, band, cause)."""
+    """One entry of the stream of changes; `fields` holds all that the entry holds."""
 
     id: str
     fields: Mapping[str, str]
 
+    @property
+    def at(self) -> datetime:
+        """When Redis took the entry, by its own clock."""
+        return datetime.fromtimestamp(int(self.id.partition("-")[0]) / 1000, UTC)
 
-Fields = Mapping[str, str]
+    @property
+    def org(self) -> str:
+        """The org it is about, or whose user."""
+        return self.fields.get("subject", "").partition(":")[2].partition("/")[0]
 
+    @property
+    def user(self) -> str | None:
+        """The user it is about; None = the org itself."""
+        kind, _, name = self.fields.get("subject", "").partition(":")
+        return name.partition("/")[2] if kind == "user" else None
 
-def user_of(org: str, user: str, fields: Fields, now: float, stale_seconds: float) -> UserScore | None:
-    """Return a user's score, or None when there is none (a tombstone has no band)."""
-    if "band" not in fields:
-        return None
-    return UserScore(
-        org=org,
-        user=user,
-        score=_decimal(fields.get("score")),
-        first_week=fields.get("first_week") == "1",
-        **_common(fields, now, stale_seconds),
-    )
+    @property
+    def former(self) -> str | None:
+        """The band before."""
+        return self.fields.get("from")
 
+    @property
+    def band(self) -> str | None:
+        """The band now."""
+        return self.fields.get("to")
 
-def org_of(org: str, fields: Fields, now: float, stale_seconds: float) -> OrgScore | None:
-    """Return an org's score, or None when there is none."""
-    if "band" not in fields:
-        return None
-    return OrgScore(
-        org=org,
-        name=fields.get("name") or org,
-        score_active=_decimal(fields.get("score_active")),
-        score_licensed=_decimal(fields.get("score_licensed")),
-        score_median=_decimal(fields.get("score_median")),
-        active_users=_whole(fields.get("active_users")),
-        licensed_users=_whole(fields.get("licensed_users")),
-        activities=_whole(fields.get("activities")),
-        transactions_count=_whole(fields.get("transactions_count")),
-        transactions_cents=_whole(fields.get("transactions_cents")),
-        **_common(fields, now, stale_seconds),
-    )
+    @property
+    def cause(self) -> str | None:
+        """``drop`` or ``rise``."""
+        return self.fields.get("cause")
 
+    @property
+    def score(self) -> Decimal | None:
+        """The score now."""
+        text = self.fields.get("score")
+        return Decimal(text) if text else None
 
-def latency_of(org: str, fields: Fields) -> LatencyMap | None:
-    """Return a latency map, or None when there is none."""
-    if "timezone" not in fields:
-        return None
-    cells = {
-        hour: (float(fields[name]), _whole(fields.get(f"{name}:n")) or 0)
-        for hour, name in enumerate(CELLS)
-        if fields.get(name)
-    }
-    quantile = fields.get("quantile")
-    return LatencyMap(
-        org,
-        cells,
-        fields["timezone"],
-        fields.get("period", ""),
-        float(quantile) if quantile else None,
-        fields.get("fence", ""),
-    )
-
-
-def _common(fields: Fields, now: float, stale_seconds: float) -> dict[str, Any]:
-    end = datetime.fromisoformat(fields["window_end"]) if fields.get("window_end") else None
-    if end is not None and end.tzinfo is None:
-        end = end.replace(tzinfo=UTC)
-    age = None if end is None else max(0.0, now - end.timestamp())
-    coverage = fields.get("coverage")
-    return {
-        "previous": _decimal(fields.get("previous")),
-        "band": fields["band"],
-        "coverage": float(coverage) if coverage else None,
-        "reasons": tuple(_reason(entry) for entry in json.loads(fields.get("reasons") or "[]")),
-        "window_end": end,
-        "calibration": _whole(fields.get("calibration")),
-        "fence": fields.get("fence", ""),
-        "age_seconds": age,
-        "stale": age is None or age > stale_seconds,
-    }
-
-
-def _reason(entry: Mapping[str, str]) -> Reason:
-    return Reason(
-        entry["attribute"],
-        _decimal(entry.get("points")) or Decimal(0),
-        _decimal(entry.get("of")),
-        _decimal(entry.get("change")),
-    )
-
-
-def _decimal(text: str | None) -> Decimal | None:
-    return Decimal(text) if text else None
-
-
-def _whole(text: str | None) -> int | None:
-    return int(text) if text else None
+    @property
+    def previous(self) -> Decimal | None:
+        """The score of the last closed week."""
+        text = self.fields.get("previous")
+        return Decimal(text) if text else None

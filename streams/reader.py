@@ -1,29 +1,38 @@
 """Reading scores and latency from Redis, for services downstream and for the command line.
 
-Invariant: it only reads. What is not there is None, and a score says when it is stale.
+Owns nothing but the sending: what is asked and what it means is in `reader_questions`. Invariant: it only reads,
+but for a consumer group's own place in the stream. What is not there is None, and a score says when it is stale.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from redis import Redis
+from redis import BlockingConnectionPool, Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from streams.clock import Clock, WallClock
-from streams.published import Change, LatencyMap, OrgScore, UserScore, latency_of, org_of, user_of
+from streams.published import Change, LatencyMap, OrgScore, Totals, UserScore
+from streams.reader_connect import Connect
+from streams.reader_errors import ReaderError, reader_error
+from streams.reader_questions import ALL, MAX_KEYS, STALE_SECONDS, Question, Questions, Ranking
 
-__all__ = ["Change", "LatencyMap", "OrgScore", "Reader", "UserScore"]
+if TYPE_CHECKING:
+    from typing import Self
 
-STALE_SECONDS = 7200.0  # a rolling week ends with the running hour; two hours late is late
-TIMEOUT_SECONDS = 5.0
-ALL = "all"  # the org that stands for every org together, in latency
+__all__ = ["ALL", "Change", "Connect", "LatencyMap", "OrgScore", "Ranking", "Reader", "Totals", "UserScore"]
+
+T = TypeVar("T")
 
 
 class Reader:
-    """Typed look-ups in what orgpulse publishes.
+    """Typed look-ups in what orgpulse publishes; threads may share one.
 
-    Every method raises `redis.exceptions.RedisError` when Redis can't be asked.
+    Every method raises a `ReaderError` when there is no answer: `RedisAwayError`, `RedisRefusedError`,
+    `NewerSchemaError`, `UnreadableError`.
     """
 
     def __init__(
@@ -32,12 +41,19 @@ class Reader:
         prefix: str = "orgpulse:v1:",
         clock: Clock | None = None,
         stale_seconds: float = STALE_SECONDS,
+        connect: Connect | None = None,
     ) -> None:
-        """Prepare, without connecting; a score whose week ended over *stale_seconds* ago says that it is stale."""
-        self._redis: Any = Redis.from_url(
-            url, decode_responses=True, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
-        )
-        self._prefix, self._clock, self._stale_seconds = prefix, clock or WallClock(), stale_seconds
+        """Prepare, without connecting; what was known to hold over *stale_seconds* ago says that it is stale."""
+        self._connect = connect or Connect()
+        pool: Any = BlockingConnectionPool.from_url(url, retry=Retry(NoBackoff(), 1), **self._connect.pool_options(url))
+        self._redis: Any = Redis.from_pool(pool)
+        self._ask = Questions(prefix, clock or WallClock(), stale_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the connections."""
@@ -45,84 +61,100 @@ class Reader:
 
     def user(self, org: str, user: str) -> UserScore | None:
         """Return a user's score, or None when Redis has none."""
-        return user_of(org, user, self._hash(_user_key(org, user)), self._clock.now(), self._stale_seconds)
+        return self._answer(self._ask.user(org, user))
+
+    def users(self, places: Iterable[tuple[str, str]]) -> list[UserScore | None]:
+        """Return the users given as ``(org, user)``, in that order, by one round trip; at most 10,000."""
+        return self._answer(self._ask.users(places))
 
     def org(self, org: str) -> OrgScore | None:
         """Return an org's score, or None when Redis has none."""
-        return org_of(org, self._hash(f"org:{{{org}}}"), self._clock.now(), self._stale_seconds)
+        return self._answer(self._ask.org(org))
 
-    def orgs_at_risk(self, count: int) -> list[OrgScore]:
-        """Return up to *count* orgs, lowest score first."""
-        names = self._redis.zrange(self._prefix + "orgs:by-score", 0, count - 1)
-        found = self._hashes([f"org:{{{org}}}" for org in names])
-        now = self._clock.now()
-        scores = (org_of(org, fields, now, self._stale_seconds) for org, fields in zip(names, found, strict=True))
-        return [score for score in scores if score is not None]
+    def orgs(self, orgs: Iterable[str]) -> list[OrgScore | None]:
+        """Return the orgs given, in that order, by one round trip; at most 10,000."""
+        return self._answer(self._ask.orgs(orgs))
 
-    def users_of(self, org: str, count: int) -> list[UserScore]:
-        """Return up to *count* users of an org, lowest score first."""
-        names = self._redis.zrange(f"{self._prefix}org:{{{org}}}:users:by-score", 0, count - 1)
-        found = self._hashes([_user_key(org, user) for user in names])
-        now = self._clock.now()
-        scores = (
-            user_of(org, user, fields, now, self._stale_seconds) for user, fields in zip(names, found, strict=True)
-        )
-        return [score for score in scores if score is not None]
+    def orgs_by_score(self, ranking: Ranking) -> list[OrgScore]:
+        """Return orgs by `score_active`, e.g. ``Ranking(10)`` for the ten lowest; one without a score is in none."""
+        return self._answer(self._ask.orgs_by_score(ranking))
+
+    def users_by_score(self, org: str, ranking: Ranking) -> list[UserScore]:
+        """Return users of an org by score."""
+        return self._answer(self._ask.users_by_score(org, ranking))
 
     def latency(self, org: str = ALL) -> LatencyMap | None:
         """Return the latency map of an org, or of all together, or None when Redis has none."""
-        return latency_of(org, self._hash(f"latency:{{{org}}}"))
+        return self._answer(self._ask.latency(org))
 
-    def totals(self) -> dict[str, str]:
-        """Return the overall figures as published; empty when there are none."""
-        return {name: value for name, value in self._hash("totals").items() if name != "deleted"}
+    def totals(self) -> Totals | None:
+        """Return the overall figures, or None when Redis has none."""
+        return self._answer(self._ask.totals())
 
-    def changes(self, since_id: str = "0", block: int | None = None, count: int = 1000) -> list[Change]:
-        """Return up to *count* changes after *since_id* ("$" = from now on), oldest first.
+    def org_ids(self, limit: int = MAX_KEYS) -> list[str]:
+        """Return up to *limit* orgs that have a score, lowest first."""
+        return self._answer(self._ask.org_ids(limit))
 
-        Args:
-            since_id: The id of the last change seen.
-            block: Milliseconds to wait for the first one; None = not at all. Keep it below the time-out of 5 s.
-            count: At most so many.
-        """
-        answer = self._redis.xread({self._prefix + "changes": since_id}, count=count, block=block)
-        streams = answer.values() if isinstance(answer, dict) else [entries for _, entries in answer or ()]
-        return [Change(entry_id, dict(fields)) for entries in streams for entry_id, fields in _flat(entries)]
-
-    def org_ids(self, limit: int = 10_000) -> list[str]:
-        """Return up to *limit* orgs that have a score."""
-        return list(self._redis.zrange(self._prefix + "orgs:by-score", 0, limit - 1))
-
-    def user_ids(self, org: str, limit: int = 10_000) -> list[str]:
-        """Return up to *limit* users of an org that have a score."""
-        return list(self._redis.zrange(f"{self._prefix}org:{{{org}}}:users:by-score", 0, limit - 1))
+    def user_ids(self, org: str, limit: int = MAX_KEYS) -> list[str]:
+        """Return up to *limit* users of an org that have a score, lowest first."""
+        return self._answer(self._ask.user_ids(org, limit))
 
     def orgs_of_user(self, user: str) -> list[str]:
         """Return the orgs (of the first 10,000) in which a user id has a score."""
-        orgs = self.org_ids()
-        pipe = self._redis.pipeline(transaction=False)
-        for org in orgs:
-            pipe.zscore(f"{self._prefix}org:{{{org}}}:users:by-score", user)
-        return [org for org, score in zip(orgs, pipe.execute(), strict=True) if score is not None]
+        return self._answer(self._ask.orgs_of_user(user))
 
-    def _hash(self, key: str) -> Mapping[str, str]:
-        found: Mapping[str, str] = self._redis.hgetall(self._prefix + key)
-        return found
+    def last_change_id(self) -> str:
+        """Return the id of the newest change, from which to follow on; "0-0" when there is none."""
+        return self._answer(self._ask.last_change_id())
 
-    def _hashes(self, keys: list[str]) -> list[Mapping[str, str]]:
-        pipe = self._redis.pipeline(transaction=False)
-        for key in keys:
-            pipe.hgetall(self._prefix + key)
-        found: list[Mapping[str, str]] = pipe.execute()
-        return found
+    def changes(self, since_id: str = "0", wait_seconds: float = 0, count: int = 1000) -> list[Change]:
+        """Return up to *count* changes after *since_id*, oldest first; wait for the first one if told to."""
+        block_ms = self._connect.block_ms(wait_seconds)
+        return self._answer(self._ask.changes(since_id, block_ms, count))
 
+    def follow(self, since_id: str | None = None) -> Iterator[Change]:
+        """Yield changes after *since_id* (None = from now on) for ever; after an error go on from the last id seen."""
+        last = self.last_change_id() if since_id is None else since_id
+        while True:
+            for change in self.changes(last, self._connect.timeout_seconds / 2):
+                last = change.id
+                yield change
 
-def _user_key(org: str, user: str) -> str:
-    return f"user:{{{org}}}:{user}"
+    def make_group(self, group: str, since_id: str = "$") -> None:
+        """Make a consumer group that begins after *since_id* ("$" = now); one that is there stays as it is."""
+        try:
+            self._answer(self._ask.make_group(group, since_id))
+        except ReaderError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
 
+    def group_changes(self, group: str, consumer: str, wait_seconds: float = 0, count: int = 100) -> list[Change]:
+        """Return changes that no consumer of *group* got yet; each must be acknowledged."""
+        block_ms = self._connect.block_ms(wait_seconds)
+        return self._answer(self._ask.group_changes(group, consumer, block_ms, count))
 
-def _flat(entries: Any) -> list[tuple[str, Mapping[str, str]]]:
-    """Return the entries of one stream; protocol 3 wraps them in one more list."""
-    if entries and isinstance(entries[0], list) and entries[0] and isinstance(entries[0][0], (list, tuple)):
-        return [entry for part in entries for entry in part]
-    return list(entries)
+    def claim(self, group: str, consumer: str, idle_seconds: float, count: int = 100) -> list[Change]:
+        """Return changes that a consumer of *group* got and left for *idle_seconds*; they are *consumer*'s now."""
+        return self._answer(self._ask.claim(group, consumer, int(idle_seconds * 1000), count))
+
+    def acknowledge(self, group: str, changes: Iterable[Change]) -> int:
+        """Say that *changes* were dealt with; return how many the group was waiting for."""
+        return self._answer(self._ask.acknowledge(group, [change.id for change in changes]))
+
+    def _answer(self, question: Question[T]) -> T:
+        """Send what *question* yields, one pipeline a time, until it has its answer."""
+        try:
+            commands = next(question)
+            while True:
+                with self._redis.pipeline(transaction=False) as pipe:
+                    for command in commands:
+                        pipe.execute_command(*command)
+                    replies = pipe.execute()
+                commands = question.send(replies)
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+        except ReaderError:
+            raise
+        except (RedisError, OSError) as error:
+            raise reader_error(error) from error

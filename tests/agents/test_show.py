@@ -14,7 +14,8 @@ from agents.cli_show import latency, score
 from agents.render import colour, latency_map, reason_table, reasons_line, risk_table, short_count, short_duration
 from deploy.local.redis import LocalRedis
 from streams.fenced_write import Write
-from streams.published import Reason, org_of
+from streams.published import Reason
+from streams.published_decode import Decoder
 from streams.settings import Settings, load_settings
 from tests.streams.test_reader import ORG, Shop, org, user
 
@@ -151,7 +152,7 @@ def test_the_line_of_reasons_names_the_biggest_change_and_else_the_biggest_gap()
 
 
 def test_the_risk_table_fits_in_80_columns_and_shows_a_hostile_name_as_it_is() -> None:
-    found = org_of("x", {**ORG, "name": "[red]Ünïcode & sons " * 3}, 0.0, 1.0)
+    found = Decoder(0.0, 1.0).org("x", {**ORG, "name": "[red]Ünïcode & sons " * 3})
     assert found is not None
     lines = drawn(risk_table([found])).splitlines()
     assert max(map(len, lines)) <= 80

@@ -13,7 +13,7 @@ import redis
 from deploy.local.redis import LocalRedis
 from streams.clock import FixedClock
 from streams.fenced_write import SCRIPT, Write, pack
-from streams.reader import Reader
+from streams.reader import Ranking, Reader
 
 END = datetime(2026, 11, 22, 8, tzinfo=UTC)
 REASONS = (
@@ -77,14 +77,14 @@ def test_missing_is_none_and_an_empty_figure_is_not_zero(shop: Shop) -> None:
     assert shop.reader.user("acme", "nobody") is None
     assert shop.reader.org("nobody") is None
     assert shop.reader.latency("nobody") is None
-    assert shop.reader.orgs_at_risk(0 + 5)[0].name == "acme"
+    assert shop.reader.orgs_by_score(Ranking(5))[0].name == "acme"
 
 
 def test_a_deleted_user_is_none(shop: Shop) -> None:
     shop.write(user("u1"))
     shop.write(Write("user:{acme}:u1", {}, "0000.2"))
     assert shop.reader.user("acme", "u1") is None
-    assert shop.reader.users_of("acme", 10) == []
+    assert shop.reader.users_by_score("acme", Ranking(10)) == []
 
 
 def test_a_score_says_its_age_and_when_it_is_stale(shop: Shop) -> None:
@@ -96,11 +96,23 @@ def test_a_score_says_its_age_and_when_it_is_stale(shop: Shop) -> None:
     assert found is not None and (found.age_seconds, found.stale) == (7260.0, True)
 
 
+def test_a_quiet_user_is_not_stale_while_every_partition_goes_on(shop: Shop) -> None:
+    shop.write(user("u1"))
+    shop.clock.advance(86_400)
+    said = "2026-11-23T08:00:00Z"
+    shop.write(Write("totals", {"orgs": "1", "as_of": said}, "0000.2"))
+    found = shop.reader.user("acme", "u1")
+    assert found is not None and (found.age_seconds, found.stale, found.window_end) == (60.0, False, END)
+    shop.clock.advance(7200)
+    found = shop.reader.user("acme", "u1")
+    assert found is not None and (found.age_seconds, found.stale) == (7260.0, True)
+
+
 def test_orgs_at_risk_and_users_come_lowest_first(shop: Shop) -> None:
     shop.write(org("a", "50.00"), org("b", "20.00"), org("c", "90.00"))
     shop.write(user("u1", score="30.00"), user("u2", score="10.00"))
-    assert [found.org for found in shop.reader.orgs_at_risk(2)] == ["b", "a"]
-    assert [found.user for found in shop.reader.users_of("acme", 5)] == ["u2", "u1"]
+    assert [found.org for found in shop.reader.orgs_by_score(Ranking(2))] == ["b", "a"]
+    assert [found.user for found in shop.reader.users_by_score("acme", Ranking(5))] == ["u2", "u1"]
 
 
 def test_a_user_id_is_found_in_the_orgs_that_have_it(shop: Shop) -> None:
@@ -127,10 +139,13 @@ def test_changes_are_read_on_from_the_last_one_seen(shop: Shop) -> None:
     first, second = shop.reader.changes()
     assert (first.fields["to"], second.fields["to"]) == ("63.41", "60.00")
     assert shop.reader.changes(first.id) == [second]
-    assert shop.reader.changes(second.id, block=1) == []
+    assert shop.reader.changes(second.id, wait_seconds=0.001) == []
 
 
 def test_totals_are_what_was_published(shop: Shop) -> None:
-    assert shop.reader.totals() == {}
-    shop.write(Write("totals", {"orgs": "3"}, "0000.1"))
-    assert shop.reader.totals() == {"orgs": "3", "fence": "0000.1"}
+    assert shop.reader.totals() is None
+    shop.write(Write("totals", {"orgs": "3", "watch": "2", "as_of": "2026-11-22T08:00:00Z"}, "0000.1"))
+    found = shop.reader.totals()
+    assert found is not None
+    assert (found.orgs, found.users_active, found.users_by_band) == (3, None, {"watch": 2})
+    assert (found.as_of, found.age_seconds, found.stale, found.fence) == (END, 60.0, False, "0000.1")

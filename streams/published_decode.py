@@ -1,0 +1,175 @@
+"""Turns what Redis holds into typed values.
+
+Invariant: a document is decoded as a whole or not at all; an unknown field is no error, a newer schema is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from streams.published import CELLS, Cell, LatencyMap, OrgScore, Reason, Totals, UserScore
+from streams.reader_errors import NewerSchemaError, UnreadableError
+
+SCHEMA = 1  # the newest that this module reads
+BANDS = ("healthy", "watch", "at_risk")
+
+Fields = Mapping[str, str]
+
+
+class Decoder:
+    """Decodes with one idea of the present and of what is stale."""
+
+    def __init__(self, now: float, stale_seconds: float, as_of: str | None = None) -> None:
+        """Take the present (epoch seconds), the limit, and the `as_of` of the totals where it is known.
+
+        Raises:
+            UnreadableError: If *as_of* is no time.
+        """
+        self._now, self._stale_seconds = now, stale_seconds
+        try:
+            self._as_of = _moment(as_of)
+        except ValueError as error:
+            raise UnreadableError(f"as_of of totals: {error}") from error
+
+    def user(self, org: str, user: str, fields: Fields) -> UserScore | None:
+        """Return a user's score, or None when there is none (a tombstone has no band).
+
+        Raises:
+            NewerSchemaError, UnreadableError: If it can't be read; so do the others.
+        """
+        if "band" not in fields:
+            return None
+        with _Reading(f"user {org}/{user}", fields):
+            return UserScore(
+                org=org,
+                user=user,
+                score=_decimal(fields.get("score")),
+                first_week=fields.get("first_week") == "1",
+                **self._common(fields),
+            )
+
+    def org(self, org: str, fields: Fields) -> OrgScore | None:
+        """Return an org's score, or None when there is none."""
+        if "band" not in fields:
+            return None
+        with _Reading(f"org {org}", fields):
+            return OrgScore(
+                org=org,
+                name=fields.get("name") or org,
+                group_type=fields.get("group_type") or None,
+                score_active=_decimal(fields.get("score_active")),
+                score_licensed=_decimal(fields.get("score_licensed")),
+                score_median=_decimal(fields.get("score_median")),
+                active_users=_whole(fields.get("active_users")),
+                licensed_users=_whole(fields.get("licensed_users")),
+                activities=_whole(fields.get("activities")),
+                transactions_count=_whole(fields.get("transactions_count")),
+                transactions_cents=_whole(fields.get("transactions_cents")),
+                **self._common(fields),
+            )
+
+    def totals(self, fields: Fields) -> Totals | None:
+        """Return the totals, or None when there are none."""
+        if "orgs" not in fields:
+            return None
+        with _Reading("totals", fields):
+            return Totals(
+                _whole(fields.get("orgs")),
+                _whole(fields.get("users_active")),
+                {band: int(fields[band]) for band in BANDS if fields.get(band)},
+                _moment(fields.get("as_of")),
+                fields.get("fence", ""),
+                *self._age(_moment(fields.get("as_of"))),
+            )
+
+    def _age(self, *moments: datetime | None) -> tuple[float | None, bool]:
+        """Return seconds since the latest of *moments*, and whether that is stale."""
+        known = [moment.timestamp() for moment in moments if moment is not None]
+        if not known:
+            return None, True
+        age = max(0.0, self._now - max(known))
+        return age, age > self._stale_seconds
+
+    def _common(self, fields: Fields) -> dict[str, Any]:
+        end, coverage = _moment(fields.get("window_end")), fields.get("coverage")
+        age, stale = self._age(end, self._as_of)
+        return {
+            "previous": _decimal(fields.get("previous")),
+            "band": fields["band"],
+            "coverage": float(coverage) if coverage else None,
+            "reasons": tuple(_reason(entry) for entry in json.loads(fields.get("reasons") or "[]")),
+            "window_end": end,
+            "calibration": _whole(fields.get("calibration")),
+            "fence": fields.get("fence", ""),
+            "age_seconds": age,
+            "stale": stale,
+        }
+
+
+def latency_of(org: str, fields: Fields) -> LatencyMap | None:
+    """Return a latency map, or None when there is none."""
+    if "timezone" not in fields:
+        return None
+    with _Reading(f"latency of {org}", fields):
+        quantile = fields.get("quantile")
+        return LatencyMap(
+            org,
+            tuple(_cell(name, fields) for name in CELLS),
+            fields["timezone"],
+            fields.get("period", ""),
+            float(quantile) if quantile else None,
+            fields.get("fence", ""),
+        )
+
+
+class _Reading:
+    """Refuses a newer schema on entering, and names the document when something in it can't be read."""
+
+    def __init__(self, what: str, fields: Fields) -> None:
+        self._what, self._schema = what, fields.get("schema", "1")
+
+    def __enter__(self) -> None:
+        if not self._schema.isdigit():
+            raise UnreadableError(f'{self._what}: schema "{self._schema}"')
+        if int(self._schema) > SCHEMA:
+            raise NewerSchemaError(f"{self._what} has schema {self._schema}, this reader knows up to {SCHEMA}")
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ValueError | KeyError | TypeError | AttributeError | InvalidOperation):
+            raise UnreadableError(f"{self._what}: {error!r}") from error
+
+
+def _cell(name: str, fields: Fields) -> Cell:
+    seconds = fields.get(name)
+    return Cell(
+        name,
+        float(seconds) if seconds else None,
+        _whole(fields.get(f"{name}:n")),
+        _whole(fields.get(f"{name}:messages")),
+        _whole(fields.get(f"{name}:answered")),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _reason(entry: Mapping[str, str]) -> Reason:
+    return Reason(
+        entry["attribute"], Decimal(entry["points"]), _decimal(entry.get("of")), _decimal(entry.get("change"))
+    )
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return Decimal(text) if text else None
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text else None

@@ -1,0 +1,116 @@
+"""What is written comes back typed, whatever it is; and docs/reader.md names every field of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from state.census import Census
+from state.effects import LatencyMap, Summary
+from state.week import cell_name
+from streams.published import CELLS
+from streams.published_decode import Decoder, latency_of
+from tests.agents.test_documents import DOCUMENTS, END, org, user
+from tests.state.worlds import examples
+
+POINTS = st.lists(st.integers(-5_000, 5_000), min_size=3, max_size=3)
+COUNT = st.integers(0, 10**15)
+MAYBE = st.none() | st.integers(-10_000, 10_000)
+BAND = st.sampled_from(["healthy", "watch", "at_risk"])
+READ = Decoder(END / 1000 + 60, 7200)
+
+
+def points(basis_points: int | None) -> Decimal | None:
+    return None if basis_points is None else Decimal(basis_points) / 100
+
+
+@examples(60)
+@given(POINTS, st.none() | POINTS, BAND, st.integers(0, 10_000), st.booleans())
+def test_every_user_comes_back(
+    parts: list[int], moves: list[int] | None, band: str, coverage: int, first: bool
+) -> None:
+    said = user(parts, moves, band=band, coverage=coverage, first_week=first)
+    found = READ.user("a", "ann", DOCUMENTS.user(said, 7, 1)[1].fields)
+    assert found is not None
+    assert (found.score, found.previous, found.band) == (points(said.score), points(said.previous), band)
+    assert (found.coverage, found.first_week, found.calibration) == (coverage / 10_000, first, 4)
+    assert sum(reason.points for reason in found.reasons) == found.score
+    if moves is not None:
+        assert sum(reason.change or 0 for reason in found.reasons) == points(sum(moves))
+    assert found.window_end is not None and found.window_end.timestamp() * 1000 == END
+    assert (found.age_seconds, found.stale) == (60.0, False)
+
+
+@examples(60)
+@given(MAYBE, MAYBE, MAYBE, COUNT, COUNT, st.integers(-(10**15), 10**15), st.text(min_size=1, max_size=20))
+def test_every_org_comes_back(
+    active: int | None, licensed: int | None, median: int | None, users: int, seats: int, cents: int, name: str
+) -> None:
+    said = org(
+        score_active=active, score_licensed=licensed, score_median=median,
+        active_users=users, licensed_users=seats, transactions_cents=cents, name=name,
+    )  # fmt: skip
+    found = READ.org("a", DOCUMENTS.org(said, 7, 1)[1].fields)
+    assert found is not None
+    scores = (found.score_active, found.score_licensed, found.score_median)
+    assert scores == (points(active), points(licensed), points(median))
+    assert (found.active_users, found.licensed_users, found.transactions_cents) == (users, seats, cents)
+    assert (found.name, found.group_type, found.activities, found.transactions_count) == (name, "SMB", 9, 1)
+    assert (found.coverage is None) == (seats == 0)
+
+
+@examples(40)
+@given(st.dictionaries(st.integers(0, 167), st.tuples(st.none() | st.integers(0, 10**9), COUNT, COUNT, COUNT)))
+def test_every_latency_map_comes_back(cells: Mapping[int, tuple[int | None, int, int, int]]) -> None:
+    write = DOCUMENTS.latency(LatencyMap("a", "Asia/Tokyo", "2024-01/2024-03", 0.8, dict(cells)), 5, 1)
+    found = latency_of("a", write.fields)
+    assert found is not None and [cell.name for cell in found.week] == list(CELLS)
+    assert (found.timezone, found.period, found.quantile) == ("Asia/Tokyo", "2024-01/2024-03", 0.8)
+    for hour, cell in enumerate(found.week):
+        latency_ms, *counts = cells.get(hour, (None, None, None, None))
+        assert [cell.replies, cell.messages, cell.answered] == counts
+        assert cell.seconds == (None if latency_ms is None or (counts[0] or 0) < 5 else latency_ms / 1000)
+
+
+def test_the_hours_of_the_week_have_the_names_that_are_written() -> None:
+    assert [cell_name(hour) for hour in range(168)] == list(CELLS)
+
+
+def test_totals_are_as_of_the_partition_that_is_furthest_behind_and_has_an_org() -> None:
+    census = Census(1)
+    assert census.as_of_ms() is None
+    for partition, orgs, mark in ((0, 2, END + 5000), (1, 1, END), (2, 0, END - 86_400_000)):
+        census.learn(Summary(partition, 1, 3, {"watch": 3}, orgs, {}, {}, mark))
+    found = READ.totals(DOCUMENTS.totals(census.totals(), census.as_of_ms(), 9).fields)
+    assert found is not None and found.as_of is not None
+    assert (found.orgs, found.users_active, found.users_by_band) == (3, 9, {"watch": 9})
+    assert (found.as_of.timestamp() * 1000, found.age_seconds) == (END, 60.0)
+    census.learn(Summary(3, 1, 3, {}, 1, {}, {}))
+    assert census.as_of_ms() is None, "a partition that does not say how far it is leaves it open"
+
+
+def test_every_field_that_is_written_stands_in_the_table_of_fields() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reader.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`[^|]+) \| ([a-z, ]+) \|", page.partition("## Fields")[2], re.MULTILINE)
+    named = {
+        (kind, name) for names, kinds in rows for name in re.findall("`([^`]+)`", names) for kind in kinds.split(", ")
+    }
+    changed = DOCUMENTS.user(user([1, 2, 3], former_band="watch"), 1, 1)[1]
+    bands = {"healthy": 1, "watch": 1, "at_risk": 1}
+    census = Census(1)
+    census.learn(Summary(0, 1, 3, bands, 1, {}, {}, END))
+    grid = DOCUMENTS.latency(LatencyMap("a", "UTC", "p", 0.8, {0: (1, 9, 9, 9), 167: (1, 9, 9, 9)}), 1, 1)
+    assert changed.change is not None
+    written = {
+        "user": changed.fields,
+        "org": DOCUMENTS.org(org(), 1, 1)[1].fields,
+        "latency": grid.fields,
+        "totals": DOCUMENTS.totals(census.totals(), END, 1).fields,
+        "changes": changed.change,
+    }
+    assert named == {(kind, name) for kind, fields in written.items() for name in fields}
