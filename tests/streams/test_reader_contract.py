@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from deploy.local.ports import free_ports
 from deploy.local.redis import LocalRedis
+from streams import reader_questions
 from streams.fenced_write import Write
 from streams.published import Change
 from streams.reader import Ranking, Reader
@@ -72,6 +74,17 @@ def test_both_readers_answer_every_question_alike(shop: Shop, redis_server: Loca
     assert [one and one.org for one in orgs] == ["b", None, "a"]
     assert [one.org for one in top] == ["c", "a"] and [one.org for one in within] == ["b", "a"]
     assert [one.user for one in watch] == ["u2"]
+
+
+def test_a_band_is_looked_for_beyond_the_first_page(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_questions, "PAGE", 2)
+    for n in range(6):
+        write = user(f"u{n}", score=f"{n}0.00")
+        shop.write(replace(write, fields={**write.fields, "band": "healthy" if n in (1, 3, 4) else "watch"}))
+    found = shop.reader.users_by_score("acme", Ranking(2, band="healthy"))
+    assert [one.user for one in found] == ["u1", "u3"]
+    found = shop.reader.users_by_score("acme", Ranking(9, band="healthy", highest=True))
+    assert [one.user for one in found] == ["u4", "u3", "u1"]
 
 
 def test_a_latency_map_has_168_hours_and_none_where_nothing_is_known(shop: Shop) -> None:
