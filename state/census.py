@@ -63,9 +63,12 @@ class Census:
         return totals
 
     def as_of_ms(self) -> int | None:
-        """Return up to when every partition with an org had counted; None = there is none, or one does not say."""
-        marks = [s.watermark_ms for s in self.summaries.values() if s.orgs]
-        return min(marks, default=0) or None
+        """Return up to when every partition with an org had counted; None = there is none, or one does not say.
+
+        Where nothing ever happened there is no time: such a partition, of a directory alone, holds nothing up.
+        """
+        marks = [s.watermark_ms for s in self.summaries.values() if s.orgs and s.watermark_ms]
+        return max(0, min(marks, default=0)) or None
 
     def overall(self, period: str, quantile: float) -> LatencyMap:
         """Return the latency map over all orgs."""

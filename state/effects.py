@@ -89,8 +89,8 @@ class Summary(msgspec.Struct, array_like=True, tag="s"):
     orgs: int
     values: dict[str, tuple[list[int], list[int]]]
     grid: dict[int, list[object]]
-    watermark_ms: int = 0
-    """Up to when the partition had counted; 0 = not known."""
+    watermark_ms: int = -1
+    """Up to when the partition had counted; 0 = nothing ever happened there, -1 = made before this was said."""
 
 
 class Late(msgspec.Struct, array_like=True, tag="d"):

@@ -326,7 +326,7 @@ class Shard:
         former, self._scored_hour = self._scored_hour, self.week.hour
         self.board.touch_all()
         self.board.age(former, self.week.hour)
-        self._population_changed |= len(self.subjects) > 0
+        self._population_changed |= bool(len(self.subjects) or self.subjects.orgs)
         if month_of(former * HOUR_MS, "UTC") != month_of(self.week.hour * HOUR_MS, "UTC"):
             self._restless_maps |= set(self.latency.orgs())
 

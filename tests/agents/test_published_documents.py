@@ -84,11 +84,11 @@ def test_the_hours_of_the_week_have_the_names_that_are_written() -> None:
 def test_totals_are_as_of_the_partition_that_is_furthest_behind_and_has_an_org() -> None:
     census = Census(1)
     assert census.as_of_ms() is None
-    for partition, orgs, mark in ((0, 2, END + 5000), (1, 1, END), (2, 0, END - 86_400_000)):
+    for partition, orgs, mark in ((0, 2, END + 5000), (1, 1, END), (2, 0, END - 86_400_000), (4, 1, 0)):
         census.learn(Summary(partition, 1, 3, {"watch": 3}, orgs, {}, {}, mark))
     found = READ.totals(DOCUMENTS.totals(census.totals(), census.as_of_ms(), 9).fields)
     assert found is not None and found.as_of is not None
-    assert (found.orgs, found.users_active, found.users_by_band) == (3, 9, {"watch": 9})
+    assert (found.orgs, found.users_active, found.users_by_band) == (4, 12, {"watch": 12})
     assert (found.as_of.timestamp() * 1000, found.age_seconds) == (END, 60.0)
     census.learn(Summary(3, 1, 3, {}, 1, {}, {}))
     assert census.as_of_ms() is None, "a partition that does not say how far it is leaves it open"

@@ -259,6 +259,14 @@ def test_a_summary_comes_once_a_round_and_only_when_the_population_changed() -> 
     assert [[s.round for s in of(Summary, t)] for t in ticks] == [[1], [], [], [], [3]]
 
 
+def test_a_quiet_partition_says_with_every_hour_how_far_it_is() -> None:
+    hours = [MONDAY + n * HOUR for n in range(1, 4)]
+    ticks = play(shard_of(), [rows_of([search("ann", MONDAY, 1)]), *[Tick(at, n) for n, at in enumerate(hours, 1)]])
+    assert [[s.watermark_ms for s in of(Summary, t)] for t in ticks] == [[hour] for hour in hours]
+    ticks = play(shard_of(), [Org("a", "Acme", "UTC", ""), *[Tick(at, n) for n, at in enumerate(hours, 1)]])
+    assert [[(s.orgs, s.watermark_ms) for s in of(Summary, t)] for t in ticks] == [[(1, 0)], [], []]
+
+
 def test_bands_and_population_count_the_same_people() -> None:
     shard = shard_of()
     acts = rows_of([search(user, MONDAY, n) for n, user in enumerate(("ann", "bob", "cat"), 1)])
