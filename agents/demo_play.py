@@ -132,8 +132,8 @@ class Player(threading.Thread):
         self.sent_history = before + sent
 
     async def _handled(self, admin: AIOKafkaAdminClient) -> int:
-        """Return how many source messages the workers have committed."""
-        topics = {self._prefix + topic for topic in SOURCES}
+        """Return how many of the messages of history the workers have committed; news of people are among them."""
+        topics = {self._prefix + topic for topic in (*SOURCES, "users")}
         offsets = await admin.list_consumer_group_offsets(self._group)
         return sum(max(0, found.offset) for tp, found in offsets.items() if tp.topic in topics)
 
