@@ -25,6 +25,10 @@ class TopicMissingError(OperatorError):
     """A topic that should be looked at is not there."""
 
 
+class LookCutShortError(OperatorError):
+    """A log could not be read to its end in time."""
+
+
 async def content_of(bootstrap: str, topic: str) -> list[dict[bytes, bytes]]:
     """Return key → last value of a compacted topic, by partition.
 
@@ -81,9 +85,13 @@ async def committed_of(bootstrap: str, group: str) -> dict[TopicPartition, int]:
 
 
 async def stretches(
-    bootstrap: str, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    bootstrap: str, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], *, whole: bool = False
 ) -> AsyncIterator[tuple[TopicPartition, Any]]:
-    """Yield (partition, record) of what lies from *starts* up to *ends*, as far as it is committed and still there."""
+    """Yield (partition, record) of what lies from *starts* up to *ends*, as far as it is committed and still there.
+
+    Raises:
+        LookCutShortError: If *whole* is wanted and the look ended before all was seen.
+    """
     parts = [tp for tp in starts if starts[tp] < ends[tp]]
     if not parts:
         return
@@ -107,5 +115,10 @@ async def stretches(
                         yield tp, record
                 until = clock.time() + LONGEST_LOOK_SECONDS
             parts = [tp for tp in parts if await consumer.position(tp) < ends[tp]]
+        if parts and whole:
+            raise LookCutShortError(
+                f"{parts[0].topic}-{parts[0].partition} could not be read to its end within {LONGEST_LOOK_SECONDS:g} s",
+                "A transaction is still open there, or a broker is slow: try again in a minute.",
+            )
     finally:
         await consumer.stop()
