@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.cli_errors import EXIT_FAILED, EXIT_USAGE, ToldError
+from agents.letter_text import safe, shown
 from streams.clock import WallClock
 from streams.letters import Address, GoneError, Letter, Note, bytes_of, letter_at, records_of
 from streams.replay import Fix, RefusedError, Tally, replay, replayed_in
@@ -47,27 +48,6 @@ class Filter:
     def takes(self, letter: Letter) -> bool:
         """Say whether *letter* is meant."""
         return self.topic in (None, letter.topic) and self.reason in (None, letter.reason) and letter.time >= self.since
-
-
-def safe(text: str) -> str:
-    r"""Return *text* with everything but printable characters and line ends spelled out.
-
-    >>> safe("a\x1b[31m\nb")
-    'a\\x1b[31m\nb'
-    """
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-
-
-def shown(value: bytes) -> str:
-    """Return bytes for the terminal: JSON indented, other text as it is, the rest in hex."""
-    try:
-        return safe(msgspec.json.format(value, indent=2).decode())
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass  # no JSON: many letters are there because of that
-    try:
-        return safe(value.decode())
-    except UnicodeDecodeError:
-        return value.hex(" ")
 
 
 def _since(_: Any, __: Any, text: str | None) -> float:

@@ -13,14 +13,14 @@ from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalOperation, KafkaError
 
 from streams.errors import OperatorError
 from streams.letters import NOTE_KEY, Address, GoneError, Letter, Note, bytes_of, records_of, source_topics
 from streams.patient_client import PatientSender, patient
 from streams.settings import Settings
 from streams.topic_specs import topic_names
-from streams.transactions import FENCED
+from streams.transactions import FENCED, all_of
 
 LETTER_HEADER = "orgpulse-letter"
 """Header of a message sent again: the address of its letter."""
@@ -132,26 +132,31 @@ async def _send(settings: Settings, producer: Any, batch: list[_Ready], now: flo
     if producer is None or not batch:
         return len(batch)
     letters = topic_names(settings).dead_letters
-    producer._sender.began = time.monotonic()
+    producer._sender.began, acks = time.monotonic(), list[Any]()
     try:
         async with producer.transaction():
-            acks = []
             for one in batch:
                 headers = [(LETTER_HEADER, str(one.address).encode())]
-                acks.append(
-                    await producer.send(
-                        one.topic, value=one.value, key=one.key, partition=one.partition, headers=headers
-                    )
-                )
                 note = msgspec.json.encode(Note(one.address.offset, now))
-                acks.append(await producer.send(letters, value=note, key=NOTE_KEY, partition=one.address.partition))
-            for ack in acks:
-                await ack
-    except FENCED as error:
-        raise ReplayFailedError("another replay has begun since: this one ended") from error
+                for to in (
+                    {"topic": one.topic, "value": one.value, "key": one.key, "partition": one.partition}
+                    | {"headers": headers},
+                    {"topic": letters, "value": note, "key": NOTE_KEY, "partition": one.address.partition},
+                ):
+                    acks.append(await producer.send(**to))
+                    acks[-1].add_done_callback(_seen)
+            await all_of(acks)
+    except (*FENCED, IllegalOperation) as error:  # the latter, if the fence fell between two sends
+        raise ReplayFailedError("another replay has begun since, or Kafka gave this one up") from error
     except KafkaError as error:
         raise ReplayFailedError(f"Kafka did not take a transaction: {error!r}") from error
     return len(batch)
+
+
+def _seen(ack: Any) -> None:
+    """Take note of an error that is told already, by the send after it."""
+    if not ack.cancelled():
+        ack.exception()
 
 
 async def _producer(settings: Settings) -> Any:

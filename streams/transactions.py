@@ -84,7 +84,7 @@ class TransactionSettings:
     compression: str | None = "lz4"
 
 
-async def _all_of(steps: Iterable[Awaitable[Any]]) -> None:
+async def all_of(steps: Iterable[Awaitable[Any]]) -> None:
     """Wait for all of *steps* to end, then raise the error that matters most, if any.
 
     None may go on in the background of an abort, and being fenced outweighs what
@@ -220,7 +220,7 @@ class Transactions:
         by_partition: defaultdict[tuple[str, int], list[Outgoing]] = defaultdict(list)
         for record in records:
             by_partition[record[0], record[1]].append(record)
-        await _all_of(self._send_partition(producer, *to, some) for to, some in by_partition.items())
+        await all_of(self._send_partition(producer, *to, some) for to, some in by_partition.items())
 
     async def _send_partition(self, producer: Any, topic: str, partition: int, records: list[Outgoing]) -> None:
         """Pack *records* into whole batches ourselves: one await a batch instead of one a record."""
@@ -232,7 +232,7 @@ class Transactions:
                 batch = producer.create_batch()
                 batch.append(timestamp=None, key=key, value=value)
         acks.append(await producer.send_batch(batch, topic, partition=partition))
-        await _all_of(acks)
+        await all_of(acks)
 
     async def _start(self, tp: TP) -> None:
         settings = self.settings
