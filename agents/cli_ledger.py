@@ -17,6 +17,7 @@ from rich.table import Table
 
 from agents.cli_errors import EXIT_FAILED
 from agents.ledger_sum import Account, accounts_of
+from streams.generation import with_generation
 from streams.settings import Settings
 
 _PAUSE_SECONDS = 2.0
@@ -71,6 +72,7 @@ def ledger(settings: Settings, as_json: bool, watch: bool, wait_seconds: float) 
       orgpulse ledger --watch
       orgpulse ledger --json | jq .closes
     """
+    settings = with_generation(settings, patience_seconds=0)
     while True:
         accounts = asyncio.run(accounts_of(settings, wait_seconds))
         if watch and not as_json:

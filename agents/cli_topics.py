@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from agents.cli_errors import EXIT_FAILED
+from streams.generation import with_generation
 from streams.settings import Settings
 from streams.topics import check_topics, create_topics, topic_specs
 
@@ -40,6 +41,7 @@ def create(settings: Settings, repair: bool, wait_seconds: float) -> None:
       orgpulse topics create --wait 120     while the cluster comes up
       orgpulse topics create --repair       after changing retention or sizes
     """
+    settings = with_generation(settings, patience_seconds=0)
     done = create_topics(settings, repair=repair, wait_seconds=wait_seconds)
     for line in done:
         click.echo(line)
@@ -54,6 +56,7 @@ def check(settings: Settings, wait_seconds: float) -> None:
 
     Exits with 1 if one differs; each line names the command that mends it.
     """
+    settings = with_generation(settings, patience_seconds=0)
     problems = check_topics(settings, wait_seconds=wait_seconds)
     for problem in problems:
         click.echo(f"{problem.topic}: {problem.what}\n  mend it: {problem.remedy}")

@@ -10,9 +10,12 @@ import sys
 
 import click
 
+from streams.generation import with_generation
 from streams.logs import configure
 from streams.restart import OPTION
 from streams.settings import Settings
+
+_GENERATION_SECONDS = 3.0  # without Kafka for so long the worker begins, and asks again once it is there
 
 
 @click.command()
@@ -40,4 +43,6 @@ def worker(settings: Settings, started_anew: str) -> None:
         pass
     else:
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    if settings.worker.aside == "no":
+        settings = with_generation(settings, patience_seconds=_GENERATION_SECONDS)
     sys.exit(Worker(settings).run())

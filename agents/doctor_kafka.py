@@ -12,7 +12,9 @@ from kafka.errors import CoordinatorNotAvailableError, KafkaError
 
 from agents.doctor import Finding, State, skew_finding
 from streams.clock import Clock
+from streams.generation import with_generation
 from streams.settings import Settings
+from streams.topic_specs import group_of
 from streams.topics import BrokerError, TopicSpec, connected_admin, problems_of, topic_specs
 
 OLDEST_VERSION = (3, 0)
@@ -24,10 +26,11 @@ def kafka_findings(settings: Settings, clock: Clock, *, wait_seconds: float) -> 
     """Yield what is to say about brokers, their clock, every topic and the group."""
     try:
         with connected_admin(settings, wait_seconds=wait_seconds) as admin:
+            settings = with_generation(settings, patience_seconds=0)
             yield from _broker_findings(admin, settings)
             yield from _clock_findings(admin, clock)
             yield from topic_findings(admin, topic_specs(settings))
-            yield group_finding(admin, settings.kafka.application)
+            yield group_finding(admin, group_of(settings))
     except BrokerError as error:
         yield Finding(check="kafka", state="failed", found=error.message, remedy=error.remedy)
     except KafkaError as error:

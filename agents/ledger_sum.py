@@ -20,7 +20,7 @@ from state.ledger import SourceLedger, SourcePlace, load_shares
 from streams.log_state import committed_of, content_of, ends_of, stretches
 from streams.parked import Parked, decode_parked
 from streams.settings import Settings
-from streams.topic_specs import TopicNames, topic_names
+from streams.topic_specs import TopicNames, group_of, topic_names
 
 MOST_TAIL_RECORDS = 50_000
 """Longest stretch of a log that is counted for what is on its way; beyond it only counted gaps are known."""
@@ -86,7 +86,7 @@ async def accounts_of(settings: Settings, wait_seconds: float) -> list[Account]:
 
     Waits up to *wait_seconds* for running workers to have handled what was sent when it began.
     """
-    names, brokers, group = topic_names(settings), settings.kafka.brokers, settings.kafka.application
+    names, brokers, group = topic_names(settings), settings.kafka.brokers, group_of(settings)
     before = await sums_of(settings)
     ends = await ends_of(brokers, (names.activities, names.unresolved))
     clock = asyncio.get_running_loop()

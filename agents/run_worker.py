@@ -14,6 +14,7 @@ from faust.types import TP
 
 from agents.count_people import PARTITION as CENSUS_PARTITION
 from agents.directory import directory_taker
+from agents.generation_watch import GenerationWatch
 from agents.routing import Router
 from agents.tell_again import TellAgain
 from agents.tick import Ticker
@@ -103,7 +104,9 @@ class Worker:
             self.metrics, self.clock, Source(again.everything, again.total, again.unknown),
             timeout_seconds=redis.timeout_seconds,
         )  # fmt: skip
-        pipe.fold.sink = pipe.people.sink = self.sink
+        if settings.worker.aside == "no":
+            pipe.fold.sink = pipe.people.sink = self.sink
+        self.generation = GenerationWatch(settings, self._fail)
         taker = directory_taker(pipe.directory, topics.users, directory_limits_of(settings))
         self.directory = Follower(settings.kafka.brokers, [topics.users, topics.orgs], taker)
         self.guard = TopicGuard(settings)
@@ -120,9 +123,13 @@ class Worker:
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit code."""
         status = Status(self)
-        redis = Background(self.sink, self.pipeline.app)
-        services = [self.http, self.restarts, self.kafka, self.guard, self.directory, redis, status, self.ticker]
+        redis = [] if self.settings.worker.aside != "no" else [Background(self.sink, self.pipeline.app)]
+        waiting = [self.http, self.restarts, self.kafka, self.guard, self.generation, self.directory]
+        services = [*waiting, *redis, status, self.ticker]
         return run_worker(self.pipeline.app, services, self.restarts if self.settings.worker.restart else None)
+
+    def _fail(self, error: BaseException) -> None:
+        self.pipeline.app.failure = self.pipeline.app.failure or error
 
     def checks(self) -> list[tuple[str, bool, str]]:
         """Return (name, passed, detail) of everything that being ready takes."""
@@ -134,7 +141,7 @@ class Worker:
             ("topics", not self.guard.problem, self.guard.problem or "all there"),
             ("directory", self.directory.is_caught_up, self.directory.last_error or "read"),
             ("partitions", app.flowing and bool(live), f"{len(live)} assigned and recovered"),
-            ("redis", *self.sink.status),
+            ("redis", *((True, "not told: aside") if self.settings.worker.aside != "no" else self.sink.status)),
         ]
 
     async def _on_owned(self, tps: frozenset[TP]) -> None:
@@ -159,6 +166,8 @@ class Worker:
                 await fold.restore(tp.partition, committed, replay)
             elif tp.topic == topics.summaries:
                 self.pipeline.people.restore(committed)
+        if self.settings.worker.generation and self.settings.worker.aside == "no":
+            self.sink.request_resync("what a former generation knew may be gone")
         for partition in sorted({tp.partition for tp in tps if tp.topic != topics.summaries}):
             self.pipeline.ledger.show_all(partition)
 

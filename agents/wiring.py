@@ -53,7 +53,7 @@ from streams.read_transactions import transaction_reader
 from streams.reading import Reader
 from streams.settings import Settings
 from streams.tables import ChunkTable
-from streams.topic_specs import TopicNames, topic_names
+from streams.topic_specs import TopicNames, group_of, topic_names
 from streams.transactions import TransactionSettings
 
 
@@ -88,7 +88,8 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     def counted(topic: str, counts: Counter[str]) -> None:
         _count(metrics, topic, counts)
 
-    found = sources(settings, model, topics, clock)
+    aside = settings.worker.aside
+    found = sources(settings, model, topics, clock) if aside != "directory" else []
     _add_ingest(app, settings, found, router, directory, ledger, dead, clock, counted)
     for kind, topic in (("users", topics.users), ("orgs", topics.orgs)):
         members = Members(
@@ -185,7 +186,7 @@ def directory_limits_of(settings: Settings) -> DirectoryLimits:
 def _app(settings: Settings) -> ChunkApp:
     kafka, worker = settings.kafka, settings.worker
     return make_app(
-        kafka.application,
+        group_of(settings),
         kafka.brokers,
         partitions=kafka.partitions,
         instance_id=worker.name if worker.static_membership else None,

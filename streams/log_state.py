@@ -84,6 +84,21 @@ async def committed_of(bootstrap: str, group: str) -> dict[TopicPartition, int]:
     return {tp: found.offset for tp, found in offsets.items() if found.offset >= 0}
 
 
+async def starts_of(bootstrap: str, topics: Iterable[str]) -> dict[TopicPartition, int]:
+    """Return the offset of the first record that is still there, of each partition.
+
+    Raises:
+        TopicMissingError: If a topic is not there.
+    """
+    partitions = list(await ends_of(bootstrap, topics))
+    consumer = patient(AIOKafkaConsumer(bootstrap_servers=bootstrap))
+    await consumer.start()
+    try:
+        return dict(await consumer.beginning_offsets(partitions))
+    finally:
+        await consumer.stop()
+
+
 async def stretches(
     bootstrap: str, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], *, whole: bool = False
 ) -> AsyncIterator[tuple[TopicPartition, Any]]:

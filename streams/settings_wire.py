@@ -129,11 +129,18 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(
             ge=0,
-            le=1000000,
-            description="First part of every fence in Redis. Raise it by one, on all workers, when state is rebuilt "
-            "from an older position, so that the rebuilt values win over those before.",
+            le=9999,
+            description="Generation of the state: part of the names of its topics and first part of every fence in "
+            "Redis. The topic `control` says which one is live; only a higher number here counts more.",
         ),
     ] = 0
+    aside: Annotated[
+        Literal["no", "directory", "everything"],
+        Meta(
+            description="For the workers of `orgpulse rebuild`: compute beside the live generation and tell nobody; "
+            "the directory alone at first, so that whose everything is, and where, is known before it is read."
+        ),
+    ] = "no"
     static_membership: Annotated[
         bool,
         Meta(

@@ -22,6 +22,12 @@ TOMBSTONE_RETENTION_DAYS = 7
 """A reader of a compacted topic that was away for less than this still sees that a key is gone."""
 
 
+_INTERNAL = ("unresolved", "activities", "summaries")
+"""Topics that each generation has of its own, like its changelogs."""
+_TOLD = ("scores", "weeks", "alerts", "dead_letters")
+"""Topics for everybody; a worker that computes aside has its own of them too."""
+
+
 class TopicNames(msgspec.Struct, frozen=True, kw_only=True):
     """The names of all topics, with the prefix; changelogs begin with the application instead."""
 
@@ -37,6 +43,7 @@ class TopicNames(msgspec.Struct, frozen=True, kw_only=True):
     weeks: str
     alerts: str
     dead_letters: str
+    control: str
     summaries: str
     shard_changelog: str
     members_changelog: str
@@ -90,14 +97,28 @@ def topic_names(settings: Settings) -> TopicNames:
     >>> topic_names(Settings()).product_events, topic_names(Settings()).shard_changelog
     ('product-events', 'orgpulse-shard-changelog')
     """
-    fields = TopicNames.__struct_fields__
-    prefix, application = settings.kafka.prefix, settings.kafka.application
-    return TopicNames(
-        **{
-            field: (f"{application}-" if field.endswith("_changelog") else prefix) + field.replace("_", "-")
-            for field in fields
-        }
-    )
+    suffix, prefix = generation_suffix(settings), settings.kafka.prefix
+    own = {*_INTERNAL, *(_TOLD if settings.worker.aside != "no" else ())}
+    found = {}
+    for field in TopicNames.__struct_fields__:
+        name = field.replace("_", "-")
+        changelog = field.endswith("_changelog")
+        found[field] = f"{group_of(settings)}-{name}" if changelog else prefix + name + (suffix if field in own else "")
+    return TopicNames(**found)
+
+
+def generation_suffix(settings: Settings) -> str:
+    """Return what tells this generation's topics and group from others'; nothing for the first."""
+    return f"-g{settings.worker.generation}" if settings.worker.generation else ""
+
+
+def group_of(settings: Settings) -> str:
+    """Return the name of the consumer group, which changelogs and transactions begin with.
+
+    >>> group_of(Settings())
+    'orgpulse'
+    """
+    return settings.kafka.application + generation_suffix(settings)
 
 
 def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
@@ -116,6 +137,7 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
         _compacted(settings, names.weeks, "history: one calendar week of one subject"),
         _kept(settings, names.alerts, "score drops and their ends", ALERT_RETENTION_DAYS),
         _kept(settings, names.dead_letters, "messages that can't be used, and why", DEAD_LETTER_RETENTION_DAYS),
+        _compacted(settings, names.control, "which generation of the state is live", partitions=1),
         _compacted(settings, names.summaries, "summaries of partitions, for calibration", partitions=1),
         _changelog(settings, names.shard_changelog, "checkpoints of shards"),
         _changelog(settings, names.members_changelog, "directory as ingest knows it"),

@@ -20,7 +20,7 @@ from state.shard import Shard
 from streams.log_reader import read_stretch
 from streams.model_file import load_model
 from streams.settings import Settings
-from streams.topic_specs import topic_names
+from streams.topic_specs import group_of, topic_names
 from tests.streams import kafka_topics
 
 
@@ -37,7 +37,7 @@ async def _restored(settings: Settings) -> list[Shard]:
         shard = Shard(partition, model, limits)
         if table:
             shard.restore(whole(table))
-        end = await kafka_topics.committed(kafka.brokers, kafka.application, names.activities, partition) or 0
+        end = await kafka_topics.committed(kafka.brokers, group_of(settings), names.activities, partition) or 0
         async for offset, value in read_stretch(kafka.brokers, names.activities, partition, shard.position, end):
             shard.apply(decode_record(value), offset)
         shards.append(shard)

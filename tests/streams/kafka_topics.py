@@ -126,3 +126,13 @@ async def let_cut(bootstrap: str, topic: str) -> None:
         await admin.alter_configs([resource])
     finally:
         await admin.close()
+
+
+async def topics(bootstrap: str) -> set[str]:
+    """Return the names of all topics."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        return set(await admin.list_topics())
+    finally:
+        await admin.close()

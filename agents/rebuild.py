@@ -1,0 +1,281 @@
+"""Computes everything anew from the source topics, beside what there is, and then swaps.
+
+    directory, then sources ─► workers aside ─► generation N+1: its own logs, tables, scores, weeks, letters
+                                   │ caught up
+    control: swapping N+1 ─────────┤ workers of generation N end and wait; then those aside end
+    scores, weeks, dead-letters ◄──┘ last values, tombstones, letters that nobody has told
+    control: live N+1 ─────────────► workers begin in generation N+1 and tell Redis everything
+
+Owns the steps and their order. Invariant: until the swap nothing of the live generation is touched, and a run that was
+interrupted goes on where it was when it is started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from aiokafka import AIOKafkaProducer
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.local.ports import free_ports
+from streams.clock import Clock
+from streams.errors import OperatorError
+from streams.generation import Generation, generation_of, say_generation
+from streams.log_state import committed_of, content_of, ends_of, starts_of, stretches
+from streams.settings import Settings, environment_of, override
+from streams.topic_specs import generation_suffix, group_of, topic_names
+from streams.topics import connected_admin, create_topics
+
+_POLL_SECONDS = 0.5
+_SETTLED_SECONDS = 5.0
+"""How long everything must have been read before the workers aside count as caught up."""
+_MOST_UNREAD = 2_000
+"""Messages that may be unread then: those that come in meanwhile; the new generation reads on where it was."""
+_STOP_SECONDS = 90.0
+_OLD_WORKERS_SECONDS = 120.0
+
+
+class RebuildError(OperatorError):
+    """The rebuild could not be done; the live generation is as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the workers aside are: messages of the sources that are read, and those still to be read."""
+
+    read: int
+    unread: int
+
+
+Tell = Callable[[Progress], None]
+
+
+class Rebuild:
+    """One rebuild of an installation; the methods are its steps, in order."""
+
+    def __init__(self, settings: Settings, clock: Clock, logs: Path, *, workers: int = 1) -> None:
+        """Find the live generation; *logs* is where the workers aside write theirs.
+
+        Raises:
+            KafkaError, OSError: If no broker answers.
+        """
+        self._plain, self._clock, self._logs, self._workers = settings, clock, logs, workers
+        found = asyncio.run(generation_of(settings))
+        live = max(found.number, settings.worker.generation)
+        self.number = live if found.state == "swapping" else live + 1  # a swap that was begun is ended
+        changes = {"worker.generation": self.number, "worker.aside": "everything", "web.host": "127.0.0.1"}
+        self.aside = override(settings, changes)
+        self.live = override(settings, {"worker.generation": self.number - 1})
+
+    def truncated_sources(self) -> dict[str, int]:
+        """Return the source topics whose beginning is gone, with how many messages of each are."""
+        sources = topic_names(self.aside).sources
+        firsts = asyncio.run(starts_of(self.aside.kafka.brokers, sources))
+        gone = {topic: sum(first for tp, first in firsts.items() if tp.topic == topic) for topic in sources}
+        return {topic: number for topic, number in gone.items() if number}
+
+    def compute(self, tell: Tell) -> None:
+        """Let workers aside read everything; once they have caught up, end the live generation, and then them.
+
+        They stop last: what the live generation has told of, the new one has read.
+
+        Raises:
+            RebuildError: If one of them ends by itself, or workers of the live generation do not end.
+        """
+        create_topics(self.aside)
+        directory = override(self.aside, {"worker.aside": "directory"})
+        with self._running(directory) as (processes, urls):
+            self._catch_up(processes, urls, tell, most_unread=0)
+            self._stop(processes)
+        with self._running(self.aside) as (processes, urls):
+            self._catch_up(processes, urls, tell, most_unread=_MOST_UNREAD)
+            self._say("swapping")
+            self._wait_for_old_workers()
+            while not asyncio.run(self._has_read_as_much()):
+                self._catch_up(processes, urls, tell, most_unread=_MOST_UNREAD)
+            self._stop(processes)
+
+    def swap(self) -> list[str]:
+        """Let the new generation take the place of the live one; return what was done, by line."""
+        done = asyncio.run(self._publish())
+        self._say("live")
+        self._remove(self._told_aside())
+        return done
+
+    def drop_old(self) -> list[str]:
+        """Delete the topics of generations before the live one; return their names."""
+        gone = []
+        for number in range(self.live.worker.generation):
+            former = override(self._plain, {"worker.generation": number, "worker.aside": "no"})
+            names = topic_names(former)
+            gone += self._remove({names.activities, names.unresolved, names.summaries, *names.changelogs})
+        return gone
+
+    def _catch_up(
+        self, processes: list[subprocess.Popen[bytes]], urls: list[str], tell: Tell, *, most_unread: int
+    ) -> None:
+        """Wait until no more than *most_unread* messages have been unread for a while."""
+        settled_since = time.monotonic()
+        while time.monotonic() - settled_since < _SETTLED_SECONDS:
+            for process in processes:
+                if process.poll() is not None:
+                    raise self._failed(process)
+            progress = _progress(urls, topic_names(self.aside).activities)
+            tell(progress)
+            if progress.unread > most_unread:
+                settled_since = time.monotonic()
+            time.sleep(_POLL_SECONDS)
+
+    def _stop(self, processes: list[subprocess.Popen[bytes]]) -> None:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            if process.wait(timeout=_STOP_SECONDS):
+                raise self._failed(process)
+
+    def _say(self, state: str) -> None:
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock.now()))
+        found = Generation(number=self.number, state="live" if state == "live" else "swapping", since=since)
+        asyncio.run(say_generation(self.aside, found))
+
+    @contextmanager
+    def _running(self, settings: Settings) -> Iterator[tuple[list[subprocess.Popen[bytes]], list[str]]]:
+        """Run the workers aside; none is left at the end."""
+        processes, urls = [], []
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("ORGPULSE_")}
+        for number, port in enumerate(free_ports(self._workers), 1):
+            mine = override(settings, {"worker.name": f"rebuild-{number}", "web.port": port})
+            urls.append(f"http://127.0.0.1:{port}/metrics")
+            with self._log(number).open("ab") as log:
+                command = [sys.executable, "-m", "agents.cli", "worker"]
+                processes.append(subprocess.Popen(command, env=plain | environment_of(mine), stdout=log, stderr=log))
+        try:
+            yield processes, urls
+        finally:
+            for process in processes:
+                if process.poll() is None:
+                    process.kill()
+                process.wait()
+
+    def _log(self, number: int) -> Path:
+        return self._logs / f"rebuild{generation_suffix(self.aside)}-{number}.log"
+
+    def _failed(self, process: subprocess.Popen[bytes]) -> RebuildError:
+        said = self._log(1).read_text("utf-8", "replace").splitlines()[-1:] or ["nothing"]
+        return RebuildError(
+            f"a worker of the rebuild ended with {process.returncode}; it said last: {said[0][:500]}",
+            f"Look into {self._logs}, mend what it names, and run `orgpulse rebuild` again: it goes on from there.",
+        )
+
+    def _wait_for_old_workers(self) -> None:
+        deadline, group = time.monotonic() + _OLD_WORKERS_SECONDS, group_of(self.live)
+        with connected_admin(self.live, wait_seconds=10.0) as admin:
+            while members := len(admin.describe_groups([group])[group]["members"]):
+                if time.monotonic() >= deadline:
+                    raise RebuildError(
+                        f"{members} workers of the former generation are still in the group {group}",
+                        "Stop them and run `orgpulse rebuild` again: the swap goes on from there.",
+                    )
+                time.sleep(_POLL_SECONDS)
+
+    async def _has_read_as_much(self) -> bool:
+        """Say whether the new generation has read as far as the live one has."""
+        brokers, names = self.aside.kafka.brokers, topic_names(self.aside)
+        theirs, ours = (
+            await committed_of(brokers, group_of(self.live)),
+            await committed_of(brokers, group_of(self.aside)),
+        )
+        raw = (*names.sources, *names.directory)
+        return all(ours.get(tp, 0) >= offset for tp, offset in theirs.items() if tp.topic in raw)
+
+    async def _publish(self) -> list[str]:
+        """Bring what the new generation says into the topics for everybody."""
+        aside, public = topic_names(self.aside), topic_names(self.live)
+        brokers, done = self.aside.kafka.brokers, []
+        producer = AIOKafkaProducer(
+            bootstrap_servers=brokers, acks="all", enable_idempotence=True, compression_type="lz4", linger_ms=20
+        )
+        await producer.start()
+        try:
+            for name in ("scores", "weeks"):
+                source, target = getattr(aside, name), getattr(public, name)
+                new, old = await content_of(brokers, source), await content_of(brokers, target)
+                written = gone = 0
+                for partition, content in enumerate(new):
+                    for key, value in content.items():
+                        if old[partition].get(key) != value:
+                            await producer.send(target, key=key, value=value, partition=partition)
+                            written += 1
+                    for key in old[partition].keys() - content.keys():
+                        await producer.send(target, key=key, value=None, partition=partition)
+                        gone += 1
+                done.append(f"{target}: {written} records written, {gone} removed")
+            told = await _letters(brokers, public.dead_letters)
+            untold = await _letters(brokers, aside.dead_letters)
+            fresh = [untold[place] for place in sorted(untold.keys() - told.keys())]
+            for number, letter_key, letter in fresh:
+                await producer.send(public.dead_letters, key=letter_key, value=letter, partition=number)
+            done.append(f"{public.dead_letters}: {len(fresh)} letters that nobody had told")
+            await producer.flush()
+        finally:
+            await producer.stop()
+        return done
+
+    def _told_aside(self) -> set[str]:
+        names = topic_names(self.aside)
+        return {names.scores, names.weeks, names.alerts, names.dead_letters}
+
+    def _remove(self, topics: set[str]) -> list[str]:
+        with connected_admin(self.aside, wait_seconds=10.0) as admin:
+            there = sorted(topics & set(admin.list_topics()))
+            if there:
+                admin.delete_topics(there)
+        return there
+
+
+_Letter = tuple[int, bytes | None, bytes]  # partition, key, value
+
+
+async def _letters(brokers: str, topic: str) -> dict[tuple[str, int, int], _Letter]:
+    """Return the dead letters of *topic* by the place of their message."""
+    found: dict[tuple[str, int, int], _Letter] = {}
+    ends = await ends_of(brokers, [topic])
+    async for tp, record in stretches(brokers, dict.fromkeys(ends, 0), ends):
+        if record.value is not None:
+            said = orjson.loads(record.value)
+            found[said["topic"], said["partition"], said["offset"]] = (tp.partition, record.key, record.value)
+    return found
+
+
+def _progress(urls: list[str], activities: str) -> Progress:
+    """Add up what the workers aside say; one that does not answer yet has everything before it."""
+    read = unread = 0
+    for url in urls:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as reply:
+                text = reply.read().decode()
+        except OSError:
+            return Progress(0, _MOST_UNREAD + 1)
+        lines = [
+            line for line in text.splitlines() if line.startswith(("orgpulse_lag_messages", "orgpulse_events_total"))
+        ]
+        found = list(text_string_to_metric_families("\n".join(lines) + "\n"))
+        samples = [sample for family in found for sample in family.samples]
+        lags = [sample for sample in samples if sample.name == "orgpulse_lag_messages"]
+        if not lags:
+            return Progress(0, _MOST_UNREAD + 1)
+        unread += int(sum(sample.value for sample in lags if sample.labels["topic"] != activities))
+        unread += int(sum(max(0.0, sample.value - 50) for sample in lags if sample.labels["topic"] == activities))
+        read += int(sum(sample.value for sample in samples if sample.labels.get("outcome") == "consumed"))
+    return Progress(read, unread)

@@ -1,0 +1,97 @@
+"""Owns which generation of its state an installation lives on: the record in the topic `control`.
+
+    generation 0: activities, orgpulse-shard-changelog, …    generation 2: activities-g2, orgpulse-g2-shard-changelog, …
+
+Each rebuild computes a new generation beside the present one and then swaps. Invariant: workers of a generation read
+and write its own logs and tables only, and none runs while two of them are swapped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Literal
+
+import msgspec
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from streams.log_state import TopicMissingError, content_of
+from streams.settings import Settings, override
+from streams.topic_specs import topic_names
+
+KEY = b"generation"
+_PAUSE_SECONDS = 1.0
+_SAY_EVERY_SECONDS = 15.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Generation(msgspec.Struct, frozen=True, kw_only=True):
+    """What `control` says."""
+
+    number: int = 0
+    state: Literal["live", "swapping"] = "live"
+    since: str = ""
+    """When it was written, ISO 8601."""
+
+
+def generation_in(value: bytes | None) -> Generation:
+    """Return what a record of `control` says; without one, the first generation is live.
+
+    Raises:
+        msgspec.DecodeError: If *value* is no such record.
+    """
+    return Generation() if value is None else msgspec.json.decode(value, type=Generation)
+
+
+async def generation_of(settings: Settings) -> Generation:
+    """Ask Kafka for the generation.
+
+    Raises:
+        KafkaError, OSError: If no broker answers.
+    """
+    try:
+        (content,) = await content_of(settings.kafka.brokers, topic_names(settings).control)
+    except TopicMissingError:
+        return Generation()
+    return generation_in(content.get(KEY))
+
+
+async def say_generation(settings: Settings, generation: Generation) -> None:
+    """Write the generation to Kafka."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.brokers, acks="all", enable_idempotence=True)
+    await producer.start()
+    try:
+        value = msgspec.json.encode(generation)
+        await producer.send_and_wait(topic_names(settings).control, key=KEY, value=value, partition=0)
+    finally:
+        await producer.stop()
+
+
+def settings_of_generation(settings: Settings, number: int) -> Settings:
+    """Return *settings* for generation *number*, or the one that they name if that is newer."""
+    return override(settings, {"worker.generation": max(number, settings.worker.generation)})
+
+
+def with_generation(settings: Settings, *, patience_seconds: float) -> Settings:
+    """Return *settings* for the generation that is live; waits for the end of a swap.
+
+    Without an answer for *patience_seconds* they come back as they are: a worker asks again once Kafka is there.
+    """
+    deadline, said_at = time.monotonic() + patience_seconds, 0.0
+    while True:
+        try:
+            found = asyncio.run(asyncio.wait_for(generation_of(settings), max(1.0, patience_seconds)))
+        except (KafkaError, OSError, TimeoutError):
+            if time.monotonic() >= deadline:
+                return settings
+            time.sleep(_PAUSE_SECONDS)
+            continue
+        if found.state == "live":
+            return settings_of_generation(settings, found.number)
+        if time.monotonic() - said_at >= _SAY_EVERY_SECONDS:
+            said_at = time.monotonic()
+            _log.info("waiting for the end of a rebuild's swap", generation=found.number)
+        time.sleep(_PAUSE_SECONDS)
