@@ -32,6 +32,7 @@ from deploy.local.ports import free_ports
 from streams.clock import Clock
 from streams.errors import OperatorError
 from streams.generation import Generation, generation_of, say_generation
+from streams.letters import NOTE_KEY
 from streams.log_state import committed_of, content_of, ends_of, starts_of, stretches
 from streams.settings import Settings, environment_of, override
 from streams.topic_specs import generation_suffix, group_of, topic_names
@@ -251,8 +252,8 @@ async def _letters(brokers: str, topic: str) -> dict[tuple[str, int, int], _Lett
     """Return the dead letters of *topic* by the place of their message."""
     found: dict[tuple[str, int, int], _Letter] = {}
     ends = await ends_of(brokers, [topic])
-    async for tp, record in stretches(brokers, dict.fromkeys(ends, 0), ends):
-        if record.value is not None:
+    async for tp, record in stretches(brokers, dict.fromkeys(ends, 0), ends, whole=True):
+        if record.value is not None and record.key != NOTE_KEY:
             said = orjson.loads(record.value)
             found[said["topic"], said["partition"], said["offset"]] = (tp.partition, record.key, record.value)
     return found

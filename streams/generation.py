@@ -9,6 +9,7 @@ and write its own logs and tables only, and none runs while two of them are swap
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Literal
 
@@ -23,6 +24,7 @@ from streams.topic_specs import topic_names
 
 KEY = b"generation"
 _PAUSE_SECONDS = 1.0
+_LEAST_SECONDS = 5.0  # for one answer
 _SAY_EVERY_SECONDS = 15.0
 
 _log = structlog.get_logger(__name__)
@@ -70,6 +72,17 @@ async def say_generation(settings: Settings, generation: Generation) -> None:
         await producer.stop()
 
 
+def _asked(settings: Settings, seconds: float) -> Generation:
+    """Ask once; that no broker answers is told by whoever needs one, not by the client's log."""
+    library = logging.getLogger("aiokafka")
+    level = library.level
+    library.setLevel(logging.CRITICAL)
+    try:
+        return asyncio.run(asyncio.wait_for(generation_of(settings), seconds))
+    finally:
+        library.setLevel(level)
+
+
 def settings_of_generation(settings: Settings, number: int) -> Settings:
     """Return *settings* for generation *number*, or the one that they name if that is newer."""
     return override(settings, {"worker.generation": max(number, settings.worker.generation)})
@@ -83,7 +96,7 @@ def with_generation(settings: Settings, *, patience_seconds: float) -> Settings:
     deadline, said_at = time.monotonic() + patience_seconds, 0.0
     while True:
         try:
-            found = asyncio.run(asyncio.wait_for(generation_of(settings), max(1.0, patience_seconds)))
+            found = _asked(settings, max(_LEAST_SECONDS, patience_seconds))
         except (KafkaError, OSError, TimeoutError):
             if time.monotonic() >= deadline:
                 return settings

@@ -34,10 +34,11 @@ async def content_of(bootstrap: str, topic: str) -> list[dict[bytes, bytes]]:
 
     Raises:
         TopicMissingError: If there is no such topic.
+        LookCutShortError: If not all of it could be read.
     """
     last = await ends_of(bootstrap, [topic])
     found: list[dict[bytes, bytes]] = [{} for _ in last]
-    async for tp, record in stretches(bootstrap, dict.fromkeys(last, 0), last):
+    async for tp, record in stretches(bootstrap, dict.fromkeys(last, 0), last, whole=True):
         if record.value is None:
             found[tp.partition].pop(record.key, None)
         else:
