@@ -172,7 +172,8 @@ def test_a_checkpoint_that_this_version_can_not_read_is_left_to_the_operator() -
     #  meta: [schema, position, …]
     table, shard = Table(), Shard(0, MODEL, Limits(**LIMITS))
     _, position, meta = decode(shard.checkpoint()["meta"])
-    table.recover(made(checkpoints(table), shard.checkpoint() | {"meta": encode([99, position, meta])}))
+    newer = encode([99, position, meta | {"readable_by": 99}])
+    table.recover(made(checkpoints(table), shard.checkpoint() | {"meta": newer}))
     heir = Shard(2, MODEL, Limits(**LIMITS))
     with pytest.raises(StateUnusableError, match="schema 99") as told:
         checkpoints(table).load(heir)

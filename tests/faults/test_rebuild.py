@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from streams.settings import environment_of, override
+from streams.settings import override
 from streams.topic_specs import topic_names
 from tests.faults import proof
+from tests.faults.commands import orgpulse
 from tests.faults.system import Size, System
 from tests.streams import kafka_topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(400)]
-
-
-def orgpulse(system: System, *arguments: str) -> str:
-    """Run a command with the system's settings; return what it says."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("ORGPULSE_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "agents.cli", *arguments], env=plain | environment_of(system.settings),
-        capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_a_rebuild_beside_running_workers_takes_over_and_everything_is_right(
@@ -45,7 +32,7 @@ def test_a_rebuild_beside_running_workers_takes_over_and_everything_is_right(
         system.rest()
         found = proof.differences(system)
         # Alerts are not told again: a fall that one generation told may have its end told by the other.
-        assert not [line for line in found if not line.startswith("alerts")], "\n".join(found)
+        assert not [line for line in found if not line.startswith("alerts")], found
         fences = {document["fence"][:5] for key, document in system.at_rest.documents.items() if "fence" in document}
         assert fences == {"0001."}
         for number in (0, 1):
