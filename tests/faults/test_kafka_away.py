@@ -24,7 +24,7 @@ from deploy.local.kafka import LocalKafka
 from deploy.local.ports import free_ports
 from reports.collect import read_metrics
 from tests.faults import proof
-from tests.faults.extent import N, times
+from tests.faults.extent import N, long_form, times
 from tests.faults.system import Size, System, wait_until
 from tests.faults.tcp_cut import Wire
 
@@ -75,6 +75,7 @@ def figure(system: System, name: str) -> float:
     return sum(sum(read_metrics(url, (name,)).get(name, {}).values()) for url in system.workers.urls)
 
 
+@long_form
 def test_workers_wait_for_kafka_at_the_start_and_while_it_is_away(redis_server: Any, tmp_path: Path) -> None:
     port, behind = free_ports(2)
     extra = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}"}

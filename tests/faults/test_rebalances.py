@@ -35,6 +35,7 @@ def rebalances(system: System) -> float:
     return sum(read_metrics(url, (_REBALANCES,))[_REBALANCES][()] for url in system.workers.urls)
 
 
+@long_form
 def test_a_storm_of_workers_that_join_and_leave_costs_nothing(build: Callable[..., System]) -> None:
     with build(workers=4, changes={"worker.standby_replicas": 1}) as system:
         workers, rounds = system.workers, times(4)
