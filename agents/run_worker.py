@@ -8,6 +8,7 @@ answers.
 from __future__ import annotations
 
 import asyncio
+import time
 
 import structlog
 from faust.types import TP
@@ -16,6 +17,7 @@ from agents.count_people import PARTITION as CENSUS_PARTITION
 from agents.directory import directory_taker
 from agents.generation_watch import GenerationWatch
 from agents.routing import Router
+from agents.stalls import StalledError, Stalls
 from agents.tell_again import TellAgain
 from agents.tick import Ticker
 from agents.wiring import Pipeline, build, directory_limits_of
@@ -106,7 +108,7 @@ class Worker:
         )  # fmt: skip
         if settings.worker.aside == "no":
             pipe.fold.sink = pipe.people.sink = self.sink
-        self.generation = GenerationWatch(settings, self._fail)
+        self.generation = GenerationWatch(settings, self.fail)
         taker = directory_taker(pipe.directory, topics.users, directory_limits_of(settings))
         self.directory = Follower(settings.kafka.brokers, [topics.users, topics.orgs], taker)
         self.guard = TopicGuard(settings)
@@ -128,7 +130,8 @@ class Worker:
         services = [*waiting, *redis, status, self.ticker]
         return run_worker(self.pipeline.app, services, self.restarts if self.settings.worker.restart else None)
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """End this life of the worker with *error*, unless it has failed already."""
         self.pipeline.app.failure = self.pipeline.app.failure or error
 
     def checks(self) -> list[tuple[str, bool, str]]:
@@ -213,10 +216,16 @@ class Status:
 
     async def _run(self) -> None:
         app, metrics, clock = self._worker.pipeline.app, self._worker.metrics, self._worker.clock
-        rebalances, commits, retries = 0, 0, 0
+        rebalances, commits, retries, stalls = 0, 0, 0, Stalls()
         while True:
-            for tp, position in app.positions().items():
+            positions = app.positions()
+            for tp, position in positions.items():
                 metrics.lag.set(position.lag, tp.topic, tp.partition)
+            _, kafka_is_well, _ = self._worker.kafka.check()
+            try:
+                stalls.check(positions if app.flowing and kafka_is_well else {}, time.monotonic())
+            except StalledError as error:
+                self._worker.fail(error)
             metrics.directory_users.set(len(self._worker.pipeline.directory))
             metrics.recovery_duration.set(app.recovery_seconds)
             metrics.rebalances.add(app.rebalances - rebalances)
