@@ -24,7 +24,7 @@ def test_letters_that_are_mended_and_replayed_count_once(kafka: Any, redis_serve
         system.play(3.0).join()
         org = system.base.orgs[0].id
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600))
-        paid = {"org_id": org, "amount": "12.34", "currency": "XXX", "status": "A", "time": when}
+        paid = {"org_id": org, "amount": "12.34", "currency": "ZZZ", "status": "A", "time": when}
         bad = [json.dumps({"transaction_id": f"late-{number}", **paid}).encode() for number in range(BAD)]
         system.send([Message("transactions", b"k%d" % number, value) for number, value in enumerate(bad)])
         wanted = ("--topic", "transactions", "--reason", "unknown_currency", "--since", "10m")
