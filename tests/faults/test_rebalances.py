@@ -58,6 +58,7 @@ def test_a_storm_of_workers_that_join_and_leave_costs_nothing(build: Callable[..
         assert not proof.differences(system)
 
 
+@long_form
 def test_a_worker_that_slept_past_its_session_writes_nothing_when_it_wakes(build: Callable[..., System]) -> None:
     with build() as system:
         workers = system.workers
