@@ -38,6 +38,7 @@ MODEL = tomllib.loads((Path(state.__file__).parent / "health.toml").read_text("u
 _READY_SECONDS = 90.0
 _REST_SECONDS = 120.0
 _POLL_SECONDS = 0.2
+_LOOKS_IN_A_ROW = 10
 _WATERMARK = "orgpulse_watermark_timestamp_seconds"
 
 
@@ -126,7 +127,9 @@ class System:
             done = counts and min(counts) >= users and not unread and owned == self.settings.kafka.partitions
             return "" if done else f"{counts} of {users} users, {owned} partitions owned, {unread} unread"
 
-        wait_until(known, _READY_SECONDS)
+        for _ in range(_LOOKS_IN_A_ROW):  # what is handled is committed a moment later
+            wait_until(known, _READY_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def owned(self) -> list[int]:
         """Return how many source partitions each running worker has assigned and recovered; -1 = it does not answer."""
