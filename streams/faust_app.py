@@ -21,7 +21,7 @@ from streams.chunks import ChunkDriver
 from streams.origins import Origins
 from streams.recovery import SafeTables, check_topics, check_whole
 from streams.tables import ChunkTable
-from streams.topic_ids import Layout, note_of
+from streams.topic_ids import Layout, check_same, note_of
 from streams.topic_watch import TopicWatch
 from streams.transactions import Transactions, TransactionSettings
 from streams.worker import run_worker
@@ -166,6 +166,8 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         """Note ids and partitions of the topics, and begin to watch them."""
         found = await self.consumer._thread.layouts(self.expected_topics)
         check_topics(self.expected_topics, {topic: layout.partitions for topic, layout in found.items()})
+        # A topic that goes and comes back leads to a rebalance before the watch looks, and may be left out of it.
+        check_same(self.layouts, found)
         self.layouts = found
         self.transactions.notes = {topic: note_of(topic, self.kept_topics, found) for topic in found}
         self._watch.start()

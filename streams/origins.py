@@ -9,7 +9,7 @@ its committed offset and from the same log, or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from faust.types import TP
 
@@ -38,20 +38,25 @@ class Origins:
     def __init__(self, table: ChunkTable) -> None:
         self._table = table
 
-    def check(self, tp: TP, committed: int | None, now: Mapping[str, Layout]) -> None:
+    def check_topics(self, partitions: Iterable[int], now: Mapping[str, Layout]) -> None:
+        """Check that no log which *partitions* were read from was made anew, whether it is assigned here or not.
+
+        Raises:
+            RecreatedTopicError: If one was.
+        """
+        for partition in partitions:
+            for key, known in self._table.items(partition):
+                layout = now.get(key.decode())
+                if layout is not None and layout.id and known not in (_NO_ID, layout.id.encode()):
+                    raise RecreatedTopicError(key.decode(), known.decode(), layout.id)
+
+    def check(self, tp: TP, committed: int | None) -> None:
         """Check that *tp* is read on where its state ends.
 
         Raises:
-            RecreatedTopicError: If the topic was made anew since its first commit.
             LostOffsetError: If there is state of it but no committed offset.
         """
-        known = self._table.read(tp.partition, tp.topic.encode())
-        if known is None:
-            return
-        found = now[tp.topic].id if tp.topic in now else ""
-        if found and known != _NO_ID and known.decode() != found:
-            raise RecreatedTopicError(tp.topic, known.decode(), found)
-        if committed is None:
+        if committed is None and self._table.read(tp.partition, tp.topic.encode()) is not None:
             raise LostOffsetError(tp)
 
     def first(self, tp: TP, now: Mapping[str, Layout]) -> list[Outgoing]:

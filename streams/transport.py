@@ -178,9 +178,12 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust carries no 
         tps = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
         if not tps:
             return
+        origins = self.app.origins
+        if origins is not None:
+            origins.check_topics({tp.partition for tp in tps}, self.app.layouts)
         for tp, start in (await self._thread.seek_sources(tps, self.app.layouts)).items():
-            if self.app.origins is not None:
-                self.app.origins.check(tp, start.committed, self.app.layouts)
+            if origins is not None:
+                origins.check(tp, start.committed)
             self._read_offset[tp] = start.offset or None
             self._committed_offset[tp] = start.committed
             self._handed_out.pop(tp, None)

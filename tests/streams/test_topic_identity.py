@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from kafka import KafkaAdminClient
 
 from streams.errors import OperatorError
-from streams.origins import LostOffsetError
+from streams.origins import LostOffsetError, Origins
 from streams.recovery import WrongTopicError
 from streams.topic_ids import Layout, RecreatedTopicError, check_note, check_same, layouts, note_of
 from tests.streams import kafka_topics
@@ -153,6 +153,35 @@ def test_a_topic_made_anew_under_a_running_worker_stops_it(place: Place, monkeyp
         assert isinstance(job.app.failure, OperatorError)
 
     asyncio.run(scenario())
+
+
+def test_a_topic_made_anew_before_a_rebalance_is_told_by_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The rebalance looks at the topics anew; it must not take the new one for what it has always read.
+    monkeypatch.setattr("streams.topic_watch.LOOK_SECONDS", 600.0)
+
+    async def scenario() -> None:
+        job = place.job()
+        async with running(job):
+            await made_anew(place, place.topic)
+            assert job.app.failure is None or isinstance(job.app.failure, OperatorError)
+            second = place.job()
+            async with running(second):
+                await eventually(lambda: job.app.failure is not None)
+        assert isinstance(job.app.failure, RecreatedTopicError | WrongTopicError), job.app.failure
+
+    asyncio.run(scenario())
+
+
+def test_a_topic_made_anew_that_is_not_assigned_is_told_all_the_same() -> None:
+    class Rows:
+        def items(self, partition: int) -> list[tuple[bytes, bytes]]:
+            return [(b"a", b"A1"), (b"b", b"?"), (b"gone", b"G1")] if partition == 1 else []
+
+    table: Any = Rows()
+    now = {"a": Layout("A1", 2), "b": Layout("B2", 2)}
+    Origins(table).check_topics([0, 1], now)
+    with pytest.raises(RecreatedTopicError, match="its id was A1 and is A2"):
+        Origins(table).check_topics([0, 1], now | {"a": Layout("A2", 2)})
 
 
 def test_a_topic_widened_under_a_running_worker_stops_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
