@@ -5,6 +5,8 @@ Invariant: it asks before it goes on without messages that the sources no longer
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 
 import click
@@ -12,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agents import rebuild as steps
+from agents.cli_errors import EXIT_FAILED
 from streams.clock import WallClock
 from streams.settings import Settings
 
@@ -28,11 +31,12 @@ _EVERY = 10  # of the looks at the workers aside, without a terminal
     help="Where these workers write their logs.",
 )
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--afresh", is_flag=True, help="Throw away what an interrupted rebuild has computed, and begin again.")
 @click.option(
     "--drop-old", is_flag=True, help="Only delete the topics of former generations, once the present one is good."
 )
 @click.pass_obj
-def rebuild(settings: Settings, workers: int, logs: Path, yes: bool, drop_old: bool) -> None:
+def rebuild(settings: Settings, workers: int, logs: Path, yes: bool, afresh: bool, drop_old: bool) -> None:
     """Compute everything anew from the source topics, and swap.
 
     For state that is damaged, that belongs to other topics than there are, or that another health
@@ -42,13 +46,15 @@ def rebuild(settings: Settings, workers: int, logs: Path, yes: bool, drop_old: b
     start anew by themselves ([worker] restart), and `scores`, `weeks` and Redis say what was computed.
 
     What the sources no longer have is not computed: how long they keep messages is up to you. Alerts of the past
-    are not told again. A run that was interrupted goes on where it was when it is started again.
+    are not told again. A run that was interrupted goes on where it was when it is started again; --afresh begins
+    from nothing, for one that can't go on.
 
     \b
     Examples:
       orgpulse rebuild --workers 2
       orgpulse rebuild --drop-old
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))  # workers aside end, and those who wait go on
     console = Console()
     work = steps.Rebuild(settings, WallClock(), logs, workers=workers)
     if drop_old:
@@ -56,6 +62,8 @@ def rebuild(settings: Settings, workers: int, logs: Path, yes: bool, drop_old: b
         console.print(f"{len(gone)} topics deleted." if gone else "There is nothing of a former generation.")
         return
     _ask(work, yes=yes)
+    if afresh:
+        console.print(f"{len(work.afresh())} topics of an interrupted rebuild deleted.")
     logs.mkdir(parents=True, exist_ok=True)
     console.print(f"Generation {work.number} is computed aside; logs in {logs.resolve()}", soft_wrap=True)
     _compute(work, console)

@@ -23,26 +23,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
-import orjson
-from aiokafka import AIOKafkaProducer
+from faust.types import TP
+from kafka.errors import CoordinatorNotAvailableError
 from prometheus_client.parser import text_string_to_metric_families
 
+from agents.rebuild_publish import publish
 from deploy.local.ports import free_ports
 from streams.clock import Clock
 from streams.errors import OperatorError
-from streams.generation import Generation, generation_of, say_generation
-from streams.letters import NOTE_KEY
-from streams.log_state import committed_of, content_of, ends_of, starts_of, stretches
+from streams.generation import ControlLostError, Generation, generation_of, say_generation
+from streams.log_state import committed_of, ends_of, starts_of
 from streams.settings import Settings, environment_of, override
 from streams.topic_specs import generation_suffix, group_of, topic_names
 from streams.topics import connected_admin, create_topics
+from streams.transactions import Transactions
 
 _POLL_SECONDS = 0.5
 _SETTLED_SECONDS = 5.0
 """How long everything must have been read before the workers aside count as caught up."""
 _MOST_UNREAD = 2_000
 """Messages that may be unread then: those that come in meanwhile; the new generation reads on where it was."""
+_NEAR_SECONDS = 1.0
 _STOP_SECONDS = 90.0
 _OLD_WORKERS_SECONDS = 120.0
 
@@ -72,12 +75,27 @@ class Rebuild:
             KafkaError, OSError: If no broker answers.
         """
         self._plain, self._clock, self._logs, self._workers = settings, clock, logs, workers
-        found = asyncio.run(generation_of(settings))
+        try:
+            found = asyncio.run(generation_of(settings))
+        except ControlLostError as error:
+            found = Generation(number=error.highest)  # whichever was live, the next number is nobody's
         live = max(found.number, settings.worker.generation)
-        self.number = live if found.state == "swapping" else live + 1  # a swap that was begun is ended
+        self._in_swap = found.state == "swapping"
+        self.number = live if self._in_swap else live + 1  # a swap that was begun is ended
         changes = {"worker.generation": self.number, "worker.aside": "everything", "web.host": "127.0.0.1"}
         self.aside = override(settings, changes)
         self.live = override(settings, {"worker.generation": self.number - 1})
+
+    def afresh(self) -> list[str]:
+        """Delete what an interrupted rebuild has left, so that it begins again; return the topics' names."""
+        names = topic_names(self.aside)
+        gone = self._remove(
+            {names.activities, names.unresolved, names.summaries, *names.changelogs, *self._told_aside()}
+        )
+        with connected_admin(self.aside, wait_seconds=10.0) as admin:
+            if group_of(self.aside) in {found["group_id"] for found in admin.list_groups()}:
+                admin.delete_groups([group_of(self.aside)])
+        return gone
 
     def truncated_sources(self) -> dict[str, int]:
         """Return the source topics whose beginning is gone, with how many messages of each are."""
@@ -94,6 +112,9 @@ class Rebuild:
         Raises:
             RebuildError: If one of them ends by itself, or workers of the live generation do not end.
         """
+        create_topics(self.live)
+        if not self._in_swap:
+            self._say(self.live, "live")  # said before there is anything of another generation (see ControlLostError)
         create_topics(self.aside)
         directory = override(self.aside, {"worker.aside": "directory"})
         with self._running(directory) as (processes, urls):
@@ -101,16 +122,15 @@ class Rebuild:
             self._stop(processes)
         with self._running(self.aside) as (processes, urls):
             self._catch_up(processes, urls, tell, most_unread=_MOST_UNREAD)
-            self._say("swapping")
-            self._wait_for_old_workers()
-            while not asyncio.run(self._has_read_as_much()):
-                self._catch_up(processes, urls, tell, most_unread=_MOST_UNREAD)
-            self._stop(processes)
+            with self._live_workers_waiting():
+                while not asyncio.run(self._has_read_as_much()):
+                    self._catch_up(processes, urls, tell, most_unread=_MOST_UNREAD)
+                self._stop(processes)
 
     def swap(self) -> list[str]:
         """Let the new generation take the place of the live one; return what was done, by line."""
-        done = asyncio.run(self._publish())
-        self._say("live")
+        done = asyncio.run(publish(self.aside, topic_names(self.live)))
+        self._say(self.aside, "live")
         self._remove(self._told_aside())
         return done
 
@@ -126,16 +146,20 @@ class Rebuild:
     def _catch_up(
         self, processes: list[subprocess.Popen[bytes]], urls: list[str], tell: Tell, *, most_unread: int
     ) -> None:
-        """Wait until no more than *most_unread* messages have been unread for a while."""
-        settled_since = time.monotonic()
+        """Wait until no more than *most_unread* messages, or what is read in a moment, have been unread for a while."""
+        settled_since = looked_at = time.monotonic()
+        former = 0
         while time.monotonic() - settled_since < _SETTLED_SECONDS:
             for process in processes:
                 if process.poll() is not None:
                     raise self._failed(process)
-            progress = _progress(urls, topic_names(self.aside).activities)
+            progress, now = _progress(urls, topic_names(self.aside).activities), time.monotonic()
             tell(progress)
-            if progress.unread > most_unread:
-                settled_since = time.monotonic()
+            # Under much traffic some messages are always on their way: what is read within seconds is near the end.
+            soon = (progress.read - former) / max(now - looked_at, _POLL_SECONDS) * _NEAR_SECONDS if former else 0.0
+            former, looked_at = progress.read, now
+            if progress.unread > (max(most_unread, soon) if most_unread else 0):
+                settled_since = now
             time.sleep(_POLL_SECONDS)
 
     def _stop(self, processes: list[subprocess.Popen[bytes]]) -> None:
@@ -145,10 +169,34 @@ class Rebuild:
             if process.wait(timeout=_STOP_SECONDS):
                 raise self._failed(process)
 
-    def _say(self, state: str) -> None:
+    def _say(self, settings: Settings, state: Literal["live", "swapping"]) -> None:
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock.now()))
-        found = Generation(number=self.number, state="live" if state == "live" else "swapping", since=since)
+        found = Generation(number=settings.worker.generation, state=state, since=since)
         asyncio.run(say_generation(self.aside, found))
+
+    @contextmanager
+    def _live_workers_waiting(self) -> Iterator[None]:
+        """End the live generation's workers and keep others from beginning; let them go on if the swap fails."""
+        self._say(self.aside, "swapping")
+        try:
+            self._wait_for_old_workers()
+            asyncio.run(self._fence_old_workers())
+            yield
+        except BaseException:  # an interrupt too: nobody else would wake them
+            if not self._in_swap:  # else an earlier run may have told half of the new generation already
+                self._say(self.live, "live")
+            raise
+
+    async def _fence_old_workers(self) -> None:
+        """Take the right to write from workers that only sleep: awake, they would tell old values over new ones."""
+        kafka, names = self.live.kafka, topic_names(self.live)
+        wide = (*names.sources, *names.directory, names.unresolved, names.activities)
+        tps = [TP(topic, number) for topic in wide for number in range(kafka.partitions)]
+        held = Transactions(kafka.brokers, group_of(self.live))
+        try:
+            await held.own([*tps, TP(names.summaries, 0)])
+        finally:
+            await held.disown(held.owned)
 
     @contextmanager
     def _running(self, settings: Settings) -> Iterator[tuple[list[subprocess.Popen[bytes]], list[str]]]:
@@ -159,7 +207,8 @@ class Rebuild:
             mine = override(settings, {"worker.name": f"rebuild-{number}", "web.port": port})
             urls.append(f"http://127.0.0.1:{port}/metrics")
             with self._log(number).open("ab") as log:
-                command = [sys.executable, "-m", "agents.cli", "worker"]
+                # Everything is in the environment: a settings file that lies here by chance must not fill it up.
+                command = [sys.executable, "-m", "agents.cli", "--config", os.devnull, "worker"]
                 processes.append(subprocess.Popen(command, env=plain | environment_of(mine), stdout=log, stderr=log))
         try:
             yield processes, urls
@@ -176,17 +225,18 @@ class Rebuild:
         said = self._log(1).read_text("utf-8", "replace").splitlines()[-1:] or ["nothing"]
         return RebuildError(
             f"a worker of the rebuild ended with {process.returncode}; it said last: {said[0][:500]}",
-            f"Look into {self._logs}, mend what it names, and run `orgpulse rebuild` again: it goes on from there.",
+            f"Look into {self._logs}, mend what it names, and run `orgpulse rebuild` again: it goes on from there, "
+            "or with --afresh from nothing.",
         )
 
     def _wait_for_old_workers(self) -> None:
         deadline, group = time.monotonic() + _OLD_WORKERS_SECONDS, group_of(self.live)
         with connected_admin(self.live, wait_seconds=10.0) as admin:
-            while members := len(admin.describe_groups([group])[group]["members"]):
+            while members := _members(admin, group):
                 if time.monotonic() >= deadline:
                     raise RebuildError(
-                        f"{members} workers of the former generation are still in the group {group}",
-                        "Stop them and run `orgpulse rebuild` again: the swap goes on from there.",
+                        f"workers of the former generation are still in the group {group}: {members}",
+                        "Stop them and run `orgpulse rebuild` again: it goes on from there.",
                     )
                 time.sleep(_POLL_SECONDS)
 
@@ -197,41 +247,9 @@ class Rebuild:
             await committed_of(brokers, group_of(self.live)),
             await committed_of(brokers, group_of(self.aside)),
         )
-        raw = (*names.sources, *names.directory)
-        return all(ours.get(tp, 0) >= offset for tp, offset in theirs.items() if tp.topic in raw)
-
-    async def _publish(self) -> list[str]:
-        """Bring what the new generation says into the topics for everybody."""
-        aside, public = topic_names(self.aside), topic_names(self.live)
-        brokers, done = self.aside.kafka.brokers, []
-        producer = AIOKafkaProducer(
-            bootstrap_servers=brokers, acks="all", enable_idempotence=True, compression_type="lz4", linger_ms=20
-        )
-        await producer.start()
-        try:
-            for name in ("scores", "weeks"):
-                source, target = getattr(aside, name), getattr(public, name)
-                new, old = await content_of(brokers, source), await content_of(brokers, target)
-                written = gone = 0
-                for partition, content in enumerate(new):
-                    for key, value in content.items():
-                        if old[partition].get(key) != value:
-                            await producer.send(target, key=key, value=value, partition=partition)
-                            written += 1
-                    for key in old[partition].keys() - content.keys():
-                        await producer.send(target, key=key, value=None, partition=partition)
-                        gone += 1
-                done.append(f"{target}: {written} records written, {gone} removed")
-            told = await _letters(brokers, public.dead_letters)
-            untold = await _letters(brokers, aside.dead_letters)
-            fresh = [untold[place] for place in sorted(untold.keys() - told.keys())]
-            for number, letter_key, letter in fresh:
-                await producer.send(public.dead_letters, key=letter_key, value=letter, partition=number)
-            done.append(f"{public.dead_letters}: {len(fresh)} letters that nobody had told")
-            await producer.flush()
-        finally:
-            await producer.stop()
-        return done
+        ends = await ends_of(brokers, (*names.sources, *names.directory))
+        # What was committed for a former log of that name may lie beyond the end of this one.
+        return all(ours.get(tp, 0) >= min(offset, ends[tp]) for tp, offset in theirs.items() if tp in ends)
 
     def _told_aside(self) -> set[str]:
         names = topic_names(self.aside)
@@ -242,21 +260,18 @@ class Rebuild:
             there = sorted(topics & set(admin.list_topics()))
             if there:
                 admin.delete_topics(there)
+            deadline = time.monotonic() + _STOP_SECONDS
+            while topics & set(admin.list_topics()) and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
         return there
 
 
-_Letter = tuple[int, bytes | None, bytes]  # partition, key, value
-
-
-async def _letters(brokers: str, topic: str) -> dict[tuple[str, int, int], _Letter]:
-    """Return the dead letters of *topic* by the place of their message."""
-    found: dict[tuple[str, int, int], _Letter] = {}
-    ends = await ends_of(brokers, [topic])
-    async for tp, record in stretches(brokers, dict.fromkeys(ends, 0), ends, whole=True):
-        if record.value is not None and record.key != NOTE_KEY:
-            said = orjson.loads(record.value)
-            found[said["topic"], said["partition"], said["offset"]] = (tp.partition, record.key, record.value)
-    return found
+def _members(admin: Any, group: str) -> str:
+    """Return who is in *group*, for people; nothing when nobody is."""
+    try:
+        return ", ".join(str(member["member_id"]) for member in admin.describe_groups([group])[group]["members"])
+    except CoordinatorNotAvailableError:  # while brokers restart, or for a moment on a new cluster
+        return "nobody can tell"
 
 
 def _progress(urls: list[str], activities: str) -> Progress:

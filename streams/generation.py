@@ -9,15 +9,19 @@ and write its own logs and tables only, and none runs while two of them are swap
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import re
 import time
 from typing import Literal
 
 import msgspec
 import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from streams.errors import OperatorError
 from streams.log_state import TopicMissingError, content_of
 from streams.settings import Settings, override
 from streams.topic_specs import topic_names
@@ -39,6 +43,19 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """When it was written, ISO 8601."""
 
 
+class ControlLostError(OperatorError):
+    """The topic that says which generation is live is gone or empty; taking the first one would be wrong in silence."""
+
+    def __init__(self, control: str, highest: int) -> None:
+        super().__init__(
+            f"topic {control} does not say which generation of the state is live, and there are topics of "
+            f"generation {highest}",
+            f"If it was live, set [worker] generation = {highest} (ORGPULSE_WORKER_GENERATION) on all workers; "
+            "if unsure, run `orgpulse rebuild`, which computes another one.",
+        )
+        self.highest = highest
+
+
 def generation_in(value: bytes | None) -> Generation:
     """Return what a record of `control` says; without one, the first generation is live.
 
@@ -53,12 +70,27 @@ async def generation_of(settings: Settings) -> Generation:
 
     Raises:
         KafkaError, OSError: If no broker answers.
+        ControlLostError: If nothing is said, but there are later generations than the first.
     """
-    try:
+    value = None
+    with contextlib.suppress(TopicMissingError):
         (content,) = await content_of(settings.kafka.brokers, topic_names(settings).control)
-    except TopicMissingError:
-        return Generation()
-    return generation_in(content.get(KEY))
+        value = content.get(KEY)
+    if value is None and (highest := await _highest_generation(settings)) > settings.worker.generation:
+        raise ControlLostError(topic_names(settings).control, highest)
+    return generation_in(value)
+
+
+async def _highest_generation(settings: Settings) -> int:
+    """Return the highest generation that there are topics of."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.brokers)
+    await admin.start()
+    try:
+        pattern = re.compile(rf"{re.escape(settings.kafka.application)}-g(\d+)-origins-changelog")
+        found = [pattern.fullmatch(name) for name in await admin.list_topics()]
+    finally:
+        await admin.close()
+    return max((int(match[1]) for match in found if match), default=0)
 
 
 async def say_generation(settings: Settings, generation: Generation) -> None:
@@ -106,5 +138,5 @@ def with_generation(settings: Settings, *, patience_seconds: float) -> Settings:
             return settings_of_generation(settings, found.number)
         if time.monotonic() - said_at >= _SAY_EVERY_SECONDS:
             said_at = time.monotonic()
-            _log.info("waiting for the end of a rebuild's swap", generation=found.number)
+            _log.info("waiting for the end of a swap; if no `orgpulse rebuild` runs, run it", generation=found.number)
         time.sleep(_PAUSE_SECONDS)

@@ -12,10 +12,9 @@ import pytest
 from agents.simulate import Message
 from tests.faults import proof
 from tests.faults.commands import orgpulse
-from tests.faults.extent import long_form
 from tests.faults.system import Size, System, wait_until
 
-pytestmark = [long_form, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
 
 BAD = 7
 
