@@ -12,9 +12,10 @@ import pytest
 from agents.simulate import Message
 from tests.faults import proof
 from tests.faults.commands import orgpulse
+from tests.faults.extent import long_form
 from tests.faults.system import Size, System, wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [long_form, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
 
 BAD = 7
 

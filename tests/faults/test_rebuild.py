@@ -12,10 +12,11 @@ from streams.settings import override
 from streams.topic_specs import topic_names
 from tests.faults import proof
 from tests.faults.commands import orgpulse
+from tests.faults.extent import long_form
 from tests.faults.system import Size, System
 from tests.streams import kafka_topics
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [long_form, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def test_a_rebuild_beside_running_workers_takes_over_and_everything_is_right(

@@ -69,6 +69,7 @@ def total_of(url: str, name: str) -> float:
     return sum(read_metrics(url, (name,)).get(name, {}).values())
 
 
+@long_form
 def test_a_redis_that_stops_comes_back_empty_freezes_and_is_flushed_gets_everything(
     kafka: Any, harmed: HarmedRedis, tmp_path: Path
 ) -> None:

@@ -12,10 +12,11 @@ from agents.manifest import KEY
 from reports.collect import read_metrics
 from streams.topic_specs import topic_names
 from tests.faults import proof
+from tests.faults.extent import long_form
 from tests.faults.system import Size, System
 from tests.streams import kafka_topics
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [long_form, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def damage(system: System) -> tuple[int, int]:
