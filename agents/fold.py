@@ -55,6 +55,8 @@ class FoldAgent:
         self._metrics, self._clock = metrics, clock
         self.shards: dict[int, Shard] = {}
         self.sink: RedisSink | None = None
+        self.replayed = 0
+        """Records that restores have replayed since the start."""
         self.last_rows_at: dict[int, float] = {}
         """When each partition last got activities (epoch seconds)."""
         self._arrivals: dict[int, list[float]] = {}
@@ -79,6 +81,7 @@ class FoldAgent:
         start = shard.position
         async for offset, value in await replay(partition, start, committed):
             shard.apply(decode_record(value), offset)
+            self.replayed += 1
         shard.position = max(shard.position, committed)
         self.shards[partition] = shard
         self._counted[partition] = {source: list(counts) for source, counts in shard.outcomes.items()}

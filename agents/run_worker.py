@@ -8,7 +8,6 @@ answers.
 from __future__ import annotations
 
 import asyncio
-import time
 
 import structlog
 from faust.types import TP
@@ -17,7 +16,6 @@ from agents.count_people import PARTITION as CENSUS_PARTITION
 from agents.directory import directory_taker
 from agents.generation_watch import GenerationWatch
 from agents.routing import Router
-from agents.stalls import StalledError, Stalls
 from agents.tell_again import TellAgain
 from agents.tick import Ticker
 from agents.wiring import Pipeline, build, directory_limits_of
@@ -32,6 +30,7 @@ from streams.redis_sink import RedisSink, Source
 from streams.restart import Restarts
 from streams.settings import Settings
 from streams.side_thread import run_aside
+from streams.stalls import StallWatch
 from streams.topic_specs import needed_copies, topic_specs
 from streams.topics import BrokerError, check_topics
 from streams.worker import run_worker
@@ -127,7 +126,11 @@ class Worker:
         status = Status(self)
         redis = [] if self.settings.worker.aside != "no" else [Background(self.sink, self.pipeline.app)]
         waiting = [self.http, self.restarts, self.kafka, self.guard, self.generation, self.directory]
-        services = [*waiting, *redis, status, self.ticker]
+        app, fold = self.pipeline.app, self.pipeline.fold
+        stalls = StallWatch(
+            app, lambda: self.kafka.check()[1], lambda: app.tables.recovery.restored_records + fold.replayed, self.fail
+        )
+        services = [*waiting, *redis, status, self.ticker, stalls]
         return run_worker(self.pipeline.app, services, self.restarts if self.settings.worker.restart else None)
 
     def fail(self, error: BaseException) -> None:
@@ -216,16 +219,10 @@ class Status:
 
     async def _run(self) -> None:
         app, metrics, clock = self._worker.pipeline.app, self._worker.metrics, self._worker.clock
-        rebalances, commits, retries, stalls = 0, 0, 0, Stalls()
+        rebalances, commits, retries = 0, 0, 0
         while True:
-            positions = app.positions()
-            for tp, position in positions.items():
+            for tp, position in app.positions().items():
                 metrics.lag.set(position.lag, tp.topic, tp.partition)
-            _, kafka_is_well, _ = self._worker.kafka.check()
-            try:
-                stalls.check(positions if app.flowing and kafka_is_well else {}, time.monotonic())
-            except StalledError as error:
-                self._worker.fail(error)
             metrics.directory_users.set(len(self._worker.pipeline.directory))
             metrics.recovery_duration.set(app.recovery_seconds)
             metrics.rebalances.add(app.rebalances - rebalances)

@@ -6,6 +6,7 @@ silence: each start is sought explicitly, and a log that shrank is an error.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -13,8 +14,9 @@ from typing import Any, NamedTuple
 from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode.threads import MethodQueue
 
-from streams.patient_client import patient
+from streams.patient_client import check_alive, patient
 from streams.recovery import ShrunkenLogError, checked_start
 from streams.topic_ids import Layout, check_note, layouts
 
@@ -72,8 +74,48 @@ class _RawResults(OrderedDict[Any, Any]):
         super().__setitem__(tp, result)
 
 
+class Questions(MethodQueue):  # type: ignore[misc,unused-ignore]  # mode carries no usable types
+    """What the worker asks of the thread; asked after its end, a question is cancelled.
+
+    mode's own queue takes questions that nobody will answer any more. A rebalance in the
+    middle of the end asks such a one, and the thread, which leaves the group first, waits
+    for the rebalance: both for a minute.
+    """
+
+    _closed = False
+
+    async def on_stop(self) -> None:
+        """Answer what was asked before, and nothing from now on."""
+        self._closed = True
+        await super().on_stop()
+
+    async def call(self, promise: asyncio.Future[Any], fun: Any, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+        """Ask the thread to run *fun*; its outcome will be *promise*'s."""
+        if self._closed:
+            promise.cancel()
+            return promise
+        await super().call(promise, fun, *args, **kwargs)
+        return promise
+
+    def _queue_put(self, method: Any) -> None:
+        if self._closed:
+            promise = method.promise
+            promise.get_loop().call_soon_threadsafe(promise.cancel)
+            return
+        super()._queue_put(method)
+
+
 class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust carries no usable types
     """The thread that talks to Kafka; all that touches aiokafka's state runs in its loop."""
+
+    _method_queue: Questions | None = None
+
+    @property
+    def method_queue(self) -> Questions:
+        """What is asked of this thread."""
+        if self._method_queue is None:
+            self._method_queue = Questions(loop=self.thread_loop, beacon=self.beacon)
+        return self._method_queue
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -100,6 +142,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
             return Fetched({}, {})
         if consumer._closed or fetcher._closed:
             raise ConsumerStoppedError()
+        check_alive(fetcher)
         with fetcher._subscriptions.fetch_context():
             try:
                 records = await fetcher.fetched_records(wanted, timeout)
@@ -162,6 +205,20 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         wanted = [driver.ensure_aiokafka_TP(tp) for tp in tps]
         found = await self._ensure_consumer().beginning_offsets(wanted) if wanted else {}
         return {TP(*tp): offset for tp, offset in found.items()}
+
+    async def ends(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """Return the end of what may be read of each of *tps*; asks the brokers, whatever was fetched."""
+        found: dict[TP, int] = await self.call_thread(self._ends, list(tps))
+        return found
+
+    async def _ends(self, tps: list[TP]) -> dict[TP, int]:
+        wanted = [driver.ensure_aiokafka_TP(tp) for tp in tps]
+        found = await self._ensure_consumer().end_offsets(wanted) if wanted else {}
+        return {TP(*tp): offset for tp, offset in found.items()}
+
+    def buffered(self) -> list[str]:
+        """Return the partitions whose records were fetched but not handed out."""
+        return sorted(str(tuple(tp)) for tp in list(self._ensure_consumer()._fetcher._records))
 
     async def layouts(self, topics: Iterable[str]) -> dict[str, Layout]:
         """Return id and partitions of each of *topics*, no partitions where there is none; asks a broker."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import faust
@@ -27,6 +28,9 @@ from streams.transactions import Transactions, TransactionSettings
 from streams.worker import run_worker
 
 Hook = Callable[[frozenset[TP]], Awaitable[None]]
+
+
+_UNASKED: Mapping[TP, int] = MappingProxyType({})
 
 
 class Position(NamedTuple):
@@ -124,19 +128,46 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         found: int | None = self.consumer.committed_offset(tp) if mine is None else mine
         return found
 
-    def positions(self) -> dict[TP, Position]:
-        """Return how far each live source partition is handled; asks no broker."""
+    async def ask_ends(self) -> dict[TP, int]:
+        """Return the end of what may be read of each live source partition, from the brokers."""
+        found: dict[TP, int] = await self.consumer._thread.ends(self._live)
+        return found
+
+    def standing(self) -> str:
+        """Return what reading hangs on, for the log of a worker that stands still."""
+        consumer, commits = self.consumer, [str(tp) for tp, task in self.chunks._commits.items() if not task.done()]
+        seen = {
+            "flow": consumer.flow_active,
+            "recovering": self.in_recovery,
+            "active": len(consumer._active_partitions or ()),
+            "paused": len(consumer._paused_partitions),
+            "buffered": sorted(map(str, consumer._buffered_partitions)),
+            "queued": sum(topic.queue.qsize() for topic in self.topics),
+            "handling": self.chunks._handling,
+            "committing": sorted(commits),
+            "fetched": consumer._thread.buffered(),
+        }
+        return ", ".join(f"{name} {value}" for name, value in seen.items())
+
+    def positions(self, ends: Mapping[TP, int] = _UNASKED) -> dict[TP, Position]:
+        """Return how far each live source partition is handled; asks no broker.
+
+        How much waits is known from the last fetch, or from *ends* (see `ask_ends`) if that is more.
+        """
         found: dict[TP, Position] = {}
         for tp in self._live:
             state = self.consumer._thread.state_of(tp)
             if state is None or not state.has_valid_position:
+                if tp in ends:
+                    found[tp] = Position(self.chunks.handled.get(tp, 0), ends[tp])
                 continue
             fetched: int = state.position
             end = state.lso if state.lso is not None and state.lso >= 0 else state.highwater
             handled = self.chunks.handled.get(tp, self.consumer._committed_offset[tp] or 0)
             # A position moves over markers without a chunk; then everything before it is handled.
             behind = self.consumer.last_handed_out(tp) > handled
-            found[tp] = Position(handled if behind else fetched, fetched if end is None else end)
+            known = max(fetched if end is None else end, ends.get(tp, 0))
+            found[tp] = Position(handled if behind else fetched, known)
         return found
 
     async def take_over(self, tps: set[TP], changelogs: set[TP]) -> bool:

@@ -6,6 +6,7 @@ Invariant: only committed records are handed out, and nothing is ever committed.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import structlog
@@ -14,11 +15,18 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from streams.errors import REBUILD, OperatorError
-from streams.patient_client import patient
+from streams.patient_client import check_alive, patient
 
 _log = structlog.get_logger(__name__)
 _FETCH_BYTES = 4 * 1024 * 1024
 _LONGEST_PAUSE_SECONDS = 10.0
+_ASK_SECONDS = 10.0
+STANDSTILL_SECONDS = 30.0
+"""A reader that has got nowhere for this long, though there is more, is taken for broken and made anew."""
+
+
+class StandstillError(KafkaError):  # type: ignore[misc,unused-ignore]  # aiokafka carries no usable types
+    """A consumer hands out nothing although there is something."""
 
 
 class LogTruncatedError(OperatorError):
@@ -40,6 +48,28 @@ def _consumer(bootstrap: str, *topics: str) -> AIOKafkaConsumer:
         fetch_max_wait_ms=200,
     )
     return patient(consumer)
+
+
+class _Progress:
+    """Notices that a consumer stands still."""
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+        self._place: object = None
+        self._since = time.monotonic()
+
+    def check(self, place: object) -> None:
+        """Look where it stands, as long as there is more to read; None = there is not.
+
+        Raises:
+            KafkaError: If it has been standing there for too long, or no longer fetches.
+        """
+        check_alive(self._consumer._fetcher)
+        now = time.monotonic()
+        if place is None or place != self._place:
+            self._place, self._since = place, now
+        elif now - self._since > STANDSTILL_SECONDS:
+            raise StandstillError(f"nothing was read for {now - self._since:.0f} s")
 
 
 async def read_stretch(
@@ -64,8 +94,10 @@ async def read_stretch(
                 "shard: its retention is shorter than the time since the last checkpoint, or the topic was made anew"
             )
         consumer.seek(tp, start)
+        progress = _Progress(consumer)
         while (await consumer.position(tp)) < end:
             fetched = await consumer.getmany(tp, timeout_ms=500)
+            progress.check(await consumer.position(tp))
             for record in fetched.get(tp, ()):
                 if record.offset >= end:
                     return
@@ -125,14 +157,21 @@ class Follower:
                 raise KafkaError(f"no topic {', '.join(sorted(missing))}")
             ends = await consumer.end_offsets(tps)
             await consumer.seek_to_beginning(*tps)
+            progress, asked_at = _Progress(consumer), time.monotonic()
             while True:
-                if not self._caught_up.is_set() and all([await consumer.position(tp) >= ends[tp] for tp in tps]):
+                async with asyncio.timeout(STANDSTILL_SECONDS):
+                    places = [await consumer.position(tp) for tp in tps]
+                behind = any(place < ends[tp] for place, tp in zip(places, tps, strict=True))
+                if not behind and not self._caught_up.is_set():
                     self._caught_up.set()
                     self.last_error = ""
+                progress.check(places if behind else None)
                 fetched = await consumer.getmany(timeout_ms=200, max_records=5000)
                 for tp, records in fetched.items():
                     for record in records:
                         self._take(tp.topic, record.key, record.value)
+                if time.monotonic() - asked_at > _ASK_SECONDS:
+                    ends, asked_at = await consumer.end_offsets(tps), time.monotonic()
                 await asyncio.sleep(0)
         finally:
             await consumer.stop()

@@ -12,6 +12,7 @@ import time
 from typing import Any, TypeVar
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.errors import KafkaError
 from aiokafka.producer.sender import Sender
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
@@ -64,6 +65,19 @@ def patient(owner: Client) -> Client:
 
     client._metadata_update, client.ready = patient_update, patient_ready
     return owner
+
+
+def check_alive(fetcher: Any) -> None:
+    """Check that the task inside an aiokafka consumer that fetches is still at work.
+
+    When it ends with an error, aiokafka writes that down and goes on handing out nothing, for ever.
+
+    Raises:
+        KafkaError: If it has ended.
+    """
+    task = fetcher.error_future
+    if task.done() and not task.cancelled():
+        raise task.exception() or KafkaError("the consumer no longer fetches")
 
 
 class PatientSender(Sender):  # type: ignore[misc]  # aiokafka carries no usable types

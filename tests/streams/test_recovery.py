@@ -132,7 +132,6 @@ def test_no_last_write_is_asked_for_before_the_recovery_has_ended(place: Place) 
     asyncio.run(scenario())
 
 
-@pytest.mark.xfail(strict=False, reason="seen once to take a minute on a busy machine; the cause is not known")
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_stop_in_the_middle_of_an_assignment_ends_in_time(place: Place) -> None:
     # The consumer's thread ends while it is still asked for something; that must not end it halfway.
