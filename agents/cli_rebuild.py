@@ -30,13 +30,20 @@ _EVERY = 10  # of the looks at the workers aside, without a terminal
     show_default="here",
     help="Where these workers write their logs.",
 )
+@click.option(
+    "--history-weeks",
+    type=click.IntRange(1, 100),
+    help="How far back the events in the sources reach, if they were imported later than they happened.",
+)
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--afresh", is_flag=True, help="Throw away what an interrupted rebuild has computed, and begin again.")
 @click.option(
     "--drop-old", is_flag=True, help="Only delete the topics of former generations, once the present one is good."
 )
 @click.pass_obj
-def rebuild(settings: Settings, workers: int, logs: Path, yes: bool, afresh: bool, drop_old: bool) -> None:
+def rebuild(
+    settings: Settings, workers: int, logs: Path, history_weeks: int | None, yes: bool, afresh: bool, drop_old: bool
+) -> None:
     """Compute everything anew from the source topics, and swap.
 
     For state that is damaged, that belongs to other topics than there are, or that another health
@@ -45,9 +52,10 @@ def rebuild(settings: Settings, workers: int, logs: Path, yes: bool, afresh: boo
     the topics for everybody stay as they are. Once they have caught up, the new generation takes over: workers
     start anew by themselves ([worker] restart), and `scores`, `weeks` and Redis say what was computed.
 
-    What the sources no longer have is not computed: how long they keep messages is up to you. Alerts of the past
-    are not told again. A run that was interrupted goes on where it was when it is started again; --afresh begins
-    from nothing, for one that can't go on.
+    The sources are read side by side, so the workers aside allow events to be late by as much as the sources reach
+    back; that takes memory (dedupe.max_ids is its limit). What the sources no longer have is not computed: how long
+    they keep messages is up to you. Alerts of the past are not told again. A run that was interrupted goes on where
+    it was when it is started again; --afresh begins from nothing, for one that can't go on.
 
     \b
     Examples:
@@ -56,7 +64,7 @@ def rebuild(settings: Settings, workers: int, logs: Path, yes: bool, afresh: boo
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))  # workers aside end, and those who wait go on
     console = Console()
-    work = steps.Rebuild(settings, WallClock(), logs, workers=workers)
+    work = steps.Rebuild(settings, WallClock(), logs, workers=workers, history_weeks=history_weeks or 0)
     if drop_old:
         gone = work.drop_old()
         console.print(f"{len(gone)} topics deleted." if gone else "There is nothing of a former generation.")
@@ -65,6 +73,7 @@ def rebuild(settings: Settings, workers: int, logs: Path, yes: bool, afresh: boo
     if afresh:
         console.print(f"{len(work.afresh())} topics of an interrupted rebuild deleted.")
     logs.mkdir(parents=True, exist_ok=True)
+    console.print(f"Events up to {work.lateness_hours / 168:.1f} weeks old count; older ones are late.")
     console.print(f"Generation {work.number} is computed aside; logs in {logs.resolve()}", soft_wrap=True)
     _compute(work, console)
     console.print(f"Generation {work.number} takes over; workers of the former one have ended and wait.")

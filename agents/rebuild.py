@@ -13,6 +13,7 @@ interrupted goes on where it was when it is started again.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -34,7 +35,7 @@ from deploy.local.ports import free_ports
 from streams.clock import Clock
 from streams.errors import OperatorError
 from streams.generation import ControlLostError, Generation, generation_of, say_generation
-from streams.log_state import committed_of, ends_of, starts_of
+from streams.log_state import committed_of, ends_of, oldest_ms_of, starts_of
 from streams.settings import Settings, environment_of, override
 from streams.topic_specs import generation_suffix, group_of, topic_names
 from streams.topics import connected_admin, create_topics
@@ -48,6 +49,7 @@ _MOST_UNREAD = 2_000
 _NEAR_SECONDS = 1.0
 _STOP_SECONDS = 90.0
 _OLD_WORKERS_SECONDS = 120.0
+_MOST_LATENESS_HOURS = 17_568  # what the setting may be
 
 
 class RebuildError(OperatorError):
@@ -68,8 +70,12 @@ Tell = Callable[[Progress], None]
 class Rebuild:
     """One rebuild of an installation; the methods are its steps, in order."""
 
-    def __init__(self, settings: Settings, clock: Clock, logs: Path, *, workers: int = 1) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, logs: Path, *, workers: int = 1, history_weeks: int = 0
+    ) -> None:
         """Find the live generation; *logs* is where the workers aside write theirs.
+
+        *history_weeks* is how far the sources' events reach back; 0 = as far as their messages do.
 
         Raises:
             KafkaError, OSError: If no broker answers.
@@ -82,9 +88,25 @@ class Rebuild:
         live = max(found.number, settings.worker.generation)
         self._in_swap = found.state == "swapping"
         self.number = live if self._in_swap else live + 1  # a swap that was begun is ended
-        changes = {"worker.generation": self.number, "worker.aside": "everything", "web.host": "127.0.0.1"}
+        self.lateness_hours = self._lateness_hours(history_weeks)
+        changes = {
+            "worker.generation": self.number, "worker.aside": "everything", "web.host": "127.0.0.1",
+            "time.allowed_lateness_hours": self.lateness_hours,
+        }  # fmt: skip
         self.aside = override(settings, changes)
         self.live = override(settings, {"worker.generation": self.number - 1})
+
+    def _lateness_hours(self, history_weeks: int) -> int:
+        """Return the lateness that the workers aside allow: all of the history, and what the settings allow beyond.
+
+        They read the sources side by side, one of them faster than another, and the faster one's time is the time.
+        """
+        settings = self._plain
+        oldest = asyncio.run(oldest_ms_of(settings.kafka.brokers, topic_names(settings).sources))
+        reach_hours = 168 * history_weeks
+        if not history_weeks and oldest is not None:
+            reach_hours = max(0, math.ceil(self._clock.now() / 3600 - oldest / 3_600_000))
+        return min(_MOST_LATENESS_HOURS, settings.time.allowed_lateness_hours + reach_hours)
 
     def afresh(self) -> list[str]:
         """Delete what an interrupted rebuild has left, so that it begins again; return the topics' names."""

@@ -133,11 +133,7 @@ class Dedupe:
         for table in self._tables.values():
             candidates = np.flatnonzero(new)
             new[candidates[table.contains(ids[candidates])]] = False
-        periods = times_ms // self._width_ms
-        for period in np.unique(periods[new]).tolist():
-            here = new & (periods == period)
-            ticks = (times_ms[here] - period * self._width_ms) // self._tick_ms
-            self._tables.setdefault(period, IdTable()).add(ids[here], ticks.astype(np.uint16))
+        self._place(ids[new], times_ms[new])
         self._shrink()
         return new
 
@@ -167,12 +163,28 @@ class Dedupe:
             found[f"ids/{period}"] = packed(table.ids)
             found[f"id-ticks/{period}"] = packed(table.ticks)
         found["ids-floor"] = self.floor_ms
+        found["ids-width"] = [self._width_ms, self._tick_ms]
         return found
 
     def restore(self, segments: dict[str, Any]) -> None:
-        """Take over what `segments` returned."""
+        """Take over what `segments` returned, with another horizon too; no id is forgotten early by that."""
         self.floor_ms = segments.get("ids-floor", 0)
+        width_ms, tick_ms = segments.get("ids-width", [self._width_ms, self._tick_ms])
         for name, value in segments.items():
-            if name.startswith("ids/"):
-                ticks = unpacked(segments[f"id-ticks/{name[4:]}"])
-                self._tables[int(name[4:])] = IdTable(unpacked(value), ticks)
+            if not name.startswith("ids/"):
+                continue
+            period, ids, ticks = int(name[4:]), unpacked(value), unpacked(segments[f"id-ticks/{name[4:]}"])
+            if width_ms == self._width_ms:
+                self._tables[period] = IdTable(ids, ticks)
+            else:
+                # Only the tick of an event's time is known: its end, so that the id is kept at least as long.
+                ends_ms = period * width_ms + (ticks.astype(np.int64) + 1) * tick_ms - 1
+                self._place(ids, np.minimum(ends_ms, (period + 1) * width_ms - 1))
+
+    def _place(self, ids: Ids, times_ms: NDArray[np.int64]) -> None:
+        """Add *ids*, distinct and new, to the periods of their times (both of shape n)."""
+        periods = times_ms // self._width_ms
+        for period in np.unique(periods).tolist():
+            here = periods == period
+            ticks = (times_ms[here] - period * self._width_ms) // self._tick_ms
+            self._tables.setdefault(period, IdTable()).add(ids[here], ticks.astype(np.uint16))

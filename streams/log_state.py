@@ -100,6 +100,22 @@ async def starts_of(bootstrap: str, topics: Iterable[str]) -> dict[TopicPartitio
         await consumer.stop()
 
 
+async def oldest_ms_of(bootstrap: str, topics: Iterable[str]) -> int | None:
+    """Return when the oldest record that is still there came in (ms since the epoch), None when there is none.
+
+    Raises:
+        TopicMissingError: If a topic is not there.
+    """
+    partitions = list(await ends_of(bootstrap, topics))
+    consumer = patient(AIOKafkaConsumer(bootstrap_servers=bootstrap))
+    await consumer.start()
+    try:
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, 0))
+    finally:
+        await consumer.stop()
+    return min((first.timestamp for first in found.values() if first is not None), default=None)
+
+
 async def stretches(
     bootstrap: str, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], *, whole: bool = False
 ) -> AsyncIterator[tuple[TopicPartition, Any]]:

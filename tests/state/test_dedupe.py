@@ -50,6 +50,20 @@ def test_restored_it_knows_the_same(batches: list[list[tuple[int, int]]], then: 
     assert learn(fresh, then) == learn(dedupe, then)
 
 
+@given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 600)), max_size=60), st.integers(8, 900))
+def test_restored_with_another_horizon_it_forgets_nothing_early(events: list[tuple[int, int]], horizon: int) -> None:
+    seen = {id_: T0 + minute * 37 * 60_000 for id_, minute in events}
+    ids, times = np.array(list(seen), np.uint64), np.array(list(seen.values()), np.int64)
+    former = Dedupe(100, 10**6)
+    former.learn(ids, times)
+    other = Dedupe(horizon, 10**6)
+    other.restore(former.segments())
+    assert len(other) == len(seen)
+    other.advance(max(seen.values(), default=0))
+    within = times >= other.floor_ms
+    assert not other.learn(ids[within], times[within]).any()
+
+
 def test_the_first_of_equals_is_the_new_one() -> None:
     assert learn(Dedupe(48, 100), [(5, 0), (5, 0), (6, 0), (5, 1)]) == [True, False, True, False]
 
