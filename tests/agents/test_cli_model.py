@@ -1,0 +1,83 @@
+"""`orgpulse model check|show|diff` on files: lines, words, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import state
+from agents.cli import orgpulse
+from streams.model_file import headings_of
+
+SHIPPED = (Path(state.__path__[0]) / "health.toml").read_text("utf-8")
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> str:
+    text = SHIPPED.replace('events = ["Map Drawn"], ', "").replace("healthy = 20.0", "healthy = 95.0")
+    path = tmp_path / "changed.toml"
+    path.write_text(text, "utf-8")
+    return str(path)
+
+
+def asked(*arguments: str) -> Result:
+    return CliRunner().invoke(orgpulse, ["model", *arguments])
+
+
+def test_the_shipped_model_is_right() -> None:
+    found = asked("check", "--strict")
+    assert found.exit_code == 0
+    assert "The model is right: 30 attributes" in found.output
+
+
+def test_warnings_name_file_and_line_and_fail_only_where_wanted(changed: str) -> None:
+    found = asked("check", changed)
+    line = SHIPPED.splitlines().index('name = "maps_drawn"') + 1
+    assert f"{changed}:{line}: warning: maps_drawn: its weight 4 (5.1 % of all) never counts" in found.output
+    assert "warning: healthy: nobody can reach 95 %" in found.output
+    assert found.exit_code == 0 and asked("check", "--strict", changed).exit_code == 1
+    said = json.loads(asked("check", "--json", changed).output)
+    assert [r["line"] for r in said["remarks"] if r["where"] == "maps_drawn" and r["level"] == "warning"] == [line]
+
+
+def test_a_wrong_model_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(SHIPPED.replace('kind = "streak_days"', 'kind = "streek_days"'), "utf-8")
+    found = asked("check", str(path))
+    line = SHIPPED.splitlines().index('kind = "streak_days"') + 1
+    assert found.exit_code == 2
+    assert f"{path}:{line}: kind of attribute 'streak_days': unknown 'streek_days'; did you mean" in found.output
+
+
+def test_a_file_that_is_not_there_is_told() -> None:
+    found = asked("check", "nowhere.toml")
+    assert (found.exit_code, "nowhere.toml: can't be read" in found.output) == (2, True)
+
+
+def test_every_attribute_is_shown_under_its_heading(changed: str) -> None:
+    found = asked("show").output
+    said = json.loads(asked("show", "--json").output)
+    assert len(said["attributes"]) == 30 and all(a["name"] in found for a in said["attributes"])
+    assert abs(sum(a["share"] for a in said["attributes"]) - 1) < 1e-4
+    by_name = {a["name"]: a for a in said["attributes"]}
+    assert by_name["models_trained"]["group"] == "depth: rare and difficult actions weigh 5"
+    assert by_name["alerts_made"]["against"] == ["alert_received"]
+    assert json.loads(asked("show", "--json", changed).output)["bands"]["healthy"] == 95.0
+
+
+def test_a_file_without_headings_is_shown_too() -> None:
+    assert headings_of('[[attributes]]\nname = "a"', ["a"]) == {"a": ""}
+
+
+def test_differences_are_told_in_words_and_what_they_ask_for(changed: str, tmp_path: Path) -> None:
+    assert asked("diff", changed, changed).output == "The models are the same.\n"
+    found = asked("diff", changed).output  # against the model in use
+    assert "bands healthy: 20 % → 95 %" in found and "measure map: events: Map Drawn → none" in found
+    assert "for past ones: `orgpulse rebuild`" in found
+    other = tmp_path / "other.toml"
+    other.write_text(SHIPPED.replace("map = {", 'read = { events = ["Read"] }\nmap = {'), "utf-8")
+    assert "workers can't start with the new model before `orgpulse rebuild`" in asked("diff", str(other)).output
+    assert json.loads(asked("diff", "--json", str(other)).output)["needs_rebuild"] is True
