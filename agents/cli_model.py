@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.cli_errors import EXIT_FAILED
+from agents.cli_model_simulate import simulate
 from state.health import Attribute, Model
 from state.model_diff import Difference, differences, named_fields, needs_rebuild, share
 from state.model_review import Remark, highest_score, review
@@ -26,7 +27,8 @@ _EPILOG = """\b
 Examples:
   orgpulse model check my-health.toml
   orgpulse model show
-  orgpulse model diff state/health.toml my-health.toml
+  orgpulse model diff my-health.toml
+  orgpulse model simulate my-health.toml
 """
 
 
@@ -37,6 +39,9 @@ def model() -> None:
     A health model is one TOML file: what is counted (measures), what it is worth (attributes, weights 1-5) and
     where the bands lie. Without FILE the one in use is meant: [model] file, else the shipped health.toml.
     """
+
+
+model.add_command(simulate)
 
 
 @model.command()
