@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.cli_errors import EXIT_FAILED
+from agents.cli_model_compare import compare
 from agents.cli_model_simulate import simulate
 from state.health import Attribute, Model
 from state.model_diff import Difference, differences, named_fields, needs_rebuild, share
@@ -42,6 +43,7 @@ def model() -> None:
 
 
 model.add_command(simulate)
+model.add_command(compare)
 
 
 @model.command()

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agents.documents import Documents
+from agents.shadow import ShadowCensus
 from state.activity import encode_record
 from state.census import Census
+from state.effects import Summary
 from state.telling import decode_summary
 from streams.chunks import Outcome
 from streams.fenced_write import Write
@@ -41,6 +43,7 @@ class CountPeople:
         self._new_census, self._table, self._documents, self._metrics = new_census, table, documents, metrics
         self._activities_topic, self._partitions, self._quantile = activities_topic, partitions, quantile
         self.census = new_census()
+        self.shadow: ShadowCensus | None = None
         self.sink: RedisSink | None = None
         self._position = 0
 
@@ -49,6 +52,8 @@ class CountPeople:
         self.census = self._new_census()
         content = dict(self._table.items(PARTITION))
         calibration = content.pop(_CALIBRATION, None)
+        if self.shadow is not None:
+            self.shadow.restore(content)
         self.census.restore([raw for key, raw in content.items() if key.startswith(_SUMMARY)], calibration)
         if self.census.summaries:
             self._publish(position)
@@ -73,16 +78,22 @@ class CountPeople:
         """Return the calibration that the summaries in *chunk* lead to, if it is a new one."""
         census = self.census
         touched = set()
+        shadows: list[Summary] = []
         for record in chunk.records:
             assert record.value is not None, "only orgpulse writes to summaries"
             summary = decode_summary(record.value)
+            if summary.model:
+                shadows.append(summary)
+                continue
             census.learn(summary)
             touched.add(summary.partition)
         out = [
             self._table.stage(PARTITION, _SUMMARY + str(partition).encode(), census.dump(partition))
             for partition in sorted(touched)
         ]
-        calibration = census.calibrate()
+        if self.shadow is not None:
+            out += self.shadow.handle(shadows, PARTITION)
+        calibration = census.calibrate() if touched else None
         if calibration is not None:
             raw = encode_record(calibration)
             out += [Outgoing(self._activities_topic, p, None, raw) for p in range(self._partitions)]

@@ -18,6 +18,7 @@ from agents.checkpoints import Checkpoints
 from agents.documents import Documents
 from agents.ledger import SHARD, Ledger
 from agents.manifest import DamagedCheckpointError
+from agents.shadow import ShadowTeller
 from state.activity import Rows, decode_record
 from state.effects import Effect, Gap, Late, LatencyMap, OrgScore, Summary, UserScore, WeekRow
 from state.ledger import Shares
@@ -55,6 +56,7 @@ class FoldAgent:
         self._metrics, self._clock = metrics, clock
         self.shards: dict[int, Shard] = {}
         self.sink: RedisSink | None = None
+        self.shadow: ShadowTeller | None = None
         self.replayed = 0
         """Records that restores have replayed since the start."""
         self.last_rows_at: dict[int, float] = {}
@@ -135,11 +137,22 @@ class FoldAgent:
                 if self.shards.get(partition) is not shard:
                     break
                 yield from [self._again(effect, shard) for effect in effects]
+            for writes in self.shadow.everything(shard) if self.shadow is not None else ():
+                if self.shards.get(partition) is not shard:
+                    break
+                yield from writes
 
     def fence_of_unknown(self, partition: int, kind: str, org: str, user: str) -> str:
         """Return the fence of a deletion when an owned partition has no such document; empty when it has, or isn't."""
         shard = self.shards.get(partition)
         if shard is None or shard.has_document(org, user, latency=kind == "latency"):
+            return ""
+        return self._documents.fence(shard.position)
+
+    def fence_of_unknown_shadow(self, partition: int, org: str, user: str) -> str:
+        """Return the fence of the deletion of a shadow score, in an owned partition, that is none; else nothing."""
+        shard = self.shards.get(partition)
+        if shard is None or (shard.shadow is not None and shard.has_document(org, user)):
             return ""
         return self._documents.fence(shard.position)
 
@@ -150,6 +163,8 @@ class FoldAgent:
             records, values = self._spell(effect, shard)
             out += records
             writes += values
+        if self.shadow is not None:
+            writes += self.shadow.changed(shard)
         out += self._ledger.keep_shares(shard.partition, SHARD, shares_of(shard))
         if self._checkpoints.is_due(shard.partition):
             out += self._checkpoints.make(shard)
@@ -209,7 +224,7 @@ class FoldAgent:
                 )  # fmt: skip
                 return [], []
             case Summary():
-                key = str(partition).encode()
+                key = str(partition).encode() if not effect.model else f"shadow/{partition}".encode()
                 return [Outgoing(self._summaries_topic, 0, key, encode_summary(effect))], []
 
     def _tell_all(self, shard: Shard) -> None:
@@ -218,6 +233,10 @@ class FoldAgent:
         self._show(shard, effects)
         if self.sink is not None:
             self.sink.put(self._again(effect, shard) for effect in effects)
+            for writes in self.shadow.everything(shard) if self.shadow is not None else ():
+                self.sink.put(writes)
+        if self.shadow is not None:
+            self.shadow.show(shard)
 
     def _again(self, effect: Effect, shard: Shard) -> Write:
         """Spell what was said before, perhaps by another worker."""

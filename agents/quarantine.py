@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from agents.ledger import OUTCOMES_OF
-from state.activity import Calibration
+from state.activity import Calibration, decode_record
 from state.identity import UserRecord
 from state.ledger import SourceLedger, load_shares
 from state.records import record_of
@@ -58,7 +58,9 @@ def read_park_row(key: bytes, value: bytes) -> object:
 
 def read_census_row(key: bytes, value: bytes) -> object:
     """Read a row of the table `census`: a partition's summary, or the last cut points."""
-    return decode_summary(value) if key.startswith(b"s:") else record_of(_cuts, value)
+    if key.startswith((b"s:", b"x:")):  # x: of a shadow model
+        return decode_summary(value)
+    return decode_record(value) if key == b"xc" else record_of(_cuts, value)
 
 
 class _Row(NamedTuple):

@@ -18,6 +18,7 @@ from streams.fenced_write import Write
 _USER = re.compile(r"user:\{([^{}]*)\}:(.*)|org:\{([^{}]*)\}:users:by-score\0(.*)", re.DOTALL)
 _ORG = re.compile(r"org:\{([^{}]*)\}|orgs:by-score\0([^{}]*)")
 _MAP = re.compile(r"latency:\{([^{}]*)\}")
+_SHADOW = re.compile(r"shadow:(?:user:\{([^{}]*)\}:(.*)|org:\{([^{}]*)\})", re.DOTALL)
 ALL_ORGS = "all"  # the overall map, which is no partition's
 
 
@@ -42,6 +43,12 @@ class TellAgain:
         found = []
         ranks: tuple[tuple[str, str, float | None], ...]
         for key in keys:
+            if match := _SHADOW.fullmatch(key):
+                org, user = match[1] or match[3] or "", match[2] or ""
+                partition = self._partition(org)
+                if fence := self._fold.fence_of_unknown_shadow(partition, org, user):
+                    found.append(Write(key, {}, fence, (), None, partition))
+                continue
             if match := _USER.fullmatch(key):
                 org, user = match[1] or match[3] or "", match[2] or match[4] or ""
                 gone, ranks = f"user:{{{org}}}:{user}", ((f"org:{{{org}}}:users:by-score", user, None),)

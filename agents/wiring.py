@@ -35,16 +35,19 @@ from agents.quarantine import (
     read_park_row,
 )
 from agents.routing import Router
+from agents.shadow import ShadowCensus, ShadowTeller
 from state.census import Census
 from state.health import Model
 from state.identity import Directory
 from state.limits import Limits
+from state.shadow import model_id
 from state.shard import Shard
 from streams.chunks import add_chunk_agent
 from streams.clock import Clock
 from streams.dead_letters import DeadLetters, FloodGuard
 from streams.faust_app import ChunkApp, make_app
 from streams.metrics import Metrics
+from streams.model_file import load_shadow
 from streams.read_chat import chat_reader
 from streams.read_directory import DirectoryLimits
 from streams.read_product import product_reader
@@ -99,13 +102,13 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
         add_chunk_agent(app, topic, members.handle, name=f"members-{kind}")
     park = Park(router, table["park"], dead, ledger, counted)
     add_chunk_agent(app, topics.unresolved, park.handle, name="park", kept=True)
-    limits = limits_of(settings)
+    limits, shadow = limits_of(settings), load_shadow(settings.model.shadow, model)
     checkpoints = Checkpoints(
         table["shard"], time.monotonic, settings.checkpoint.every_seconds, settings.checkpoint.every_rows,
         metrics.checkpoint_bytes.add,
     )  # fmt: skip
     fold = FoldAgent(
-        lambda partition: Shard(partition, model, limits),
+        lambda partition: Shard(partition, model, limits, shadow),
         checkpoints,
         documents,
         dead,
@@ -119,6 +122,14 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
         lambda: Census(settings.calibration.min_population), census_table, documents, metrics,
         topics.activities, kafka.partitions, settings.latency.quantile,
     )  # fmt: skip
+    if shadow is not None:
+        fold.shadow = ShadowTeller(
+            Documents(shadow, topics, settings.worker.generation, settings.latency.min_count), metrics
+        )
+        people.shadow = ShadowCensus(
+            model_id(shadow), lambda: Census(settings.calibration.min_population), census_table, topics.activities,
+            kafka.partitions,
+        )  # fmt: skip
     add_chunk_agent(app, topics.summaries, people.handle, name="count-people", partitions=1, kept=True)
     rows = {
         table["ledger"]: read_ledger_row, table["members"]: read_member_row, table["park"]: read_park_row,

@@ -57,6 +57,7 @@ class Calibration(msgspec.Struct, array_like=True, tag="c", frozen=True):
     generation: int
     population: int
     cuts: dict[str, list[int]]
+    model: str = ""  # of which shadow model; empty = the live one
 
 
 class Member(msgspec.Struct, array_like=True, tag="m", frozen=True):

@@ -91,6 +91,8 @@ class Summary(msgspec.Struct, array_like=True, tag="s"):
     grid: dict[int, list[object]]
     watermark_ms: int = -1
     """Up to when the partition had counted; 0 = nothing ever happened there, -1 = made before this was said."""
+    model: str = ""
+    """Of which shadow model; empty = the live one."""
 
 
 class Late(msgspec.Struct, array_like=True, tag="d"):

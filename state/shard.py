@@ -30,8 +30,9 @@ from state.receipts import Receipts
 from state.replies import Replies
 from state.ring import RollingWeek
 from state.scoreboard import Scoreboard
+from state.shadow import Shadow
 from state.subjects import Subjects
-from state.telling import latency_map, summary, week_rows
+from state.telling import latency_map, shadow_summary, summary, week_rows
 from state.week import HOUR_MS, WEEK_HOURS, month_of, week_end_ms, week_of
 
 SCHEMA = 1
@@ -43,13 +44,14 @@ OLDEST_READ = 1
 
 Outcomes = dict[tuple[str, int], list[int]]  # source (topic, partition) → [accepted, duplicate, late]
 _LATENCY_EVERY_TICKS = 120
+_SHADOW_EVERY_TICKS = 120
 _ORGS_EVERY_TICKS = 4  # an org has many users: its figures change with nearly every tick
 
 
 class Shard:
     """One partition of `activities`, folded."""
 
-    def __init__(self, partition: int, model: Model, limits: Limits) -> None:
+    def __init__(self, partition: int, model: Model, limits: Limits, shadow: Model | None = None) -> None:
         self.partition, self.model, self._limits = partition, model, limits
         self._quiet_ms = limits.allowed_lateness_hours * HOUR_MS + 2 * WEEK_HOURS * HOUR_MS
         self.position = 0
@@ -62,6 +64,7 @@ class Shard:
         self.latency = Latency()
         self.replies = Replies(limits.reply_horizon_hours * HOUR_MS, limits.max_open_messages)
         self.board = Scoreboard(model, self.week, self.subjects)
+        self.shadow = None if shadow is None else Shadow(shadow, self.week, self.subjects, self.board)
         self.folder = Folder(model.catalogue, self.subjects, self.week, self.history, self.latency, self.replies)
         self.outcomes: Outcomes = {}
         self.receipts = Receipts()
@@ -79,6 +82,9 @@ class Shard:
                 self._take_rows(record)
             case Tick():
                 return self._take_tick(record)
+            case Calibration() if record.model:
+                if self.shadow is not None:
+                    self.shadow.learn(record)
             case Calibration():
                 if record.generation > self.board.calibration:
                     self.board.calibration = record.generation
@@ -133,6 +139,8 @@ class Shard:
             "board": self.board,
             "fold": self.folder,
         }
+        if self.shadow is not None:
+            parts["shadow"] = self.shadow
         found = {f"{part}:{name}": encode(v) for part, o in parts.items() for name, v in o.segments().items()}
         found["meta"] = encode([SCHEMA, self.position, self._meta()])
         return found
@@ -162,6 +170,8 @@ class Shard:
         self.replies.restore(parts["replies"])
         self.folder.restore(parts["fold"])
         self.board.restore(parts["board"])
+        if self.shadow is not None:
+            self.shadow.restore(parts.get("shadow", {}))
         self.position, self.watermark_ms = position, meta["watermark"]
         self.outcomes = {(t, p): o for t, p, o in meta["outcomes"]}
         self.receipts.load(meta.get("receipts"))
@@ -309,7 +319,11 @@ class Shard:
             self._pass_hours()
         elif new_round:
             self.board.touch_all()  # shares of the org change with what others do
+        if self.shadow is not None:
+            self.shadow.note()
         self.board.evaluate(orgs=new_hour or new_round or self._ticks % _ORGS_EVERY_TICKS == 0)
+        if self.shadow is not None and (new_hour or new_round or self._ticks % _SHADOW_EVERY_TICKS == 0):
+            self.shadow.evaluate()
         said, self._said = self._said, []
         said += self._restated(open_too=new_round)
         said += self.board.take_stale(self.watermark_ms)
@@ -319,6 +333,8 @@ class Shard:
         if new_round and self._population_changed:
             self._population_changed = False
             said.append(summary(self, tick.round))
+            if self.shadow is not None:
+                said.append(shadow_summary(self, self.shadow, tick.round))
         return said
 
     def _pass_hours(self) -> None:

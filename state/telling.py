@@ -14,7 +14,7 @@ import numpy as np
 
 from state.cells import Counts, Keys, sum_by_key
 from state.effects import LatencyMap, Summary, WeekRow
-from state.health import Matrix
+from state.health import Matrix, Model
 from state.latency import Grid, Latency, dump_grid
 from state.measures import MAX_MEASURES
 from state.records import record_of
@@ -22,6 +22,8 @@ from state.ring import Slots
 from state.week import week_label
 
 if TYPE_CHECKING:
+    from state.scoreboard import Scoreboard
+    from state.shadow import Shadow
     from state.shard import Shard
 
 _summary = msgspec.msgpack.Decoder(Summary)
@@ -54,18 +56,29 @@ def period_name(months: range) -> str:
 
 def summary(shard: Shard, round_: int) -> Summary:
     """Return the partition's share of the population and its overall latency."""
-    values, known = shard.board.population()
+    users, found = _values(shard.board, shard.model)
+    bands = shard.board.bands()
+    grid = dump_grid(shard.latency.overall(shard.months()))
+    return Summary(shard.partition, round_, users, bands, len(shard.subjects.orgs), found, grid, shard.watermark_ms)
+
+
+def shadow_summary(shard: Shard, shadow: Shadow, round_: int) -> Summary:
+    """Return the partition's share of the population as the shadow model counts it; latency is the live one's."""
+    users, found = _values(shadow.board, shadow.model)
+    bands, orgs = shadow.board.bands(), len(shard.subjects.orgs)
+    return Summary(shard.partition, round_, users, bands, orgs, found, {}, shard.watermark_ms, shadow.id)
+
+
+def _values(board: Scoreboard, model: Model) -> tuple[int, dict[str, tuple[list[int], list[int]]]]:
+    """Return how many users are active, and the ranked attributes' distinct values with their counts."""
+    values, known = board.population()
     found: dict[str, tuple[list[int], list[int]]] = {}
-    for i, attribute in enumerate(shard.model.attributes):
+    for i, attribute in enumerate(model.attributes):
         if attribute.is_ranked:
             distinct, counts = np.unique(values[known[:, i], i], return_counts=True)
             distinct, counts = thinned(distinct, counts.astype(np.int64), MAX_VALUES)
             found[attribute.name] = (distinct.tolist(), counts.tolist())
-    bands = shard.board.bands()
-    grid = dump_grid(shard.latency.overall(shard.months()))
-    return Summary(
-        shard.partition, round_, len(values), bands, len(shard.subjects.orgs), found, grid, shard.watermark_ms
-    )
+    return len(values), found
 
 
 def thinned(values: Matrix, counts: Matrix, limit: int) -> tuple[Matrix, Matrix]:

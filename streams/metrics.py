@@ -135,6 +135,21 @@ class Metrics:
         self.calibration_generation = Level(
             "orgpulse_calibration_generation", "Generation of the cut points in use; 0 = the shipped ones."
         )
+        self.shadow_users = Level(
+            "orgpulse_shadow_users", "Active users by band under the shadow model.", ("partition", "band")
+        )
+        self.shadow_difference = Level(
+            "orgpulse_shadow_score_difference_ratio",
+            "Mean of shadow less live score over active users, -1 to 1.",
+            ("partition",),
+        )
+        self.shadow_band_changes = Level(
+            "orgpulse_shadow_band_changes_users", "Active users in another band under the shadow model.", ("partition",)
+        )
+        self.shadow_calibration = Level(
+            "orgpulse_shadow_calibration_generation",
+            "Generation of the shadow model's cut points; 0 = the shipped ones.",
+        )
         self.churn_threshold = Level("orgpulse_churn_threshold_ratio", "Score below which an org is at risk, 0-1.")
 
     def set_org(self, partition: int, org: str, kind: str, ratio: float | None) -> None:
@@ -160,7 +175,8 @@ class Metrics:
     def drop_partition(self, partition: int) -> None:
         """Remove everything the activities partition had set; it is another worker's now."""
         self.orgs.drop_partition(partition)
-        for level in (self.watermark, self.open_messages, self.dedupe_ids, self.dedupe_horizon):
+        levels = (self.watermark, self.open_messages, self.dedupe_ids, self.dedupe_horizon)
+        for level in (*levels, self.shadow_users, self.shadow_difference, self.shadow_band_changes):
             level.drop(partition=partition)
 
     def drop_source(self, topic: str, partition: int) -> None:

@@ -26,6 +26,28 @@ def load_model(path: str) -> Model:
     return model_in(path, text_of(path))
 
 
+def load_shadow(path: str, live: Model) -> Model | None:
+    """Return the shadow model in the file *path*; empty = there is none.
+
+    Raises:
+        SettingsError: If it is wrong, or counts anything differently from *live*, on whose weeks it stands.
+    """
+    if not path:
+        return None
+    found = load_model(path)
+    ours, theirs = (
+        ([(m.name, m.passive, m.summed) for m in c.measures], c.by_event, c.by_action)
+        for c in (live.catalogue, found.catalogue)
+    )
+    if ours != theirs:
+        raise SettingsError(
+            f"{path}: its measures differ from those of the live model, on whose weeks it would stand",
+            "Give [model] shadow the measures of [model] file (`orgpulse model diff` shows the difference), or try "
+            "it with `orgpulse model simulate`.",
+        )
+    return found
+
+
 def text_of(path: str) -> str:
     """Return the content of the file *path*; empty = the shipped model's.
 

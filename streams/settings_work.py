@@ -129,6 +129,14 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(description="Path of the model's TOML file, from the working directory; empty: the shipped health.toml."),
     ] = ""
+    shadow: Annotated[
+        str,
+        Meta(
+            description="Path of a second model of the same measures that is computed beside, with cut points of its "
+            "own, and shown apart (Redis `shadow:…`, `orgpulse_shadow_*`, `orgpulse model compare`); for all workers "
+            "alike. It never alerts. Costs about as much memory and time for scoring again. Empty: none."
+        ),
+    ] = ""
 
 
 class CalibrationSettings(msgspec.Struct, frozen=True, kw_only=True):
