@@ -29,6 +29,7 @@ from streams.settings import Settings
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _SAY_EVERY = 20  # lines of progress where there is no terminal
 _TOP_ATTRIBUTES = 10
+_WIDTH = 150  # of a table that goes into a file or a pipe
 
 
 @click.command()
@@ -170,7 +171,7 @@ def _show(before: Scored, after: Scored, found: Comparison, said: list[str]) -> 
     console.print(f"Rolling week up to {as_of}: {after.population} active users, {cuts}.", soft_wrap=True)
     coverage = " → ".join(f"{c / len(found.users.changes) / 100:.1f} %" for c in found.users.coverage)
     console.print(f"Share of weight that had data, mean over users: {coverage}\n", soft_wrap=True)
-    console.print(_distribution(found))
+    _wide(console).print(_distribution(found))
     for title, group in (("Users", found.users), ("Orgs", found.orgs)):
         moves = {pair: n for pair, n in sorted(group.bands.items()) if pair[0] != pair[1]}
         text = ", ".join(f"{was or 'none'} → {now or 'none'}: {n}" for (was, now), n in moves.items())
@@ -226,7 +227,12 @@ def _show_moves(title: str, moves: list[Moved]) -> None:
         table.add_row(name, percent(moved.before), percent(moved.after), change, band, causes)
     console = Console(highlight=False)
     console.print()
-    console.print(table, markup=False)
+    _wide(console).print(table, markup=False)
+
+
+def _wide(console: Console) -> Console:
+    """Return a console for tables: as wide as the terminal, else wide enough."""
+    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
 
 
 def _signed(basis_points: int) -> str:

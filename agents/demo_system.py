@@ -133,7 +133,7 @@ class DemoSystem:
     def _settings(self, brokers: str, redis_url: str) -> Settings:
         """Return the workers' settings; names are this run's own where others may have theirs."""
         token = uuid.uuid4().hex[:8]
-        model = self._given.model.file
+        model, shadow = self._given.model.file, self._given.model.shadow
         changes: dict[str, object] = {
             "kafka.brokers": brokers,
             "redis.url": redis_url,
@@ -146,6 +146,7 @@ class DemoSystem:
             "metrics.org_limit": 10_000 if self._servers.checked else 20,
             "log.format": "console",
             "model.file": str(Path(model).absolute()) if model else "",
+            "model.shadow": str(Path(shadow).absolute()) if shadow else "",
         }
         if self._servers.brokers:
             changes |= {"kafka.prefix": f"demo-{token}.", "kafka.application": f"orgpulse-demo-{token}"}
