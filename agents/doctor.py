@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 
-from streams.model_file import load_model
+from streams.model_file import load_model, load_shadow
 from streams.settings import Settings, SettingsError
 
 State = Literal["ok", "warning", "failed"]
@@ -94,10 +94,10 @@ def packages_finding(pinned: dict[str, str]) -> Finding:
 
 
 def settings_finding(settings: Settings, config: Path | None) -> Finding:
-    """Say where settings come from, and whether the model file they name is right."""
+    """Say where settings come from, and whether the model files they name are right."""
     found = f"{config or 'no file'}; model: {settings.model.file or 'as shipped'}"
     try:
-        load_model(settings.model.file)
+        load_shadow(settings.model.shadow, load_model(settings.model.file))
     except SettingsError as error:
         return Finding(check="settings", state="failed", found=f"model {error.message}", remedy=error.remedy)
     return Finding(check="settings", state="ok", found=found)

@@ -9,11 +9,14 @@ import pytest
 from msgspec.structs import replace as changed
 
 from state.activity import Calibration, Record, Tick
+from state.census import Census
 from state.effects import Effect, Summary
 from state.health import Model
 from state.limits import Limits
 from state.shadow import Shadow, model_id
 from state.shard import Shard
+from state.telling import shadow_summary
+from state.what_if import scored
 from tests.state.random_logs import LIMITS, MODEL, random_log
 
 OTHER = replace(MODEL, attributes=tuple(replace(a, weight=6 - a.weight) for a in MODEL.attributes))
@@ -100,6 +103,30 @@ def test_stopping_and_restoring_anywhere_changes_nothing_for_the_shadow(seed: in
     again.restore(half.checkpoint())
     play(again, log, middle)
     assert again.checkpoint() == whole.checkpoint()
+
+
+def calibrated(shard: Shard) -> None:
+    """Give the shard's shadow cut points from its own population, as the census of one partition does."""
+    shadow, census = shadow_of(shard), Census(1)
+    census.learn(shadow_summary(shard, shadow, 0))
+    found = census.calibrate()
+    assert found is not None
+    shard.apply(changed(found, model=shadow.id), shard.position)
+    shard.apply(Tick(0, 12_345), shard.position)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_simulated_beforehand_is_what_the_shadow_then_shows(seed: int) -> None:
+    log = final(random_log(seed))
+    plain, shaded = shard_with(None), shard_with(OTHER)
+    play(plain, log)
+    play(shaded, log)
+    calibrated(shaded)
+    expected = scored([plain.checkpoint()], OTHER, Limits(**LIMITS), 1)
+    n, board = len(plain.subjects), expected.shards[0].board
+    assert expected.is_calibrated and board.score[:n].any()
+    np.testing.assert_array_equal(board.score[:n], shadow_of(shaded).board.score[:n])
+    np.testing.assert_array_equal(board.org_score, shadow_of(shaded).board.org_score)
 
 
 def test_a_changed_added_or_removed_shadow_needs_no_rebuild_and_begins_anew() -> None:
