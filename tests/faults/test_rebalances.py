@@ -14,6 +14,7 @@ from reports.collect import read_metrics
 from tests.faults import proof
 from tests.faults.extent import N, long_form, times
 from tests.faults.system import System, wait_until
+from tests.faults.worker_faults import sleep_past_session
 
 SESSION_SECONDS = 6.0
 _REBALANCES = "orgpulse_rebalances_total"
@@ -66,30 +67,11 @@ def test_a_worker_that_slept_past_its_session_writes_nothing_when_it_wakes(build
         for turn in range(times(1)):
             sleeper, other = turn % 2, 1 - turn % 2
             system.wait_recovered(workers=2)
-            began = workers.log(sleeper).stat().st_size
-            workers.freeze(sleeper)
-            wait_until(lambda number=other: "" if alone(system, number) else "not taken over", 60)
-            workers.thaw(sleeper)
-            wait_until(lambda number=sleeper, at=began: "" if gave_up(system, number, at) else "still at work", 60)
-            if sleeper not in workers.running:
-                workers.start(sleeper)
+            sleep_past_session(system, sleeper, other)
         assert workers.done["freeze"] == workers.done["thaw"] == times(1)
         system.wait_recovered()
         system.rest()
         assert not proof.differences(system)
-
-
-def alone(system: System, number: int) -> bool:
-    """Whether worker *number* has all partitions; the others are asleep and can't be asked."""
-    url = f"http://127.0.0.1:{system.workers.port(number)}/metrics"
-    marks = read_metrics(url, ("orgpulse_watermark",)).get("orgpulse_watermark_timestamp_seconds", {})
-    return len(marks) == system.settings.kafka.partitions
-
-
-def gave_up(system: System, number: int, since: int) -> bool:
-    """Whether a worker's log says, after byte *since*, that it lost the right to write."""
-    said = system.workers.log(number).read_bytes()[since:]
-    return b"FencedError" in said or b"was taken over" in said or b"worker stopped" in said
 
 
 @long_form
