@@ -10,6 +10,7 @@ to the committed offset gives.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import structlog
@@ -26,15 +27,18 @@ from state.shard import Shard
 from state.telling import encode_summary
 from streams.chunks import Outcome
 from streams.clock import Clock
-from streams.dead_letters import DeadLetters
+from streams.dead_letters import DeadLetters, Refused
 from streams.fenced_write import Write
 from streams.metrics import Metrics
+from streams.reading import Rejected
 from streams.redis_sink import RedisSink
+from streams.source_bytes import Place
 from streams.transactions import Outgoing
 from streams.transport import Chunk
 
 _log = structlog.get_logger(__name__)
 Replay = Callable[[int, int, int], Awaitable[Any]]
+_TOO_LATE = Rejected("too_late", "beyond the allowed lateness of its shard")
 
 
 class FoldAgent:
@@ -184,7 +188,14 @@ class FoldAgent:
             self._ledger.show(shard.partition, SHARD)
             self._show(shard, effects)
 
-        return Outcome(out, shard.position, publish)
+        refused = [
+            Refused(_TOO_LATE, Place(effect.topic, effect.partition, offset), shard.partition)
+            for effect in effects
+            if isinstance(effect, Late)
+            for offset in effect.offsets
+        ]
+        further = partial(self._dead_letters.of_refused, refused) if refused else None
+        return Outcome(out, shard.position, publish, further)
 
     def _count(self, partition: int, outcomes: dict[tuple[str, int], list[int]]) -> None:
         """Add what became of activities since the last commit to the metrics."""
@@ -212,9 +223,7 @@ class FoldAgent:
             case WeekRow():
                 return [self._documents.week(effect, partition)], []
             case Late():
-                return [
-                    self._dead_letters.late(effect.topic, effect.partition, o, partition) for o in effect.offsets
-                ], []
+                return [], []  # their letters have to be made from their bytes first
             case Gap():
                 _log.error(
                     "activities were lost on their way to the shard" if effect.missing > 0

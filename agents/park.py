@@ -8,7 +8,9 @@ first, it or its alias.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 
@@ -18,9 +20,10 @@ from agents.routing import Router
 from state.activity import SEPARATOR, Packer
 from state.ledger import PARK_OUTCOMES
 from streams.chunks import Outcome
-from streams.dead_letters import DeadLetters
-from streams.parked import Alias, Parked, decode_parked
+from streams.dead_letters import DeadLetters, Refused
+from streams.parked import Alias, Parked, decode_parked, read_claims
 from streams.reading import Rejected
+from streams.source_bytes import Place
 from streams.tables import ChunkTable
 from streams.transactions import Outgoing
 from streams.transport import Chunk
@@ -29,16 +32,41 @@ MAX_WAITING = 1000
 """Most activities that wait for one alias; further ones are dead letters (`park_full`)."""
 MAX_WAITING_BYTES = 256 * 1024
 """Most bytes of them: they are one record of the table, which must fit in a message."""
+MAX_CLAIMS = 100
+"""Most users remembered that claim one alias; further ones are heard again when the directory tells of them again."""
 
 
-class _Place:
-    """Stands in for the source record of a parked activity, whose bytes are in its source topic."""
+_HEAD_BYTES = 8  # of a list
+_encode = msgspec.msgpack.Encoder().encode
+_waiting = msgspec.msgpack.Decoder(list[Parked])
 
-    key = None
-    value = None
 
-    def __init__(self, offset: int) -> None:
-        self.offset = offset
+class _Waiting:
+    """Who waits for one alias."""
+
+    def __init__(self, raw: bytes | None) -> None:
+        self.parked: list[Parked] = [] if raw is None else _waiting.decode(raw)
+        self.size_bytes = len(raw or b"") + _HEAD_BYTES
+
+    def add(self, parked: Parked) -> bool:
+        """Let *parked* wait too, or say that there is no room."""
+        size = len(_encode(parked))
+        if len(self.parked) >= MAX_WAITING or self.size_bytes + size > MAX_WAITING_BYTES:
+            return False
+        self.parked.append(parked)
+        self.size_bytes += size
+        return True
+
+
+@dataclass(slots=True)
+class _Work:
+    """What one chunk has led to so far; who waits and which aliases are known is written at its end."""
+
+    out: list[Outgoing] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    refused: list[Refused] = field(default_factory=list)
+    waiting: dict[str, _Waiting] = field(default_factory=dict)
+    claims: dict[str, list[Alias]] = field(default_factory=dict)
 
 
 class Park:
@@ -57,57 +85,54 @@ class Park:
 
     def handle(self, chunk: Chunk) -> Outcome:
         """Return what *chunk* leads to."""
-        partition = chunk.tp.partition
-        out: list[Outgoing] = []
-        counts: Counter[str] = Counter()
+        partition, work = chunk.tp.partition, _Work()
         for record in chunk.records:
             assert record.value is not None, "only orgpulse writes to unresolved"
             found = decode_parked(record.value)
-            out += (
-                self._take_alias(partition, found, counts)
-                if isinstance(found, Alias)
-                else self._take_parked(partition, found, counts)
-            )
-        out += self._count(partition, counts)
-        return Outcome(self._settled(out), chunk.next_offset, lambda: self._tell(partition, counts))
+            if isinstance(found, Alias):
+                self._take_alias(partition, found, work)
+            else:
+                self._take_parked(partition, found, work)
+        work.out += self._kept(partition, work) + self._count(partition, work.counts)
+        further = partial(self._dead_letters.of_refused, work.refused) if work.refused else None
+        return Outcome(work.out, chunk.next_offset, lambda: self._tell(partition, work), further)
 
-    def _take_parked(self, partition: int, parked: Parked, counts: Counter[str]) -> list[Outgoing]:
-        alias = self._known(partition, parked.alias)
-        if alias is not None:
-            return self._send_on([parked], alias, counts)
-        key = b"p:" + parked.alias.encode()
-        waiting = self._waiting(partition, key)
-        raw = msgspec.msgpack.encode([*waiting, parked])
-        if len(waiting) >= MAX_WAITING or len(raw) > MAX_WAITING_BYTES:
-            counts[f"{parked.topic}/{parked.partition}/dropped"] += 1
-            counts["dead:park_full"] += 1
-            error = Rejected("park_full", f"{len(waiting)} activities wait for {parked.alias!r} already")
-            return [self._dead_letters.letter(error, parked.topic, parked.partition, _Place(parked.offset))]
-        counts[f"{parked.topic}/{parked.partition}/waiting"] += 1
-        return [self._table.stage(partition, key, raw)]
+    def _take_parked(self, partition: int, parked: Parked, work: _Work) -> None:
+        claims = self._claims(partition, parked.alias, work)
+        if claims:
+            self._send_on([parked], claims[0], work)
+        elif self._waiting(partition, parked.alias, work).add(parked):
+            work.counts[f"{parked.topic}/{parked.partition}/waiting"] += 1
+        else:
+            work.counts[f"{parked.topic}/{parked.partition}/dropped"] += 1
+            number = len(self._waiting(partition, parked.alias, work).parked)
+            error = Rejected("park_full", f"{number} activities wait for {parked.alias!r} already")
+            place = Place(parked.topic, parked.partition, parked.offset)
+            work.refused.append(Refused(error, place, parked.partition))
 
-    def _take_alias(self, partition: int, alias: Alias, counts: Counter[str]) -> list[Outgoing]:
-        known_key, key = b"k:" + alias.alias.encode(), b"p:" + alias.alias.encode()
+    def _take_alias(self, partition: int, alias: Alias, work: _Work) -> None:
+        """Note a claim or its end; as in the directory, the first user to claim an alias has it."""
+        claims = self._claims(partition, alias.alias, work)
+        place = next((at for at, claim in enumerate(claims) if claim.user == alias.user), None)
         if alias.gone:
-            known = self._known(partition, alias.alias)
-            if known is None or known.user != alias.user:
-                return []  # another user has claimed it since
-            return [self._table.stage(partition, known_key, None)]
-        out = [self._table.stage(partition, known_key, msgspec.msgpack.encode(alias))]
-        waiting = self._waiting(partition, key)
-        if waiting:
-            out += self._send_on(waiting, alias, counts)
-            counts.subtract(f"{p.topic}/{p.partition}/waiting" for p in waiting)
-            out.append(self._table.stage(partition, key, None))
-        return out
+            if place is not None:
+                del claims[place]
+        elif place is not None:
+            claims[place] = alias
+        elif len(claims) < MAX_CLAIMS:
+            claims.append(alias)
+        waiting = self._waiting(partition, alias.alias, work)
+        if claims and waiting.parked:
+            self._send_on(waiting.parked, claims[0], work)
+            work.counts.subtract(f"{p.topic}/{p.partition}/waiting" for p in waiting.parked)
+            work.waiting[alias.alias] = _Waiting(None)
 
-    def _send_on(self, waiting: list[Parked], alias: Alias, counts: Counter[str]) -> list[Outgoing]:
-        """Return packed activities, by source partition, now that it is known whose they are."""
-        out = []
+    def _send_on(self, waiting: list[Parked], alias: Alias, work: _Work) -> None:
+        """Pack activities, by source partition, now that it is known whose they are."""
         for source in sorted({(p.topic, p.partition) for p in waiting}):
             mine = [p for p in waiting if (p.topic, p.partition) == source]
             outcome = "bot" if alias.bot else "released"
-            counts[f"{source[0]}/{source[1]}/{outcome}"] += len(mine)
+            work.counts[f"{source[0]}/{source[1]}/{outcome}"] += len(mine)
             if alias.bot:
                 continue
             first = min(p.offset for p in mine)
@@ -120,36 +145,43 @@ class Park:
                     min(parked.offset - first, 2**32 - 1),
                 )  # fmt: skip
             for org, packer in by_org.items():
-                out += self._router.packed(self._router.partition(org), packer.rows(source[0], source[1], first))
-        return out
+                work.out += self._router.packed(self._router.partition(org), packer.rows(*source, first))
 
-    def _settled(self, out: list[Outgoing]) -> list[Outgoing]:
-        """Leave out writes to the table that a later one replaces: a transaction shows only its end."""
-        changelog = self._table.changelog
-        last = {record.key: n for n, record in enumerate(out) if record.topic == changelog}
-        return [record for n, record in enumerate(out) if record.topic != changelog or last[record.key] == n]
+    def _kept(self, partition: int, work: _Work) -> list[Outgoing]:
+        """Return the rows of the table that the chunk changed, each once."""
+        rows: dict[bytes, Sequence[Parked | Alias]] = {
+            b"p:" + alias.encode(): found.parked for alias, found in work.waiting.items()
+        }
+        rows |= {b"k:" + alias.encode(): claims for alias, claims in work.claims.items()}
+        spelled = {key: _encode(row) if row else None for key, row in rows.items()}
+        changed = {key: raw for key, raw in spelled.items() if raw != self._table.read(partition, key)}
+        return [self._table.stage(partition, key, raw) for key, raw in changed.items()]
 
-    def _known(self, partition: int, alias: str) -> Alias | None:
-        raw = self._table.read(partition, b"k:" + alias.encode())
-        return None if raw is None else msgspec.msgpack.decode(raw, type=Alias)
+    def _claims(self, partition: int, alias: str, work: _Work) -> list[Alias]:
+        """Return who claims *alias*, who has it first."""
+        if alias not in work.claims:
+            raw = self._table.read(partition, b"k:" + alias.encode())
+            work.claims[alias] = [] if raw is None else read_claims(raw)
+        return work.claims[alias]
 
-    def _waiting(self, partition: int, key: bytes) -> list[Parked]:
-        raw = self._table.read(partition, key)
-        return [] if raw is None else msgspec.msgpack.decode(raw, type=list[Parked])
+    def _waiting(self, partition: int, alias: str, work: _Work) -> _Waiting:
+        if alias not in work.waiting:
+            work.waiting[alias] = _Waiting(self._table.read(partition, b"p:" + alias.encode()))
+        return work.waiting[alias]
 
     def _count(self, partition: int, counts: Counter[str]) -> list[Outgoing]:
         """Keep, by source partition, what became of the parked: they wait, were released, a bot's or dropped."""
         shares = self._ledger.shares(partition, PARK)
         for name, number in counts.items():
-            topic, _, rest = name.partition("/")
-            if rest:
-                source, _, outcome = rest.partition("/")
-                share = shares.setdefault((topic, int(source)), [0] * len(PARK_OUTCOMES))
-                share[PARK_OUTCOMES.index(outcome)] += number
+            topic, source, outcome = name.split("/")
+            share = shares.setdefault((topic, int(source)), [0] * len(PARK_OUTCOMES))
+            share[PARK_OUTCOMES.index(outcome)] += number
         return self._ledger.keep_shares(partition, PARK, shares)
 
-    def _tell(self, partition: int, counts: Counter[str]) -> None:
+    def _tell(self, partition: int, work: _Work) -> None:
         """Tell what was committed; how many wait is a level, not a sum."""
-        told = Counter({name: number for name, number in counts.items() if not name.endswith("/waiting")})
+        told = Counter({name: number for name, number in work.counts.items() if not name.endswith("/waiting")})
         self._counted("unresolved", told)
+        for refused in work.refused:
+            self._counted(refused.place.topic, Counter({f"dead:{refused.error.reason}": 1}))
         self._ledger.show(partition, PARK)

@@ -21,7 +21,7 @@ from state.records import record_of
 from state.telling import decode_summary
 from streams.dead_letters import DeadLetters
 from streams.metrics import Metrics
-from streams.parked import Alias, Parked
+from streams.parked import Parked, read_claims
 from streams.reading import Rejected
 from streams.tables import ChunkTable
 from streams.transactions import Outgoing
@@ -41,7 +41,7 @@ def read_ledger_row(key: bytes, value: bytes) -> object:
 
 _user = msgspec.msgpack.Decoder(UserRecord)
 _cuts = msgspec.msgpack.Decoder(Calibration)
-_alias, _waiting = msgspec.msgpack.Decoder(Alias), msgspec.msgpack.Decoder(list[Parked])
+_waiting = msgspec.msgpack.Decoder(list[Parked])
 
 
 def read_member_row(key: bytes, value: bytes) -> object:
@@ -53,7 +53,7 @@ def read_member_row(key: bytes, value: bytes) -> object:
 def read_park_row(key: bytes, value: bytes) -> object:
     """Read a row of the table `park`: a known alias, or what waits for one."""
     key.decode()
-    return record_of(_alias, value) if key.startswith(b"k:") else record_of(_waiting, value)
+    return read_claims(value) if key.startswith(b"k:") else record_of(_waiting, value)
 
 
 def read_census_row(key: bytes, value: bytes) -> object:

@@ -55,8 +55,9 @@ from streams.read_syslog import syslog_reader
 from streams.read_transactions import transaction_reader
 from streams.reading import Reader
 from streams.settings import Settings
+from streams.source_bytes import SourceBytes
 from streams.tables import ChunkTable
-from streams.topic_specs import TopicNames, group_of, topic_names
+from streams.topic_specs import TopicNames, group_of, source_topics, topic_names
 from streams.transactions import TransactionSettings
 
 
@@ -85,7 +86,8 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     app.remember_origins()
     directory, ledger = Directory(), Ledger(table["ledger"], metrics)
     router = Router(topics, kafka.partitions, kafka.max_message_bytes)
-    dead = DeadLetters(topics.dead_letters, clock.now, ingest.max_value_bytes)
+    lookup = SourceBytes(kafka.brokers, source_topics(topics))
+    dead = DeadLetters(topics.dead_letters, clock.now, ingest.max_value_bytes, lookup)
     documents = Documents(model, topics, settings.worker.generation, settings.latency.min_count)
 
     def counted(topic: str, counts: Counter[str]) -> None:

@@ -23,11 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a chunk leads to: records, the offset to read next, and what to do once both are committed."""
+    """What a chunk leads to: records, the offset to read next, and what to do once both are committed.
+
+    `further` makes records that something must be looked up for; the agent does not wait for it, the commit does.
+    """
 
     records: Sequence[Outgoing]
     next_offset: int
     after_commit: Callable[[], None] | None = None
+    further: Callable[[], Awaitable[Sequence[Outgoing]]] | None = None
 
 
 #: Outcomes of one partition that wait for its commit; at more its agent waits too.
@@ -113,6 +117,9 @@ class ChunkDriver:
             while waiting and not self._failed:
                 together, waiting[:] = list(waiting), []
                 records = [record for _, outcome in together for record in outcome.records]
+                for _, outcome in together:
+                    if outcome.further is not None:
+                        records += await outcome.further()
                 if self.app.origins is not None:
                     records += self.app.origins.first(tp, self.app.layouts)
                 await self.app.transactions.commit(tp, together[-1][1].next_offset, records)

@@ -7,13 +7,14 @@ bad deploy can't drain a topic into the dead letters, because the worker stops.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 
 from streams.errors import OperatorError
 from streams.reading import Rejected
+from streams.source_bytes import Found, Place, SourceBytes
 from streams.transactions import Outgoing
 
 MAX_KEY_BYTES = 4096
@@ -29,11 +30,30 @@ def _text(raw: bytes | None) -> str | None:
     return None if raw is None else base64.b64encode(raw).decode()
 
 
+class Refused(NamedTuple):
+    """An event that was refused after it was read; its letter goes to partition *home* of the dead letters."""
+
+    error: Rejected
+    place: Place
+    home: int
+
+
+class _At(NamedTuple):
+    """A message as a letter needs it."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
 class DeadLetters:
     """Makes dead letters; *now* gives epoch seconds."""
 
-    def __init__(self, topic: str, now: Callable[[], float], max_value_bytes: int) -> None:
-        self._topic, self._now, self._max_value_bytes = topic, now, max_value_bytes
+    def __init__(
+        self, topic: str, now: Callable[[], float], max_value_bytes: int, sources: SourceBytes | None = None
+    ) -> None:
+        """Prepare; *sources* is asked for the bytes of events that are refused after they were read."""
+        self._topic, self._now, self._max_value_bytes, self._sources = topic, now, max_value_bytes, sources
 
     def letter(self, error: Rejected, topic: str, partition: int, record: Any) -> Outgoing:
         """Return the dead letter of *record*; of an oversized one the first bytes are kept, and that is said."""
@@ -43,11 +63,18 @@ class DeadLetters:
             value = value[: self._max_value_bytes]
         return self._made(error.reason, detail, topic, partition, record.offset, record.key, value)
 
-    def late(self, topic: str, partition: int, offset: int, home: int) -> Outgoing:
-        """Return the dead letter of an event that reached its shard after its week was closed for good."""
-        detail = "beyond the allowed lateness; read the bytes at this offset of the source topic"
-        letter = self._made("too_late", detail, topic, partition, offset, None, None)
-        return letter._replace(partition=home)
+    async def of_refused(self, refused: Sequence[Refused]) -> list[Outgoing]:
+        """Return the dead letters of events that were refused when only their places were known."""
+        found = await self._sources.of(one.place for one in refused) if self._sources is not None else {}
+        letters = []
+        for one in refused:
+            detail, record = one.error.detail, found.get(one.place)
+            if record is None:
+                detail += "; read the bytes at this offset of the source topic"
+            record = record or Found(None, None)
+            letter = self.letter(Rejected(one.error.reason, detail), *one.place[:2], _At(one.place.offset, *record))
+            letters.append(letter._replace(partition=one.home))
+        return letters
 
     def _made(
         self, reason: str, detail: str, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None

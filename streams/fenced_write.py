@@ -3,7 +3,8 @@
 Invariant: a key never goes back. A write whose fence is older than the stored one changes nothing. A change entry is
 appended only when its fence is newer than the stored one and the hash does not show its outcome already, so telling
 again appends nothing twice; and where the hash shows an older band than what is told again, the entry that got lost
-on its way (with a worker that died, or beyond a limit) is appended from `missed`.
+on its way (with a worker that died, or beyond a limit) is appended from `missed`. So each entry of a subject leads
+from where the one before led to.
 
 The script uses only commands and libraries that Redis 6.2+ and Valkey share. Values cross as text, because Lua
 returns truncate floats. Several writes share one call: the cost of a call is then paid once per batch.
@@ -70,6 +71,7 @@ local ttl, tombstone_ttl, maxlen = ARGV[2], ARGV[3], ARGV[4]
 local call = redis.call
 local applied, repeated, fenced, spoiled, said = 0, 0, 0, 0, ''
 local renewed = {}
+local rank = {at_risk = 1, watch = 2, healthy = 3}
 
 local function renew(key)
   if not renewed[key] then
@@ -81,6 +83,19 @@ end
 local function set_hash(key, fields)
   for i = 1, #fields, 1000 do
     call('HSET', key, unpack(fields, i, math.min(i + 999, #fields)))
+  end
+end
+
+-- An entry before this one may have got lost: this one then leads from what readers saw last.
+local function lead_from(entry, band, to)
+  for i = 1, #entry, 2 do
+    if entry[i] == 'from' and entry[i + 1] == band then return end
+  end
+  for i = 1, #entry, 2 do
+    if entry[i] == 'from' then entry[i + 1] = band end
+    if entry[i] == 'cause' and rank[band] and rank[to] then
+      entry[i + 1] = rank[to] < rank[band] and 'drop' or 'rise'
+    end
   end
 end
 
@@ -100,6 +115,7 @@ local function apply(write)
       due = entry
     end
     if due and to ~= band then
+      if band then lead_from(entry, band, to) end
       call('XADD', KEYS[1], 'MAXLEN', '~', maxlen, '*', unpack(entry))
       renew(KEYS[1])
       band = to

@@ -14,12 +14,11 @@ from aiokafka.structs import TopicPartition
 
 from streams.log_state import ends_of, stretches
 from streams.settings import Settings
-from streams.topic_specs import TopicNames, topic_names
+from streams.topic_specs import source_topics, topic_names
 
 NOTE_KEY = b"orgpulse-replayed"
 """Key of a note in the topic of dead letters."""
 _CUT = re.compile(r"; the first \d+ (of \d+ )?bytes (of the key )?are kept(?=;|$)")
-_FIELDS = ("product_events", "syslog_activities", "chat_messages", "transactions", "users", "orgs")
 
 
 class Address(NamedTuple):
@@ -74,11 +73,6 @@ def read_record(key: bytes | None, value: bytes | None) -> Letter | Note | None:
             continue  # a source's key may be spelled like a note's
         return found
     return None
-
-
-def source_topics(names: TopicNames) -> dict[str, str]:
-    """Return the name in a letter → the topic with prefix, of the topics that producers outside write."""
-    return {field.replace("_", "-"): getattr(names, field) for field in _FIELDS}
 
 
 async def records_of(settings: Settings) -> AsyncIterator[tuple[Address, Letter | Note | None]]:

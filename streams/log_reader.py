@@ -36,7 +36,7 @@ class LogTruncatedError(OperatorError):
         super().__init__(message, REBUILD)
 
 
-def _consumer(bootstrap: str, *topics: str) -> AIOKafkaConsumer:
+def plain_consumer(bootstrap: str, *topics: str) -> AIOKafkaConsumer:
     """Return a consumer without a group; given *topics*, it gets all their partitions."""
     consumer = AIOKafkaConsumer(
         *topics,
@@ -82,7 +82,7 @@ async def read_stretch(
     """
     if start >= end:
         return
-    consumer = _consumer(bootstrap)
+    consumer = plain_consumer(bootstrap)
     await consumer.start()
     try:
         tp = TopicPartition(topic, partition)
@@ -148,7 +148,7 @@ class Follower:
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _read(self) -> None:
-        consumer = _consumer(self._bootstrap, *self._topics)
+        consumer = plain_consumer(self._bootstrap, *self._topics)
         await consumer.start()
         try:
             tps = sorted(consumer.assignment())

@@ -37,6 +37,7 @@ class Alias(msgspec.Struct, array_like=True, tag="a", frozen=True):
 
 
 _decoder: msgspec.msgpack.Decoder[Parked | Alias] = msgspec.msgpack.Decoder(Parked | Alias)
+_claims, _alias = msgspec.msgpack.Decoder(list[Alias]), msgspec.msgpack.Decoder(Alias)
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -52,3 +53,15 @@ def decode_parked(raw: bytes) -> Parked | Alias:
         msgspec.DecodeError: If *raw* is none.
     """
     return record_of(_decoder, raw)
+
+
+def read_claims(raw: bytes) -> list[Alias]:
+    """Return who claims an alias, from a row of the table `park`; a version before kept the last one alone.
+
+    Raises:
+        msgspec.DecodeError: If *raw* is no such row.
+    """
+    try:
+        return record_of(_claims, raw)
+    except msgspec.ValidationError:
+        return [record_of(_alias, raw)]

@@ -16,10 +16,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalOperation, KafkaError
 
 from streams.errors import OperatorError
-from streams.letters import NOTE_KEY, Address, GoneError, Letter, Note, bytes_of, records_of, source_topics
+from streams.letters import NOTE_KEY, Address, GoneError, Letter, Note, bytes_of, records_of
 from streams.patient_client import PatientSender, patient
 from streams.settings import Settings
-from streams.topic_specs import topic_names
+from streams.topic_specs import source_topics, topic_names
 from streams.transactions import FENCED, all_of
 
 LETTER_HEADER = "orgpulse-letter"

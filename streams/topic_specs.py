@@ -193,3 +193,11 @@ def _changelog(settings: Settings, name: str, purpose: str, *, partitions: int |
     spec = _compacted(settings, name, purpose, partitions=partitions)
     segment_bytes = max(64 * 1024 * 1024, settings.kafka.max_message_bytes)
     return msgspec.structs.replace(spec, configs={**spec.configs, "segment.bytes": str(segment_bytes)})
+
+
+_SOURCE_FIELDS = ("product_events", "syslog_activities", "chat_messages", "transactions", "users", "orgs")
+
+
+def source_topics(names: TopicNames) -> dict[str, str]:
+    """Return the name in a letter → the topic with prefix, of the topics that producers outside write."""
+    return {field.replace("_", "-"): getattr(names, field) for field in _SOURCE_FIELDS}

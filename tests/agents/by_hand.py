@@ -5,7 +5,9 @@ Invariant: nothing here talks to a server; everything a handler does is in what 
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -13,6 +15,7 @@ from faust.types import TP
 
 from agents.routing import Router
 from state.activity import Record, Rows, decode_record, unpack
+from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters
 from streams.parked import Alias, Parked, decode_parked
 from streams.topic_specs import TopicNames
@@ -135,3 +138,13 @@ class Counted:
 
     def __call__(self, topic: str, counts: Counter[str]) -> None:
         self.counts += counts
+
+
+def all_records(outcome: Outcome) -> list[Outgoing]:
+    """Return an outcome's records with those that are made at its commit."""
+    return [*outcome.records, *(asyncio.run(_made(outcome)) if outcome.further is not None else [])]
+
+
+async def _made(outcome: Outcome) -> Sequence[Outgoing]:
+    assert outcome.further is not None
+    return await outcome.further()

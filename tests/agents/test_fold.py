@@ -19,7 +19,7 @@ from streams.dead_letters import DeadLetters
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.topic_specs import topic_names
-from tests.agents.by_hand import Table
+from tests.agents.by_hand import Table, all_records
 from tests.state.worlds import DAY, HOUR, Act, at, model_of, rows_of
 
 NOON = at("2024-03-20T12:00")
@@ -60,7 +60,7 @@ def test_an_event_that_is_late_for_its_shard_is_counted_among_the_dead_letters()
     records = [Record(number, encode_record(record)) for number, record in enumerate(log)]
     outcome = agent.handle(SomeChunk(TP("activities", 0), records, 3))  # type: ignore[arg-type]
     assert outcome is not None and outcome.after_commit is not None
-    assert [out.topic for out in outcome.records].count(names.dead_letters) == 1
+    assert [out.topic for out in all_records(outcome)].count(names.dead_letters) == 1
     outcome.after_commit()
     assert metrics.dead_letters.value("product-events", "too_late") == 1
 

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from agents.ingest import CREATE, ids_of
 from agents.ledger import PARK, Ledger
-from agents.park import MAX_WAITING, MAX_WAITING_BYTES, Park
+from agents.park import MAX_CLAIMS, MAX_WAITING, MAX_WAITING_BYTES, Park
 from state.activity import Rows
 from state.identity import org_alias
 from state.ledger import PARK_OUTCOMES
 from streams.metrics import Metrics
-from streams.parked import Alias, Parked, encode_parked
-from tests.agents.by_hand import DEAD, Counted, Sent, Table, chunk_of, router
+from streams.parked import Alias, Parked, encode_parked, read_claims
+from tests.agents.by_hand import DEAD, Counted, Sent, Table, all_records, chunk_of, router
 from tests.agents.test_ingest import Place as IngestPlace
 from tests.agents.test_ingest import event
 from tests.state.worlds import examples
@@ -33,7 +33,7 @@ class Place:
         self.next += len(records)
         assert outcome.after_commit is not None
         outcome.after_commit()
-        return Sent(list(outcome.records))
+        return Sent(all_records(outcome))
 
     def total(self, name: str) -> int:
         topic, partition, outcome = name.split("/")
@@ -115,10 +115,38 @@ def test_an_alias_that_is_gone_is_waited_for_again() -> None:
     assert place.send(Alias("zoe", "b", "11")).acts == [("b", "11", "search", 5)]
 
 
-def test_an_alias_that_another_user_has_claimed_stays_theirs() -> None:
+def test_of_two_users_who_claim_an_alias_the_first_has_it_and_leaves_it_to_the_other() -> None:
     place = Place()
-    place.send(ZOE, Alias("zoe", "b", "11"), Alias("zoe", "", "10", gone=True))
-    assert place.send(parked()).acts == [("b", "11", "search", 5)]
+    place.send(ZOE, Alias("zoe", "b", "11"))
+    assert place.send(parked()).acts == [("a", "10", "search", 5)]
+    place.send(Alias("zoe", "c", "10"))  # moved; that is no new claim
+    assert place.send(parked(offset=6)).acts == [("c", "10", "search", 6)]
+    place.send(Alias("zoe", "", "10", gone=True))
+    assert place.send(parked(offset=7)).acts == [("b", "11", "search", 7)]
+    place.send(Alias("zoe", "", "10", gone=True), Alias("zoe", "", "11", gone=True))
+    assert place.send(parked(offset=8)).acts == []
+
+
+def test_a_claim_kept_by_a_former_version_is_known() -> None:
+    place = Place()
+    place.table.stage(0, b"k:zoe", encode_parked(ZOE))
+    assert place.send(parked()).acts == [("a", "10", "search", 5)]
+
+
+def test_the_claims_of_one_alias_are_bounded() -> None:
+    place = Place()
+    place.send(*(Alias("zoe", "a", str(number)) for number in range(MAX_CLAIMS + 50)))
+    (raw,) = place.table.contents[0].values()
+    assert len(read_claims(raw)) == MAX_CLAIMS
+
+
+def test_a_thousand_who_wait_cost_their_bytes_once_a_chunk() -> None:
+    #  encoded anew for each of them, the row alone would be hundreds of times what came in
+    place, encoded = Place(), 0
+    for first in range(0, MAX_WAITING, 100):
+        sent = place.send(*(parked(offset=first + number) for number in range(100)))
+        encoded += sum(len(record.value or b"") for record in sent.kept)
+    assert encoded < 6 * sum(len(encode_parked(parked(offset=number))) for number in range(MAX_WAITING))
 
 
 def test_beyond_the_limit_an_activity_is_dead() -> None:
@@ -133,6 +161,7 @@ def test_beyond_the_limit_an_activity_is_dead() -> None:
         5000,
     )
     assert place.counted.counts["dead:park_full"] == place.total("product-events/1/dropped") == 1
+    assert letter["value"] is None and "read the bytes at this offset" in letter["detail"]
     assert len(place.send(ZOE).acts) == MAX_WAITING
 
 
@@ -149,7 +178,7 @@ def test_what_waits_for_one_alias_fits_in_one_record() -> None:
 def test_a_chunk_writes_each_key_of_the_table_once() -> None:
     place, successor = Place(), Place()
     sent = place.send(*(parked(offset=n) for n in range(50)), parked("other"), ZOE, parked(offset=50))
-    assert len({record.key for record in sent.kept}) == len(sent.kept) == 4
+    assert len({record.key for record in sent.kept}) == len(sent.kept) == 3
     successor.table.recover(sent.kept)
     assert successor.table.contents[0] == place.table.contents[0]
 

@@ -34,6 +34,7 @@ from streams.model_file import load_model
 from streams.settings import Settings
 from streams.topic_specs import topic_names
 from streams.transactions import Outgoing
+from tests.agents.by_hand import all_records
 from tests.end_to_end.durable import documents_of
 
 
@@ -145,7 +146,7 @@ class House:
         outcome = agent.handle(SomeChunk(tp, records, first, records[-1].offset + 1))
         if outcome.after_commit is not None:
             outcome.after_commit()
-        for out in outcome.records:
+        for out in all_records(outcome):
             if out.topic == "activities":
                 shard = self.shards[out.partition]
                 shard.apply(decode_record(out.value), shard.position)

@@ -24,6 +24,7 @@ from streams.dead_letters import MAX_DETAIL_CHARS, MAX_KEY_BYTES
 from streams.parked import Parked, decode_parked
 from streams.reading import REASONS
 from streams.topic_specs import topic_names
+from tests.agents.by_hand import all_records
 from tests.end_to_end.house import House, Record
 from tests.fuzz.mangle import SOURCES, Pair
 
@@ -95,7 +96,7 @@ class StrictHouse(House):
         before = Counter(self.counted)
         super()._run(Watched(), tp, records)
         (outcome,) = kept
-        for out in outcome.records:
+        for out in all_records(outcome):
             size = len(out.key or b"") + len(out.value or b"")
             assert size < self._max_record_bytes, f"{out.topic}: a record of {size} bytes would stop the worker"
         if tp.topic in (*SOURCES, "users", "orgs"):
@@ -104,7 +105,7 @@ class StrictHouse(House):
     def _account(self, tp: TP, records: list[Record], outcome: Any, counts: Counter[str]) -> None:
         """Find every record again; *counts* is what the agent (and who heard of it at once) told the metrics."""
         found: Counter[int] = Counter()
-        for out in outcome.records:
+        for out in all_records(outcome):
             if out.topic == "activities" and tp.topic in SOURCES:
                 rows = decode_record(out.value)
                 assert isinstance(rows, Rows) and (rows.topic, rows.partition) == tp

@@ -62,7 +62,7 @@ class FakeRedis:
         entries += [change for fence, change in changes if stored is None or fence > stored]
         for entry in entries:
             if entry["to"] != band:
-                self.changes.append((write.key, dict(entry)))
+                self.changes.append((write.key, _leading_from(entry, band)))
                 band = entry["to"]
         self.hashes[write.key] = {**(write.fields or {"deleted": "1"}), "fence": write.fence}
         for ranking, member, score in write.ranks:
@@ -75,6 +75,20 @@ class FakeRedis:
         """Return hashes and rankings by key."""
         found: dict[str, dict[str, object]] = {key: dict(fields) for key, fields in self.hashes.items()}
         return found | {key: dict(members) for key, members in self.ranks.items() if members}
+
+
+_RANK = {"at_risk": 1, "watch": 2, "healthy": 3}
+
+
+def _leading_from(entry: Mapping[str, str], band: str | None) -> dict[str, str]:
+    """Return *entry* as a change from *band*, which readers saw last, if that is another one than it says."""
+    found = dict(entry)
+    if band is None or entry["from"] == band:
+        return found
+    found["from"] = band
+    if "cause" in found and band in _RANK and found["to"] in _RANK:
+        found["cause"] = "drop" if _RANK[found["to"]] < _RANK[band] else "rise"
+    return found
 
 
 class SimSink:

@@ -49,12 +49,12 @@ def parked_never_come_back(patch: pytest.MonkeyPatch) -> None:
     """Remember an alias, and forget about who waits for it."""
     take: Any = Park._take_alias
 
-    def only_remember(self: Any, partition: int, alias: Any, counts: Any) -> list[Any]:
-        self._waiting = lambda partition, key: []
+    def only_remember(self: Any, partition: int, alias: Any, work: Any) -> None:
+        self._send_on = lambda waiting, claim, work: None
         try:
-            return list(take(self, partition, alias, counts))
+            take(self, partition, alias, work)
         finally:
-            del self._waiting
+            del self._send_on
 
     patch.setattr(Park, "_take_alias", only_remember)
 

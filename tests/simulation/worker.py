@@ -32,6 +32,7 @@ from streams.dead_letters import DeadLetters, FloodGuard
 from streams.fenced_write import Write
 from streams.metrics import Metrics
 from streams.transactions import Outgoing
+from tests.agents.by_hand import all_records
 from tests.simulation.broker import Broker, Producer, Record
 from tests.simulation.fake_redis import FakeRedis, SimSink
 from tests.simulation.ground import (
@@ -240,7 +241,7 @@ class Worker:
         """Commit all that waits for *tp* in one transaction, then publish it."""
         together = self._waiting.pop(tp, [])
         if together:
-            records = [record for outcome in together for record in outcome.records]
+            records = [record for outcome in together for record in all_records(outcome)]
             then = [outcome.after_commit for outcome in together if outcome.after_commit is not None]
             self._transact(tp, records, together[-1].next_offset, then, stop)
 

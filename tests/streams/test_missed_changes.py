@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from deploy.local.redis import LocalRedis
 from streams.redis_sink import Write
@@ -52,6 +53,23 @@ def test_a_change_that_telling_again_was_ahead_of_is_not_repeated(redis_server: 
             await bench.write(told("healthy", "watch", 3))
             await bench.write(told("watch", "at_risk", 4))
             assert steps(bench) == [("healthy", "watch"), ("watch", "at_risk")]
+
+    asyncio.run(scenario())
+
+
+def test_a_change_after_one_that_got_lost_leads_from_what_is_shown(redis_server: LocalRedis, topic_prefix: str) -> None:
+    #  shown   healthy ────────────────── at_risk, then healthy
+    #  told    healthy ─►(lost)─► watch ─► at_risk     at_risk ─►(lost)─► watch ─► healthy
+    async def scenario() -> None:
+        async with running(Bench(redis_server.url, topic_prefix)) as bench:
+            await bench.write(told("", "healthy", 1))
+            await bench.write(
+                replace(told("watch", "at_risk", 5), change={**entry("watch", "at_risk"), "cause": "drop"})
+            )
+            await bench.write(replace(told("watch", "watch", 7), change={**entry("healthy", "watch"), "cause": "drop"}))
+            await bench.write(told("watch", "watch", 8))
+            found = [(f["from"], f["to"], f["cause"]) for _, f in bench.redis.xrange(bench.prefix + "changes")]
+            assert found == [("healthy", "at_risk", "drop"), ("at_risk", "watch", "rise")]
 
     asyncio.run(scenario())
 

@@ -106,8 +106,8 @@ def test_a_follower_whose_fetching_ended_reads_on_with_a_new_consumer(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Any] = []
-    make = log_reader._consumer
-    monkeypatch.setattr(log_reader, "_consumer", lambda *args: made.append(make(*args)) or made[-1])
+    make = log_reader.plain_consumer
+    monkeypatch.setattr(log_reader, "plain_consumer", lambda *args: made.append(make(*args)) or made[-1])
 
     async def scenario() -> None:
         await place.fill(0, EVENTS)
