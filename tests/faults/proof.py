@@ -150,17 +150,25 @@ def _without_time(document: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name not in ("fence", "window_end", "calibration")}
 
 
-def dead_letters(system: System) -> list[str]:
-    """Compare the dead letters: each refused message exactly once, with its bytes."""
-    letters = Counter[tuple[str, int, int]]()
+def letters_of(system: System, topic: str = "") -> list[dict[str, Any]]:
+    """Return the dead letters of messages, of all topics or of one (without prefix)."""
+    found = []
     for records in _read(system, "dead_letters"):
         for _, key, value in records:
             if key == NOTE_KEY:
                 continue  # says that a letter was sent again
             letter = orjson.loads(value or b"{}")
-            if letter["reason"] == "bad_state":
-                continue  # a row of a table, no message
-            letters[letter["topic"], letter["partition"], letter["offset"]] += 1
+            # What is said of a row of a table is about no message.
+            if letter["reason"] != "bad_state" and topic in ("", letter["topic"]):
+                found.append(letter)
+    return found
+
+
+def dead_letters(system: System) -> list[str]:
+    """Compare the dead letters: each refused message exactly once, with its bytes."""
+    letters = Counter[tuple[str, int, int]]()
+    for letter in letters_of(system):
+        letters[letter["topic"], letter["partition"], letter["offset"]] += 1
     expected = Counter[tuple[str, int]]()
     for source, row in system.recount.ledger.to_dict("index").items():
         expected[source] = int(row["dead_lettered"])

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from agents.simulate import Message
 from deploy.local.ports import free_ports
@@ -67,6 +68,10 @@ class Workers:
                 stdout=log,
                 stderr=log,
             )
+
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """Change settings (dotted name → value) of workers that start from now on."""
+        self._settings = [override(settings, dict(changes)) for settings in self._settings]
 
     def kill(self, number: int) -> None:
         """Kill a worker at once, by a signal that it cannot see."""
