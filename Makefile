@@ -19,11 +19,15 @@ env: ## Build or refresh .venv from requirements-dev.lock
 demo: env ## Run the whole system here, with its own Kafka and Redis (ARGS=--once: one round, then stop)
 	@$(BIN)/orgpulse demo $(ARGS)
 
+# A log line with a traceback, written while Python reads its own syntax trees (the collector may come at any moment),
+# breaks the reading: "AST constructor recursion depth mismatch". Without column marks tracebacks read no trees.
+PYTEST := PYTHONNODEBUGRANGES=1 $(BIN)/python -m pytest
+
 test: check ## Check everything, then run all tests but the benchmarks
-	@$(BIN)/python -m pytest tests --ignore=tests/bench $(ARGS)
+	@$(PYTEST) tests --ignore=tests/bench $(ARGS)
 
 faults: env ## The long form of everything that goes wrong on purpose (N=10: ten times as much), then the mutation check
-	@ORGPULSE_FAULTS_N=$(N) $(BIN)/python -m pytest $(wildcard tests/faults tests/fuzz tests/simulation) -s -p no:logging $(ARGS)
+	@ORGPULSE_FAULTS_N=$(N) $(PYTEST) $(wildcard tests/faults tests/fuzz tests/simulation) -s -p no:logging $(ARGS)
 	@$(BIN)/python -m tests.faults.mutations
 
 check: env ## Lint, formatting, types, and the direction of imports

@@ -27,7 +27,7 @@ from agents.cli_errors import EXIT_FAILED, EXIT_USAGE, ToldError
 from agents.letter_text import safe, shown
 from streams.clock import WallClock
 from streams.letters import Address, GoneError, Letter, Note, bytes_of, letter_at, records_of
-from streams.replay import Fix, RefusedError, Tally, replay, replayed_in
+from streams.replay import Fix, RefusedError, Tally, end_former_replay, replay, replayed_in
 from streams.settings import Settings
 
 HANDFUL = 5
@@ -208,6 +208,8 @@ def replay_command(
     if replacement and changes:
         raise click.UsageError("--set and --with exclude each other")
     fix = _fix(changes, replacement)
+    if not dry_run:
+        asyncio.run(end_former_replay(settings))
     chosen = {_address(text) for text in addresses} or asyncio.run(_chosen(settings, Filter(topic, reason, since)))
     if replacement and len(chosen) != 1:
         raise click.UsageError(f"--with is for a single letter; {len(chosen)} are chosen")

@@ -26,6 +26,8 @@ LETTER_HEADER = "orgpulse-letter"
 """Header of a message sent again: the address of its letter."""
 BATCH_LETTERS, BATCH_BYTES = 500, 4 * 1024 * 1024
 """Most that leaves in one transaction; a batch may be over the bytes by its last message."""
+_TRANSACTION_MS = 8_000
+"""What a replay that died left open hides what follows for so long, from those who only look."""
 MOST_REFUSALS = 100
 """Refused letters that are named; further ones are counted only."""
 
@@ -107,6 +109,12 @@ async def replay(
     return tally
 
 
+async def end_former_replay(settings: Settings) -> None:
+    """Abort what a replay that died has left open; nobody could read past it for as long as transactions last."""
+    producer = await _producer(settings)
+    await producer.stop()
+
+
 async def replayed_in(settings: Settings) -> set[Address]:
     """Return the addresses of letters that were replayed."""
     found = set()
@@ -167,7 +175,7 @@ async def _producer(settings: Settings) -> Any:
         acks="all",
         compression_type="lz4",
         max_request_size=2 * settings.kafka.max_message_bytes,
-        transaction_timeout_ms=60_000,
+        transaction_timeout_ms=_TRANSACTION_MS,
     )
     patient(producer)._sender.__class__ = PatientSender
     producer._sender.began = time.monotonic()

@@ -5,6 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +25,11 @@ from streams.dead_letters import DeadLetters
 from streams.letters import NOTE_KEY, Address, Letter, Note, read_record
 from streams.log_state import ends_of, stretches
 from streams.reading import Rejected
-from streams.replay import LETTER_HEADER, ReplayFailedError, _producer, _Ready, _send
-from streams.settings import Settings, load_settings
+from streams.replay import BATCH_LETTERS, LETTER_HEADER, ReplayFailedError, _producer, _Ready, _send
+from streams.settings import Settings, environment_of, load_settings
 from streams.topic_specs import topic_names
 from streams.topics import create_topics
+from tests.faults.extent import fresh_seed
 from tests.streams.kafka_topics import fill, put
 
 EVIL = b'{"amount": 12345678901234567890.10, "name": "\x1b]0;x\x07"'
@@ -139,6 +147,34 @@ def test_a_later_replay_fences_an_earlier_one(settings: Settings) -> None:
     gc.collect()  # aiokafka leaves a fenced producer's task to the collector, which reports it: here, not inside pytest
     assert len(sent_to(settings, names.transactions)) == 1
     assert len(sent_to(settings, names.dead_letters)) == 1
+
+
+@pytest.mark.kafka
+def test_a_replay_that_is_killed_midway_and_run_again_sends_each_letter_once(settings: Settings) -> None:
+    #  letters  ■■■■■■■■■■■■  killed ✕ at a random moment of several transactions, again ✕, then to the end
+    chance, count, names = random.Random(fresh_seed()), 3 * BATCH_LETTERS, topic_names(settings)
+    letters = DeadLetters(names.dead_letters, lambda: 1_700_000_000.0, 10_000)
+    refused = [letters.letter(Rejected("bad", ""), "transactions", 1, Place(n, b"%d" % n)) for n in range(count)]
+    asyncio.run(fill(settings.kafka.brokers, names.dead_letters, 1, [out.value for out in refused]))
+    command = [sys.executable, "-m", "agents.cli", "dead-letters", "replay", "--topic", "transactions", "--yes"]
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("ORGPULSE_")}
+    kills = sent = 0
+    while sent < BATCH_LETTERS:  # from the first transaction on
+        process = subprocess.Popen(command, env=plain | environment_of(settings), stderr=subprocess.DEVNULL)
+        while not (sent := asyncio.run(end_of(settings, names.transactions))) and process.poll() is None:
+            pass
+        time.sleep(chance.uniform(0.0, 0.05))
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+    assert kills and sent > 0
+    done = subprocess.run(command, env=plain | environment_of(settings), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    values = Counter(record.value for record in sent_to(settings, names.transactions))
+    assert values == Counter(b"%d" % number for number in range(count))
+
+
+async def end_of(settings: Settings, topic: str) -> int:
+    return max((await ends_of(settings.kafka.brokers, [topic])).values())
 
 
 @pytest.mark.kafka
