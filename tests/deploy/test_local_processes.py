@@ -22,7 +22,7 @@ STUBBORN = ["/bin/sh", "-c", "trap '' TERM; echo ready; sleep 300"]
 
 # Starts a child that has a child of its own, tells both ids, and waits for its own end.
 PARENT = """
-import signal, sys
+import signal, sys, time
 from pathlib import Path
 from deploy.local.processes import ChildProcess
 log = Path(sys.argv[1])
@@ -52,12 +52,13 @@ def wait_until_gone(pids: list[int]) -> bool:
     return True
 
 
+# Not signal.pause(): a signal that comes just before it would be waited for for ever.
 @pytest.mark.parametrize(
     ("ending", "number"),
     [
-        ("signal.pause()", signal.SIGKILL),
-        ("signal.pause()", signal.SIGTERM),
-        ("signal.pause()", signal.SIGINT),
+        ("while True: time.sleep(0.05)", signal.SIGKILL),
+        ("while True: time.sleep(0.05)", signal.SIGTERM),
+        ("while True: time.sleep(0.05)", signal.SIGINT),
         ("raise SystemExit(3)", None),
         ("import os; os._exit(1)", None),
     ],

@@ -119,7 +119,9 @@ def passes(project: Path, test: str, brokers: str) -> bool:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", test],
         cwd=project,
-        env=os.environ | {"ORGPULSE_TEST_BROKERS": brokers, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"},
+        env=os.environ
+        | {"ORGPULSE_TEST_BROKERS": brokers, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
+        | {"PYTHONNODEBUGRANGES": "1"},  # as in the Makefile
         capture_output=True,
         text=True,
         timeout=_TEST_SECONDS,
