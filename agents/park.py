@@ -182,6 +182,7 @@ class Park:
         """Tell what was committed; how many wait is a level, not a sum."""
         told = Counter({name: number for name, number in work.counts.items() if not name.endswith("/waiting")})
         self._counted("unresolved", told)
-        for refused in work.refused:
-            self._counted(refused.place.topic, Counter({f"dead:{refused.error.reason}": 1}))
+        dead = Counter((refused.place.topic, refused.error.reason) for refused in work.refused)
+        for (topic, reason), number in dead.items():
+            self._counted(topic, Counter({f"dead:{reason}": number}))
         self._ledger.show(partition, PARK)

@@ -117,9 +117,9 @@ class ChunkDriver:
             while waiting and not self._failed:
                 together, waiting[:] = list(waiting), []
                 records = [record for _, outcome in together for record in outcome.records]
-                for _, outcome in together:
-                    if outcome.further is not None:
-                        records += await outcome.further()
+                # At once: one after the other, a row of look-ups could take longer than a commit may.
+                further = [outcome.further() for _, outcome in together if outcome.further is not None]
+                records += [record for made in await asyncio.gather(*further) for record in made]
                 if self.app.origins is not None:
                     records += self.app.origins.first(tp, self.app.layouts)
                 await self.app.transactions.commit(tp, together[-1][1].next_offset, records)

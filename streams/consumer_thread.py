@@ -198,22 +198,17 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
 
     async def first_offsets(self, tps: set[TP]) -> dict[TP, int]:
         """Return where the log of each of *tps* begins."""
-        found: dict[TP, int] = await self.call_thread(self._first_offsets, tps)
-        return found
-
-    async def _first_offsets(self, tps: set[TP]) -> dict[TP, int]:
-        wanted = [driver.ensure_aiokafka_TP(tp) for tp in tps]
-        found = await self._ensure_consumer().beginning_offsets(wanted) if wanted else {}
-        return {TP(*tp): offset for tp, offset in found.items()}
+        return await self._offsets("beginning_offsets", tps)
 
     async def ends(self, tps: Iterable[TP]) -> dict[TP, int]:
         """Return the end of what may be read of each of *tps*; asks the brokers, whatever was fetched."""
-        found: dict[TP, int] = await self.call_thread(self._ends, list(tps))
-        return found
+        return await self._offsets("end_offsets", tps)
 
-    async def _ends(self, tps: list[TP]) -> dict[TP, int]:
+    async def _offsets(self, question: str, tps: Iterable[TP]) -> dict[TP, int]:
         wanted = [driver.ensure_aiokafka_TP(tp) for tp in tps]
-        found = await self._ensure_consumer().end_offsets(wanted) if wanted else {}
+        if not wanted:
+            return {}
+        found = await self.call_thread(getattr(self._ensure_consumer(), question), wanted)
         return {TP(*tp): offset for tp, offset in found.items()}
 
     def buffered(self) -> list[str]:

@@ -38,14 +38,6 @@ class Refused(NamedTuple):
     home: int
 
 
-class _At(NamedTuple):
-    """A message as a letter needs it."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-
-
 class DeadLetters:
     """Makes dead letters; *now* gives epoch seconds."""
 
@@ -71,8 +63,8 @@ class DeadLetters:
             detail, record = one.error.detail, found.get(one.place)
             if record is None:
                 detail += "; read the bytes at this offset of the source topic"
-            record = record or Found(None, None)
-            letter = self.letter(Rejected(one.error.reason, detail), *one.place[:2], _At(one.place.offset, *record))
+                record = Found(one.place.offset, None, None)
+            letter = self.letter(Rejected(one.error.reason, detail), one.place.topic, one.place.partition, record)
             letters.append(letter._replace(partition=one.home))
         return letters
 

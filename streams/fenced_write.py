@@ -89,9 +89,6 @@ end
 -- An entry before this one may have got lost: this one then leads from what readers saw last.
 local function lead_from(entry, band, to)
   for i = 1, #entry, 2 do
-    if entry[i] == 'from' and entry[i + 1] == band then return end
-  end
-  for i = 1, #entry, 2 do
     if entry[i] == 'from' then entry[i + 1] = band end
     if entry[i] == 'cause' and rank[band] and rank[to] then
       entry[i + 1] = rank[to] < rank[band] and 'drop' or 'rise'

@@ -95,9 +95,9 @@ async def read_stretch(
             )
         consumer.seek(tp, start)
         progress = _Progress(consumer)
-        while (await consumer.position(tp)) < end:
+        while (place := await consumer.position(tp)) < end:
+            progress.check(place)
             fetched = await consumer.getmany(tp, timeout_ms=500)
-            progress.check(await consumer.position(tp))
             for record in fetched.get(tp, ()):
                 if record.offset >= end:
                     return

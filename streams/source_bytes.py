@@ -36,8 +36,9 @@ class Place(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A message of a source."""
+    """A message of a source, as a letter needs it."""
 
+    offset: int
     key: bytes | None
     value: bytes | None
 
@@ -81,7 +82,7 @@ class SourceBytes:
                 return
             for record in fetched:
                 if place := places.get(record.offset):
-                    found[place] = Found(record.key, record.value)
+                    found[place] = Found(record.offset, record.key, record.value)
             if not fetched:
                 return
 

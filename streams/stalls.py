@@ -115,8 +115,8 @@ class StallWatch:
             try:
                 await self._look()
             except Exception as error:  # noqa: BLE001  # a watch that ended in silence would watch nothing
-                _log.error("standing still; beginning anew", problem=repr(error), standing=self._app.standing())
                 self._fail(error)
+                _log.error("standing still; beginning anew", problem=repr(error), standing=self._app.standing())
                 return
 
     async def _look(self) -> None:

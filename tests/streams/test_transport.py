@@ -12,6 +12,7 @@ from faust.types import TP
 from streams.chunks import DrainTimeoutError, HoleError, Outcome
 from streams.transactions import Outgoing, Transactions
 from streams.transport import Chunk, ChunkConsumer
+from tests.streams import kafka_topics
 from tests.streams.conftest import Place
 from tests.streams.counting_job import CountingJob, eventually, running
 
@@ -126,6 +127,36 @@ def test_a_later_outcome_commits_past_chunks_that_had_none(place: Place) -> None
         async with running(job) as app:
             await eventually(lambda: app.committed_offset(TP(place.topic, 0)) == 2_500)
         assert await place.reaches(0, 2_500)
+
+    asyncio.run(scenario())
+
+
+def test_what_outcomes_look_up_for_their_commit_is_looked_up_at_once_and_committed_with_them(place: Place) -> None:
+    # One after the other, a row of look-ups could take longer than a commit may.
+    async def scenario() -> None:
+        looking, most = 0, 0
+
+        async def looked_up(offset: int) -> list[Outgoing]:
+            nonlocal looking, most
+            looking += 1
+            most = max(most, looking)
+            await asyncio.sleep(0.3)
+            looking -= 1
+            return [Outgoing(place.changelog, 0, b"looked up %d" % offset, b"1")]
+
+        job = place.job(max_chunk=100)
+
+        async def handle(chunk: Chunk) -> Outcome:
+            return Outcome([], chunk.next_offset, None, lambda: looked_up(chunk.first_offset))
+
+        job.handle = handle  # type: ignore[method-assign]
+        await place.fill(0, [b"v"] * 1_000)
+        async with running(job):
+            assert await place.reaches(0, 1_000)
+        assert most > 1
+        found = {key for records in await kafka_topics.read_all(place.bootstrap, place.changelog, place.partitions)
+                 for _, key, _ in records}  # fmt: skip
+        assert found == {b"looked up %d" % offset for offset in range(0, 1_000, 100)}
 
     asyncio.run(scenario())
 
