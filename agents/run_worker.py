@@ -31,6 +31,7 @@ from streams.restart import Restarts
 from streams.settings import Settings
 from streams.side_thread import run_aside
 from streams.stalls import StallWatch
+from streams.task_service import TaskService
 from streams.topic_specs import needed_copies, topic_specs
 from streams.topics import BrokerError, check_topics
 from streams.worker import run_worker
@@ -65,28 +66,22 @@ class TopicGuard:
         """Nothing to end."""
 
 
-class Background:
+class Background(TaskService):
     """A service that lets the sink write; a sink that fails (not Redis: that is waited for) ends the worker."""
 
     def __init__(self, sink: RedisSink, app: ChunkApp) -> None:
         self._sink, self._app = sink, app
-        self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Begin."""
-        self._task = asyncio.create_task(self._sink.run(), name="redis")
-        self._task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            self._app.failure = self._app.failure or task.exception()
+    async def _run(self) -> None:
+        try:
+            await self._sink.run()
+        except Exception as error:  # noqa: BLE001  # any error ends the worker
+            self._app.failure = self._app.failure or error
 
     async def stop(self) -> None:
         """Write what is pending, then end."""
         await self._sink.drain(5.0)
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await super().stop()
 
 
 class Worker:
@@ -200,22 +195,11 @@ class Worker:
             self.pipeline.ledger.drop(tp.partition)
 
 
-class Status:
+class Status(TaskService):
     """A service that brings figures from the transport into the metrics."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begin."""
-        self._task = asyncio.create_task(self._run(), name="status")
-
-    async def stop(self) -> None:
-        """End."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         app, metrics, clock = self._worker.pipeline.app, self._worker.metrics, self._worker.clock

@@ -23,6 +23,7 @@ from streams.faust_app import ChunkApp
 from streams.metrics import Metrics
 from streams.patient_client import patient
 from streams.settings import Settings
+from streams.task_service import TaskService
 
 _log = structlog.get_logger(__name__)
 _LIVE_SECONDS = 3600.0
@@ -40,8 +41,8 @@ class _Pace:
     was_busy: bool = False
 
 
-@dataclass(slots=True)
-class Ticker:
+@dataclass
+class Ticker(TaskService):
     """A service that writes ticks; start and stop."""
 
     app: ChunkApp
@@ -51,17 +52,6 @@ class Ticker:
     clock: Clock
     metrics: Metrics
     _paces: dict[int, _Pace] = field(default_factory=dict)
-    _task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begin ticking."""
-        self._task = asyncio.create_task(self._run(), name="ticker")
-
-    async def stop(self) -> None:
-        """End."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from streams.clock import Clock
 from streams.metrics import Metrics
+from streams.task_service import TaskService
 from streams.transactions import Transactions
 
 ASK_SECONDS = 3.0
@@ -34,7 +35,7 @@ _TELL_AGAIN_SECONDS = 30.0
 _log = structlog.get_logger(__name__)
 
 
-class KafkaWatch:
+class KafkaWatch(TaskService):
     """A service: `start` returns when Kafka answers for the first time."""
 
     def __init__(
@@ -50,7 +51,6 @@ class KafkaWatch:
         self._brokers, self._topics, self._needed = brokers, frozenset(topics), needed_copies
         self._transactions, self._clock, self._metrics = transactions, clock, metrics
         self._client: AIOKafkaClient | None = None
-        self._task: asyncio.Task[None] | None = None
         self._answered = asyncio.Event()
         self._nodes = 0
         self._problem, self._tries = "not asked yet", 0
@@ -58,14 +58,12 @@ class KafkaWatch:
 
     async def start(self) -> None:
         """Begin, and return once Kafka answers."""
-        self._task = asyncio.create_task(self._run(), name="kafka-watch")
+        await super().start()
         await self._answered.wait()
 
     async def stop(self) -> None:
         """End."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await super().stop()
         await self._let_go()
 
     def check(self) -> tuple[str, bool, str]:

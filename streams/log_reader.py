@@ -16,6 +16,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.errors import REBUILD, OperatorError
 from streams.patient_client import check_alive, patient
+from streams.task_service import TaskService
 
 _log = structlog.get_logger(__name__)
 _FETCH_BYTES = 4 * 1024 * 1024
@@ -110,13 +111,12 @@ async def read_stretch(
 Take = Callable[[str, bytes | None, bytes | None], None]
 
 
-class Follower:
+class Follower(TaskService):
     """Reads compacted topics from their beginning and then follows them; a service with start and stop."""
 
     def __init__(self, bootstrap: str, topics: Sequence[str], take: Take) -> None:
         """Prepare; *take* gets (topic, key, value) of every record, in order by partition."""
         self._bootstrap, self._topics, self._take = bootstrap, list(topics), take
-        self._task: asyncio.Task[None] | None = None
         self._caught_up = asyncio.Event()
         self.last_error = ""
 
@@ -127,16 +127,10 @@ class Follower:
 
     async def start(self) -> None:
         """Begin, and return once everything that was there has been read."""
-        self._task = asyncio.create_task(self._follow(), name="directory")
+        await super().start()
         await self._caught_up.wait()
 
-    async def stop(self) -> None:
-        """End."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _follow(self) -> None:
+    async def _run(self) -> None:
         pause = 0.5
         while True:
             try:

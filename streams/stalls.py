@@ -15,6 +15,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from streams.faust_app import ChunkApp
+from streams.task_service import TaskService
 
 LONGEST_STANDSTILL_SECONDS = 45.0
 """A commit is given up after 30 seconds, so nothing sound stands still for longer."""
@@ -85,7 +86,7 @@ class Stuck:
             raise StalledError(f"no partition is read, and nothing was recovered for {now - self._seen[1]:.0f} s")
 
 
-class StallWatch:
+class StallWatch(TaskService):
     """A service that looks at all of it every few seconds, while Kafka is well."""
 
     def __init__(
@@ -97,17 +98,6 @@ class StallWatch:
         self._app, self._kafka_is_well, self._recovered, self._fail = app, kafka_is_well, recovered, fail
         self._limit_seconds, self._ask_seconds = limit_seconds, ask_seconds
         self._stalls, self._stuck = Stalls(limit_seconds), Stuck()
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begin."""
-        self._task = asyncio.create_task(self._run(), name="stall-watch")
-
-    async def stop(self) -> None:
-        """End."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:
