@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -27,6 +28,17 @@ class TopicMissingError(OperatorError):
 
 class LookCutShortError(OperatorError):
     """A log could not be read to its end in time."""
+
+
+@asynccontextmanager
+async def _looking(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """Yield a consumer of no group, for one look."""
+    consumer = patient(AIOKafkaConsumer(bootstrap_servers=bootstrap, **options))
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
 
 
 async def content_of(bootstrap: str, topic: str) -> list[dict[bytes, bytes]]:
@@ -62,14 +74,10 @@ async def ends_of(bootstrap: str, topics: Iterable[str]) -> dict[TopicPartition,
     for topic in wanted:
         if not described.get(topic):
             raise TopicMissingError(f"there is no topic {topic}", "Create it: `orgpulse topics create`")
-    consumer = patient(AIOKafkaConsumer(bootstrap_servers=bootstrap))
-    await consumer.start()
-    try:
+    async with _looking(bootstrap) as consumer:
         parts = [TopicPartition(topic, number) for topic in wanted for number in range(len(described[topic]))]
         ends: dict[TopicPartition, int] = await consumer.end_offsets(parts)
         return ends
-    finally:
-        await consumer.stop()
 
 
 async def committed_of(bootstrap: str, group: str) -> dict[TopicPartition, int]:
@@ -92,12 +100,8 @@ async def starts_of(bootstrap: str, topics: Iterable[str]) -> dict[TopicPartitio
         TopicMissingError: If a topic is not there.
     """
     partitions = list(await ends_of(bootstrap, topics))
-    consumer = patient(AIOKafkaConsumer(bootstrap_servers=bootstrap))
-    await consumer.start()
-    try:
+    async with _looking(bootstrap) as consumer:
         return dict(await consumer.beginning_offsets(partitions))
-    finally:
-        await consumer.stop()
 
 
 async def oldest_ms_of(bootstrap: str, topics: Iterable[str]) -> int | None:
@@ -107,12 +111,8 @@ async def oldest_ms_of(bootstrap: str, topics: Iterable[str]) -> int | None:
         TopicMissingError: If a topic is not there.
     """
     partitions = list(await ends_of(bootstrap, topics))
-    consumer = patient(AIOKafkaConsumer(bootstrap_servers=bootstrap))
-    await consumer.start()
-    try:
+    async with _looking(bootstrap) as consumer:
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, 0))
-    finally:
-        await consumer.stop()
     return min((first.timestamp for first in found.values() if first is not None), default=None)
 
 
@@ -127,15 +127,14 @@ async def stretches(
     parts = [tp for tp in starts if starts[tp] < ends[tp]]
     if not parts:
         return
-    consumer = patient(
-        AIOKafkaConsumer(
-            bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed",
-            auto_offset_reset="earliest", fetch_max_wait_ms=100,
-        )
-    )  # fmt: skip
-    await consumer.start()
+    options = {
+        "enable_auto_commit": False,
+        "isolation_level": "read_committed",
+        "auto_offset_reset": "earliest",
+        "fetch_max_wait_ms": 100,
+    }
     clock = asyncio.get_running_loop()
-    try:
+    async with _looking(bootstrap, **options) as consumer:
         consumer.assign(parts)
         for tp in parts:
             consumer.seek(tp, starts[tp])
@@ -152,5 +151,3 @@ async def stretches(
                 f"{parts[0].topic}-{parts[0].partition} could not be read to its end within {LONGEST_LOOK_SECONDS:g} s",
                 "A transaction is still open there, or a broker is slow: try again in a minute.",
             )
-    finally:
-        await consumer.stop()
