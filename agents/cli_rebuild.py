@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agents import rebuild as steps
 from agents.cli_errors import EXIT_FAILED
+from agents.rebuild_workers import Progress as SoFar
 from streams.clock import WallClock
 from streams.settings import Settings
 
@@ -105,7 +106,7 @@ def _compute(work: steps.Rebuild, console: Console) -> None:
         return
     looks = 0
 
-    def say(so_far: steps.Progress) -> None:
+    def say(so_far: SoFar) -> None:
         nonlocal looks
         if looks % _EVERY == 0:
             click.echo(f"{so_far.read} messages read, {so_far.unread} to read")

@@ -14,54 +14,33 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
-import signal
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from faust.types import TP
 from kafka.errors import CoordinatorNotAvailableError
-from prometheus_client.parser import text_string_to_metric_families
 
 from agents.rebuild_publish import publish
-from deploy.local.ports import free_ports
+from agents.rebuild_workers import MOST_UNREAD, Progress, RebuildError, WorkersAside
 from streams.clock import Clock
-from streams.errors import OperatorError
 from streams.generation import ControlLostError, Generation, generation_of, say_generation
 from streams.log_state import committed_of, ends_of, oldest_ms_of, starts_of
-from streams.settings import Settings, environment_of, override
-from streams.topic_specs import generation_suffix, group_of, topic_names
+from streams.settings import Settings, override
+from streams.topic_specs import group_of, topic_names
 from streams.topics import connected_admin, create_topics
 from streams.transactions import Transactions
 
 _POLL_SECONDS = 0.5
 _SETTLED_SECONDS = 5.0
 """How long everything must have been read before the workers aside count as caught up."""
-_MOST_UNREAD = 2_000
-"""Messages that may be unread then: those that come in meanwhile; the new generation reads on where it was."""
 _NEAR_SECONDS = 1.0
 _STOP_SECONDS = 90.0
 _OLD_WORKERS_SECONDS = 120.0
 _MOST_LATENESS_HOURS = 17_568  # what the setting may be
-
-
-class RebuildError(OperatorError):
-    """The rebuild could not be done; the live generation is as it was."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the workers aside are: messages of the sources that are read, and those still to be read."""
-
-    read: int
-    unread: int
 
 
 Tell = Callable[[Progress], None]
@@ -88,24 +67,23 @@ class Rebuild:
         live = max(found.number, settings.worker.generation)
         self._in_swap = found.state == "swapping"
         self.number = live if self._in_swap else live + 1  # a swap that was begun is ended
-        self.lateness_hours = self._lateness_hours(history_weeks)
-        changes = {
-            "worker.generation": self.number, "worker.aside": "everything", "web.host": "127.0.0.1",
-            "time.allowed_lateness_hours": self.lateness_hours,
-        }  # fmt: skip
+        self._history_weeks = history_weeks
+        changes = {"worker.generation": self.number, "worker.aside": "everything", "web.host": "127.0.0.1"}
         self.aside = override(settings, changes)
         self.live = override(settings, {"worker.generation": self.number - 1})
 
-    def _lateness_hours(self, history_weeks: int) -> int:
-        """Return the lateness that the workers aside allow: all of the history, and what the settings allow beyond.
+    @cached_property
+    def lateness_hours(self) -> int:
+        """The lateness that the workers aside allow: all of the history, and what the settings allow beyond.
 
         They read the sources side by side, one of them faster than another, and the faster one's time is the time.
         """
         settings = self._plain
-        oldest = asyncio.run(oldest_ms_of(settings.kafka.brokers, topic_names(settings).sources))
-        reach_hours = 168 * history_weeks
-        if not history_weeks and oldest is not None:
-            reach_hours = max(0, math.ceil(self._clock.now() / 3600 - oldest / 3_600_000))
+        reach_hours = 168 * self._history_weeks
+        if not self._history_weeks:
+            oldest = asyncio.run(oldest_ms_of(settings.kafka.brokers, topic_names(settings).sources))
+            if oldest is not None:
+                reach_hours = max(0, math.ceil(self._clock.now() / 3600 - oldest / 3_600_000))
         return min(_MOST_LATENESS_HOURS, settings.time.allowed_lateness_hours + reach_hours)
 
     def afresh(self) -> list[str]:
@@ -138,16 +116,17 @@ class Rebuild:
         if not self._in_swap:
             self._say(self.live, "live")  # said before there is anything of another generation (see ControlLostError)
         create_topics(self.aside)
-        directory = override(self.aside, {"worker.aside": "directory"})
-        with self._running(directory) as (processes, urls):
-            self._catch_up(processes, urls, tell, most_unread=0)
-            self._stop(processes)
-        with self._running(self.aside) as (processes, urls):
-            self._catch_up(processes, urls, tell, most_unread=_MOST_UNREAD)
+        computing = override(self.aside, {"time.allowed_lateness_hours": self.lateness_hours})
+        directory = override(computing, {"worker.aside": "directory"})
+        with WorkersAside(directory, self._logs, self._workers) as workers:
+            self._catch_up(workers, tell, most_unread=0)
+            workers.stop()
+        with WorkersAside(computing, self._logs, self._workers) as workers:
+            self._catch_up(workers, tell, most_unread=MOST_UNREAD)
             with self._live_workers_waiting():
                 while not asyncio.run(self._has_read_as_much()):
-                    self._catch_up(processes, urls, tell, most_unread=_MOST_UNREAD)
-                self._stop(processes)
+                    self._catch_up(workers, tell, most_unread=MOST_UNREAD)
+                workers.stop()
 
     def swap(self) -> list[str]:
         """Let the new generation take the place of the live one; return what was done, by line."""
@@ -165,17 +144,13 @@ class Rebuild:
             gone += self._remove({names.activities, names.unresolved, names.summaries, *names.changelogs})
         return gone
 
-    def _catch_up(
-        self, processes: list[subprocess.Popen[bytes]], urls: list[str], tell: Tell, *, most_unread: int
-    ) -> None:
+    def _catch_up(self, workers: WorkersAside, tell: Tell, *, most_unread: int) -> None:
         """Wait until no more than *most_unread* messages, or what is read in a moment, have been unread for a while."""
         settled_since = looked_at = time.monotonic()
         former = 0
         while time.monotonic() - settled_since < _SETTLED_SECONDS:
-            for process in processes:
-                if process.poll() is not None:
-                    raise self._failed(process)
-            progress, now = _progress(urls, topic_names(self.aside).activities), time.monotonic()
+            workers.check()
+            progress, now = workers.progress(), time.monotonic()
             tell(progress)
             # Under much traffic some messages are always on their way: what is read within seconds is near the end.
             soon = (progress.read - former) / max(now - looked_at, _POLL_SECONDS) * _NEAR_SECONDS if former else 0.0
@@ -183,13 +158,6 @@ class Rebuild:
             if progress.unread > (max(most_unread, soon) if most_unread else 0):
                 settled_since = now
             time.sleep(_POLL_SECONDS)
-
-    def _stop(self, processes: list[subprocess.Popen[bytes]]) -> None:
-        for process in processes:
-            process.send_signal(signal.SIGTERM)
-        for process in processes:
-            if process.wait(timeout=_STOP_SECONDS):
-                raise self._failed(process)
 
     def _say(self, settings: Settings, state: Literal["live", "swapping"]) -> None:
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock.now()))
@@ -219,37 +187,6 @@ class Rebuild:
             await held.own([*tps, TP(names.summaries, 0)])
         finally:
             await held.disown(held.owned)
-
-    @contextmanager
-    def _running(self, settings: Settings) -> Iterator[tuple[list[subprocess.Popen[bytes]], list[str]]]:
-        """Run the workers aside; none is left at the end."""
-        processes, urls = [], []
-        plain = {name: value for name, value in os.environ.items() if not name.startswith("ORGPULSE_")}
-        for number, port in enumerate(free_ports(self._workers), 1):
-            mine = override(settings, {"worker.name": f"rebuild-{number}", "web.port": port})
-            urls.append(f"http://127.0.0.1:{port}/metrics")
-            with self._log(number).open("ab") as log:
-                # Everything is in the environment: a settings file that lies here by chance must not fill it up.
-                command = [sys.executable, "-m", "agents.cli", "--config", os.devnull, "worker"]
-                processes.append(subprocess.Popen(command, env=plain | environment_of(mine), stdout=log, stderr=log))
-        try:
-            yield processes, urls
-        finally:
-            for process in processes:
-                if process.poll() is None:
-                    process.kill()
-                process.wait()
-
-    def _log(self, number: int) -> Path:
-        return self._logs / f"rebuild{generation_suffix(self.aside)}-{number}.log"
-
-    def _failed(self, process: subprocess.Popen[bytes]) -> RebuildError:
-        said = self._log(1).read_text("utf-8", "replace").splitlines()[-1:] or ["nothing"]
-        return RebuildError(
-            f"a worker of the rebuild ended with {process.returncode}; it said last: {said[0][:500]}",
-            f"Look into {self._logs}, mend what it names, and run `orgpulse rebuild` again: it goes on from there, "
-            "or with --afresh from nothing.",
-        )
 
     def _wait_for_old_workers(self) -> None:
         deadline, group = time.monotonic() + _OLD_WORKERS_SECONDS, group_of(self.live)
@@ -294,26 +231,3 @@ def _members(admin: Any, group: str) -> str:
         return ", ".join(str(member["member_id"]) for member in admin.describe_groups([group])[group]["members"])
     except CoordinatorNotAvailableError:  # while brokers restart, or for a moment on a new cluster
         return "nobody can tell"
-
-
-def _progress(urls: list[str], activities: str) -> Progress:
-    """Add up what the workers aside say; one that does not answer yet has everything before it."""
-    read = unread = 0
-    for url in urls:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as reply:
-                text = reply.read().decode()
-        except OSError:
-            return Progress(0, _MOST_UNREAD + 1)
-        lines = [
-            line for line in text.splitlines() if line.startswith(("orgpulse_lag_messages", "orgpulse_events_total"))
-        ]
-        found = list(text_string_to_metric_families("\n".join(lines) + "\n"))
-        samples = [sample for family in found for sample in family.samples]
-        lags = [sample for sample in samples if sample.name == "orgpulse_lag_messages"]
-        if not lags:
-            return Progress(0, _MOST_UNREAD + 1)
-        unread += int(sum(sample.value for sample in lags if sample.labels["topic"] != activities))
-        unread += int(sum(max(0.0, sample.value - 50) for sample in lags if sample.labels["topic"] == activities))
-        read += int(sum(sample.value for sample in samples if sample.labels.get("outcome") == "consumed"))
-    return Progress(read, unread)

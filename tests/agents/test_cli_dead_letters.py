@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import os
 import random
 import signal
 import subprocess
@@ -26,7 +25,8 @@ from streams.letters import NOTE_KEY, Address, Letter, Note, read_record
 from streams.log_state import ends_of, stretches
 from streams.reading import Rejected
 from streams.replay import BATCH_LETTERS, LETTER_HEADER, ReplayFailedError, _producer, _Ready, _send
-from streams.settings import Settings, environment_of, load_settings
+from streams.settings import Settings, load_settings
+from streams.settings_child import child_environment
 from streams.topic_specs import topic_names
 from streams.topics import create_topics
 from tests.faults.extent import fresh_seed
@@ -157,17 +157,17 @@ def test_a_replay_that_is_killed_midway_and_run_again_sends_each_letter_once(set
     refused = [letters.letter(Rejected("bad", ""), "transactions", 1, Place(n, b"%d" % n)) for n in range(count)]
     asyncio.run(fill(settings.kafka.brokers, names.dead_letters, 1, [out.value for out in refused]))
     command = [sys.executable, "-m", "agents.cli", "dead-letters", "replay", "--topic", "transactions", "--yes"]
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("ORGPULSE_")}
+    environment = child_environment(settings)
     kills = sent = 0
     while sent < BATCH_LETTERS:  # from the first transaction on
-        process = subprocess.Popen(command, env=plain | environment_of(settings), stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
         while not (sent := asyncio.run(end_of(settings, names.transactions))) and process.poll() is None:
             pass
         time.sleep(chance.uniform(0.0, 0.05))
         process.kill()
         kills += process.wait() == -signal.SIGKILL
     assert kills and sent > 0
-    done = subprocess.run(command, env=plain | environment_of(settings), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     values = Counter(record.value for record in sent_to(settings, names.transactions))
     assert values == Counter(b"%d" % number for number in range(count))

@@ -5,7 +5,6 @@ Invariant: every process that was started has ended when the `with` block has.
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -19,7 +18,8 @@ from typing import Any
 from agents.simulate import Message
 from deploy.local.ports import free_ports
 from streams.sender import Sender
-from streams.settings import Settings, environment_of, override
+from streams.settings import Settings, override
+from streams.settings_child import child_environment
 
 PATIENCE_SECONDS = 30.0
 
@@ -60,11 +60,10 @@ class Workers:
     def start(self, number: int) -> None:
         """Start a worker that does not run."""
         assert number not in self.running, f"worker {number} runs"
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ORGPULSE_")}
         with self.log(number).open("ab") as log:
             self._processes[number] = subprocess.Popen(
                 [sys.executable, "-m", "agents.cli", "worker"],
-                env=environment | environment_of(self._settings[number]),
+                env=child_environment(self._settings[number]),
                 stdout=log,
                 stderr=log,
             )
