@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import faust
 from faust.app.base import BootStrategy
@@ -20,6 +19,7 @@ from faust.types import TP
 import streams.transport  # noqa: F401  # registers the broker scheme kchunk
 from streams.chunks import ChunkDriver
 from streams.origins import Origins
+from streams.positions import Position, positions_of
 from streams.recovery import SafeTables, check_topics, check_whole
 from streams.tables import ChunkTable
 from streams.topic_ids import Layout, check_same, note_of
@@ -28,23 +28,6 @@ from streams.transactions import Transactions, TransactionSettings
 from streams.worker import run_worker
 
 Hook = Callable[[frozenset[TP]], Awaitable[None]]
-
-
-_UNASKED: Mapping[TP, int] = MappingProxyType({})
-
-
-class Position(NamedTuple):
-    """Where reading of a source partition stands; offsets."""
-
-    #: Next offset to handle.
-    next_offset: int
-    #: End of what may be read (transactions that are still open are not).
-    end: int
-
-    @property
-    def lag(self) -> int:
-        """Records (and transaction markers) that are not handled yet."""
-        return max(0, self.end - self.next_offset)
 
 
 class ChunkBoot(BootStrategy):  # type: ignore[misc]  # Faust carries no usable types
@@ -133,42 +116,12 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         found: dict[TP, int] = await self.consumer._thread.ends(self._live)
         return found
 
-    def standing(self) -> str:
-        """Return what reading hangs on, for the log of a worker that stands still."""
-        consumer, commits = self.consumer, [str(tp) for tp, task in self.chunks._commits.items() if not task.done()]
-        seen = {
-            "flow": consumer.flow_active,
-            "recovering": self.in_recovery,
-            "active": len(consumer._active_partitions or ()),
-            "paused": len(consumer._paused_partitions),
-            "buffered": sorted(map(str, consumer._buffered_partitions)),
-            "queued": sum(topic.queue.qsize() for topic in self.topics),
-            "handling": self.chunks._handling,
-            "committing": sorted(commits),
-            "fetched": consumer._thread.buffered(),
-        }
-        return ", ".join(f"{name} {value}" for name, value in seen.items())
-
-    def positions(self, ends: Mapping[TP, int] = _UNASKED) -> dict[TP, Position]:
+    def positions(self, ends: Mapping[TP, int] | None = None) -> dict[TP, Position]:
         """Return how far each live source partition is handled; asks no broker.
 
         How much waits is known from the last fetch, or from *ends* (see `ask_ends`) if that is more.
         """
-        found: dict[TP, Position] = {}
-        for tp in self._live:
-            state = self.consumer._thread.state_of(tp)
-            if state is None or not state.has_valid_position:
-                if tp in ends:
-                    found[tp] = Position(self.chunks.handled.get(tp, 0), ends[tp])
-                continue
-            fetched: int = state.position
-            end = state.lso if state.lso is not None and state.lso >= 0 else state.highwater
-            handled = self.chunks.handled.get(tp, self.consumer._committed_offset[tp] or 0)
-            # A position moves over markers without a chunk; then everything before it is handled.
-            behind = self.consumer.last_handed_out(tp) > handled
-            known = max(fetched if end is None else end, ends.get(tp, 0))
-            found[tp] = Position(handled if behind else fetched, known)
-        return found
+        return positions_of(self, ends)
 
     async def take_over(self, tps: set[TP], changelogs: set[TP]) -> bool:
         """Become the only writer for *tps*, whose tables have *changelogs*; say whether that worked (else: failure)."""

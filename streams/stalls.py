@@ -15,6 +15,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from streams.faust_app import ChunkApp
+from streams.positions import standing_of
 from streams.task_service import TaskService
 
 LONGEST_STANDSTILL_SECONDS = 45.0
@@ -106,7 +107,7 @@ class StallWatch(TaskService):
                 await self._look()
             except Exception as error:  # noqa: BLE001  # a watch that ended in silence would watch nothing
                 self._fail(error)
-                _log.error("standing still; beginning anew", problem=repr(error), standing=self._app.standing())
+                _log.error("standing still; beginning anew", problem=repr(error), standing=standing_of(self._app))
                 return
 
     async def _look(self) -> None:
