@@ -149,16 +149,11 @@ class FoldAgent:
     def fence_of_unknown(self, partition: int, kind: str, org: str, user: str) -> str:
         """Return the fence of a deletion when an owned partition has no such document; empty when it has, or isn't."""
         shard = self.shards.get(partition)
-        if shard is None or shard.has_document(org, user, latency=kind == "latency"):
+        if shard is None:
             return ""
-        return self._documents.fence(shard.position)
-
-    def fence_of_unknown_shadow(self, partition: int, org: str, user: str) -> str:
-        """Return the fence of the deletion of a shadow score, in an owned partition, that is none; else nothing."""
-        shard = self.shards.get(partition)
-        if shard is None or (shard.shadow is not None and shard.has_document(org, user)):
-            return ""
-        return self._documents.fence(shard.position)
+        told = kind != "shadow" or shard.shadow is not None
+        known = told and shard.has_document(org, user, latency=kind == "latency")
+        return "" if known else self._documents.fence(shard.position)
 
     def _outcome(self, shard: Shard, effects: list[Effect]) -> Outcome:
         out: list[Outgoing] = []

@@ -46,7 +46,7 @@ class TellAgain:
             if match := _SHADOW.fullmatch(key):
                 org, user = match[1] or match[3] or "", match[2] or ""
                 partition = self._partition(org)
-                if fence := self._fold.fence_of_unknown_shadow(partition, org, user):
+                if fence := self._fold.fence_of_unknown(partition, "shadow", org, user):
                     found.append(Write(key, {}, fence, (), None, partition))
                 continue
             if match := _USER.fullmatch(key):

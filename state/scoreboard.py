@@ -8,7 +8,7 @@ whose document would differ from the last one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from state.arrays import grown, packed, unpacked
 from state.effects import RAISED, RESOLVED, OrgScore, UserScore
-from state.health import AT_RISK, BAND_NAMES, Matrix, Model, attribute_values, band_name, bands_of, score_users
+from state.health import AT_RISK, BAND_NAMES, Cuts, Matrix, Model, attribute_values, band_name, bands_of, score_users
 from state.org_scores import NONE, org_figures
 from state.ring import RollingWeek, Slots
 from state.subjects import GONE, Subjects
@@ -94,6 +94,13 @@ class Scoreboard:
     def touch_org(self, number: int) -> None:
         """Note that an org's membership or description changed."""
         self._restless_orgs.add(number)
+
+    def learn(self, generation: int, cuts: Cuts) -> None:
+        """Take over cut points of the model's attributes, if they are newer: everybody's score may have changed."""
+        if generation > self.calibration:
+            self.calibration = generation
+            self.cuts |= {name: edges for name, edges in cuts.items() if name in self.cuts}
+            self.touch_all()
 
     def touch_all(self) -> None:
         """Note that everybody's score may have changed: an hour passed or cut points are new."""
@@ -181,6 +188,15 @@ class Scoreboard:
         """Return which slots have a document: those of users who ever did or got something."""
         n = len(self._subjects)
         return np.asarray(self._subjects.is_user[:n] & (self.since[:n] >= 0))
+
+    def pieces(self, size: int, window_end_ms: Callable[[], int]) -> Iterator[list[UserScore | OrgScore]]:
+        """Yield every current document, *size* at a time, each piece as of when it is asked for."""
+        users = np.flatnonzero(self.have_documents())
+        for at in range(0, len(users), size):
+            yield list(self.users(users[at : at + size], window_end_ms()))
+        for at in range(0, len(self._subjects.orgs), size):
+            numbers = range(at, min(at + size, len(self._subjects.orgs)))
+            yield [self.org(number, window_end_ms()) for number in numbers]
 
     def users(self, slots: Slots, window_end_ms: int) -> Iterator[UserScore]:
         """Yield the documents of *slots*."""

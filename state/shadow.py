@@ -49,10 +49,8 @@ class Shadow:
 
     def learn(self, record: Calibration) -> None:
         """Take over cut points that are newer and of this model."""
-        if record.model == self.id and record.generation > self.board.calibration:
-            self.board.calibration = record.generation
-            self.board.cuts |= {k: v for k, v in record.cuts.items() if k in self.board.cuts}
-            self.board.touch_all()
+        if record.model == self.id:
+            self.board.learn(record.generation, record.cuts)
 
     def take_stale(self, window_end_ms: int) -> list[UserScore | OrgScore]:
         """Return the documents that are out of date, and count them as said."""
@@ -62,12 +60,7 @@ class Shadow:
     def pieces(self, window_end_ms: int) -> Iterator[list[UserScore | OrgScore]]:
         """Yield every current document, some at a time."""
         self._follow()
-        users = self.board.have_documents().nonzero()[0]
-        for at in range(0, len(users), _PIECE):
-            yield list(self.board.users(users[at : at + _PIECE], window_end_ms))
-        for at in range(0, len(self._subjects.orgs), _PIECE):
-            numbers = range(at, min(at + _PIECE, len(self._subjects.orgs)))
-            yield [self.board.org(number, window_end_ms) for number in numbers]
+        yield from self.board.pieces(_PIECE, lambda: window_end_ms)
 
     def difference(self) -> tuple[float, int]:
         """Return the mean of shadow − live score (basis points) over users with a band in both, and how many differ."""

@@ -86,10 +86,7 @@ class Shard:
                 if self.shadow is not None:
                     self.shadow.learn(record)
             case Calibration():
-                if record.generation > self.board.calibration:
-                    self.board.calibration = record.generation
-                    self.board.cuts |= {k: v for k, v in record.cuts.items() if k in self.board.cuts}
-                    self.board.touch_all()
+                self.board.learn(record.generation, record.cuts)
             case Member():
                 slot = self.subjects.learn_member(record)
                 self._grow()
@@ -110,12 +107,8 @@ class Shard:
 
     def pieces(self, size: int = 256) -> Iterator[list[Effect]]:
         """Yield every current document, *size* at a time, each piece as of when it is asked for."""
-        users = np.flatnonzero(self.board.have_documents())
-        for at in range(0, len(users), size):
-            yield list(self.board.users(users[at : at + size], self.watermark_ms))
-        for at in range(0, len(self.subjects.orgs), size):
-            numbers = range(at, min(at + size, len(self.subjects.orgs)))
-            yield [self.board.org(number, self.watermark_ms) for number in numbers]
+        for piece in self.board.pieces(size, lambda: self.watermark_ms):
+            yield list(piece)
         maps = self.latency.orgs()
         for at in range(0, len(maps), size):
             yield [self._map(org) for org in maps[at : at + size]]
