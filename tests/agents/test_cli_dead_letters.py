@@ -28,27 +28,11 @@ from streams.replay import BATCH_LETTERS, LETTER_HEADER, ReplayFailedError, _pro
 from streams.settings import Settings, load_settings
 from streams.settings_child import child_environment
 from streams.topic_specs import topic_names
-from streams.topics import create_topics
 from tests.faults.extent import fresh_seed
 from tests.streams.kafka_topics import fill, put
 
 EVIL = b'{"amount": 12345678901234567890.10, "name": "\x1b]0;x\x07"'
 PAYMENT = b'{"amount": 12345678901234567890.10, "currency": "XXX"}'
-
-
-@pytest.fixture
-def settings(kafka: Any, topic_prefix: str) -> Settings:
-    settings = load_settings(
-        None,
-        {
-            "ORGPULSE_KAFKA_BROKERS": kafka.bootstrap,
-            "ORGPULSE_KAFKA_PREFIX": topic_prefix,
-            "ORGPULSE_KAFKA_APPLICATION": topic_prefix + "app",
-            "ORGPULSE_KAFKA_PARTITIONS": "2",
-        },
-    )
-    create_topics(settings)
-    return settings
 
 
 class Place:

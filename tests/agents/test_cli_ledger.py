@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -17,27 +16,11 @@ from state.ledger import SourceLedger, dump_shares
 from streams.log_state import TopicMissingError
 from streams.settings import Settings, load_settings
 from streams.topic_specs import topic_names
-from streams.topics import create_topics
 from tests.state.worlds import Act, rows_of
 from tests.streams.kafka_topics import fill, fill_in_transaction
 
 SOURCE = ("product-events", 0)
 pytestmark = pytest.mark.kafka
-
-
-@pytest.fixture
-def settings(kafka: Any, topic_prefix: str) -> Settings:
-    settings = load_settings(
-        None,
-        {
-            "ORGPULSE_KAFKA_BROKERS": kafka.bootstrap,
-            "ORGPULSE_KAFKA_PREFIX": topic_prefix,
-            "ORGPULSE_KAFKA_APPLICATION": topic_prefix + "app",
-            "ORGPULSE_KAFKA_PARTITIONS": "2",
-        },
-    )
-    create_topics(settings)
-    return settings
 
 
 def rows(number: int, before: int) -> Rows:

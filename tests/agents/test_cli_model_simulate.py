@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -16,9 +15,8 @@ from agents.manifest import KEY, digest_of, manifest_of, part_key
 from state.activity import Tick, encode_record
 from state.limits import Limits
 from state.shard import Shard
-from streams.settings import Settings, load_settings
+from streams.settings import Settings, override
 from streams.topic_specs import topic_names
-from streams.topics import create_topics
 from tests.state.worlds import Act, at, rows_of, shipped_model
 from tests.streams.kafka_topics import cut, fill, fill_in_transaction
 
@@ -28,19 +26,9 @@ pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture
-def settings(kafka: Any, topic_prefix: str) -> Settings:
-    settings = load_settings(
-        None,
-        {
-            "ORGPULSE_KAFKA_BROKERS": kafka.bootstrap,
-            "ORGPULSE_KAFKA_PREFIX": topic_prefix,
-            "ORGPULSE_KAFKA_APPLICATION": topic_prefix + "app",
-            "ORGPULSE_KAFKA_PARTITIONS": "2",
-            "ORGPULSE_CALIBRATION_MIN_POPULATION": "5",
-        },
-    )
-    create_topics(settings)
-    return settings
+def settings(settings: Settings) -> Settings:
+    """An installation whose few people are enough for cut points."""
+    return override(settings, {"calibration.min_population": 5})
 
 
 @pytest.fixture

@@ -21,22 +21,6 @@ from streams.transactions import FencedError, Transactions
 from tests.streams import kafka_topics
 
 
-@pytest.fixture
-def settings(kafka: Any, topic_prefix: str) -> Settings:
-    """An installation of two partitions, its topics made."""
-    found = override(
-        Settings(),
-        {
-            "kafka.brokers": kafka.bootstrap,
-            "kafka.prefix": topic_prefix,
-            "kafka.application": f"{topic_prefix}app",
-            "kafka.partitions": 2,
-        },
-    )
-    create_topics(found)
-    return found
-
-
 def live(settings: Settings) -> Generation:
     return asyncio.run(generation_of(settings))
 
