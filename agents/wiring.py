@@ -40,7 +40,6 @@ from state.census import Census
 from state.health import Model
 from state.identity import Directory
 from state.limits import Limits
-from state.shadow import model_id
 from state.shard import Shard
 from streams.chunks import add_chunk_agent
 from streams.clock import Clock
@@ -129,7 +128,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
             Documents(shadow, topics, settings.worker.generation, settings.latency.min_count), metrics
         )
         people.shadow = ShadowCensus(
-            model_id(shadow), lambda: Census(settings.calibration.min_population), census_table, topics.activities,
+            shadow.digest, lambda: Census(settings.calibration.min_population), census_table, topics.activities,
             kafka.partitions,
         )  # fmt: skip
     add_chunk_agent(app, topics.summaries, people.handle, name="count-people", partitions=1, kept=True)

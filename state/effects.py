@@ -27,6 +27,12 @@ class UserScore(msgspec.Struct, array_like=True, tag="u"):
     window_end_ms: int
     calibration: int
     first_week: bool
+    split: list[int] | None = None
+    """What the change since the last week's close is made of (see `state.change.CAUSES`)."""
+    recent: list[int] = []
+    """Closing scores of the last weeks, oldest first; -1 = none."""
+    trend: int | None = None
+    """Basis points a week."""
 
 
 class OrgScore(msgspec.Struct, array_like=True, tag="o"):
@@ -52,6 +58,12 @@ class OrgScore(msgspec.Struct, array_like=True, tag="o"):
     calibration: int
     alert: str = ""
     """RAISED when the org fell to "at risk", RESOLVED when it left it; each is said once, in turns."""
+    split: list[int] | None = None
+    """What the change of the mean over active users is made of (see `state.change.CAUSES`)."""
+    recent: list[int] = []
+    trend: int | None = None
+    movers: list[tuple[str, int]] = []
+    """Users who moved that mean most since the last week's close, and by how much."""
 
 
 class LatencyMap(msgspec.Struct, array_like=True, tag="l"):

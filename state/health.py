@@ -10,6 +10,7 @@ to the score exactly (largest remainder, ties to the earlier attribute).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -93,6 +94,12 @@ class Model:
     def weights(self) -> Matrix:
         """Weights by attribute, shape (A,)."""
         return np.array([a.weight for a in self.attributes], np.int64)
+
+    @property
+    def digest(self) -> str:
+        """What tells this model from every other: a digest of all that scores depend on."""
+        said = repr((self.catalogue.measures, self.attributes, self.bands))
+        return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
     def default_cuts(self) -> dict[str, list[int]]:
         """Return the shipped cut points of the ranked attributes."""

@@ -78,11 +78,22 @@ class History:
         at = int(np.searchsorted(slots, slot))
         return int(scores[at]) if at < len(slots) and slots[at] == slot else None
 
-    def drop_before(self, week: int) -> None:
-        """Forget the weeks before *week*."""
-        held: tuple[dict[int, Any], ...] = (self._weeks, self._dirty, self._scores)
-        for weeks in held:  # each by itself: a week in which nothing happened has scores all the same
-            for old in [w for w in weeks if w < week]:
+    def scores_at(self, week: int, slots: Slots) -> NDArray[np.int64]:
+        """Return the scores that *slots* (shape n) had when *week* closed, -1 where there was none."""
+        known, scores = self._scores.get(week, (np.empty(0, np.uint32), np.empty(0, np.int16)))
+        if not len(known):
+            return np.full(len(slots), -1, np.int64)
+        at = np.minimum(np.searchsorted(known, slots), len(known) - 1)
+        return np.where(known[at] == slots, scores[at], -1).astype(np.int64)
+
+    def drop_before(self, week: int, scores_before: int) -> None:
+        """Forget the weeks before *week*, but scores only before *scores_before*."""
+        # Each by itself: a week in which nothing happened has scores all the same.
+        held: tuple[tuple[dict[int, Any], int], ...] = (
+            (self._weeks, week), (self._dirty, week), (self._scores, min(week, scores_before)),
+        )  # fmt: skip
+        for weeks, first in held:
+            for old in [w for w in weeks if w < first]:
                 del weeks[old]
 
     @property

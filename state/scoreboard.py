@@ -15,18 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.arrays import grown, packed, unpacked
+from state.change import effects_of_users, movers, split_of_org, split_of_user
 from state.effects import RAISED, RESOLVED, OrgScore, UserScore
 from state.health import AT_RISK, BAND_NAMES, Cuts, Matrix, Model, attribute_values, band_name, bands_of, score_users
 from state.org_scores import NONE, org_figures
 from state.ring import RollingWeek, Slots
 from state.subjects import GONE, Subjects
+from state.trend import NO_TREND, WEEKS, trends
 from state.week import HOUR_MS, WEEK_HOURS
 
-_ARRAYS = ("score", "previous", "coverage", "parts", "former_parts", "band", "said_band", "since", "stale", "dirty")
+_ARRAYS = (
+    "score", "previous", "coverage", "parts", "former_parts", "band", "said_band", "since", "stale", "dirty",
+    "drift", "reloaded",
+)  # fmt: skip
 _ORG_ARRAYS = (
     "org_score", "org_previous", "org_parts", "org_former_parts", "org_band", "org_said_band",
     "org_active", "org_licensed", "org_activities", "org_alerting",
 )  # fmt: skip
+
+
+def _no_past(slots: Slots) -> Matrix:
+    return np.full((len(slots), WEEKS), NONE, np.int64)
 
 
 class Scoreboard:
@@ -48,6 +57,11 @@ class Scoreboard:
         self.since = np.zeros(0, np.int32)  # hour of the first activity
         self.stale = np.zeros(0, bool)  # its document is out of date
         self.dirty = np.zeros(0, bool)  # its score may be out of date
+        self.drift = np.zeros(0, np.int16)  # what new cut points changed since the last close
+        self.reloaded = np.zeros(0, np.int16)  # what another model changed since then
+        self._former_cuts: dict[str, list[int]] | None = None  # before those that nobody was scored by yet
+        self.recent: Callable[[Slots], Matrix] = _no_past
+        """Closing scores of the last weeks by slot, shape (n, weeks); whoever keeps them sets it."""
         self._activities = np.zeros(0, np.int64)
         self.org_score = np.zeros((0, 3), np.int16)  # active, licensed, median
         self.org_previous = np.zeros(0, np.int16)
@@ -99,6 +113,8 @@ class Scoreboard:
         """Take over cut points of the model's attributes, if they are newer: everybody's score may have changed."""
         if generation > self.calibration:
             self.calibration = generation
+            if self._former_cuts is None:
+                self._former_cuts = dict(self.cuts)
             self.cuts |= {name: edges for name, edges in cuts.items() if name in self.cuts}
             self.touch_all()
 
@@ -124,6 +140,11 @@ class Scoreboard:
         self._store(idle, nothing, np.zeros((len(idle), self.parts.shape[1]), np.int64), nothing)
         values, known = attribute_values(self._model, self._week, active, org_activities[self._subjects.org_of[active]])
         scores = score_users(self._model, values, known, self.cuts)
+        if self._former_cuts is not None:
+            self.drift[active] += (
+                scores.score - score_users(self._model, values, known, self._former_cuts).score
+            ).astype(np.int16)
+            self._former_cuts = None
         self._store(active, scores.score, scores.contributions, scores.coverage)
         self._restless_orgs.update(np.unique(self._subjects.org_of[everyone]).tolist())
         if orgs:
@@ -154,6 +175,7 @@ class Scoreboard:
             slots = np.array(self._subjects.orgs[number].members, np.int64)
             seen = slots[self.since[slots] >= 0]
             self.previous[seen], self.former_parts[seen] = self.score[seen], self.parts[seen]
+            self.drift[seen] = self.reloaded[seen] = 0
             self.stale[seen] = True
             self.org_previous[number] = self.org_score[number, 0]
             self.org_former_parts[number] = self.org_parts[number]
@@ -201,6 +223,7 @@ class Scoreboard:
     def users(self, slots: Slots, window_end_ms: int) -> Iterator[UserScore]:
         """Yield the documents of *slots*."""
         hour = window_end_ms // HOUR_MS
+        recent = self.recent(slots)
         changes = self.parts[slots].astype(np.int64) - self.former_parts[slots]
         columns = zip(
             slots.tolist(),
@@ -212,9 +235,13 @@ class Scoreboard:
             self.parts[slots].tolist(),
             changes.tolist(),
             (hour - self.since[slots] < WEEK_HOURS).tolist(),
+            self.drift[slots].tolist(),
+            self.reloaded[slots].tolist(),
+            recent.tolist(),
+            trends(recent).tolist(),
             strict=True,
         )
-        for slot, score, previous, band, said, coverage, parts, change, first in columns:
+        for slot, score, previous, band, said, coverage, parts, change, first, drift, reloaded, weeks, slope in columns:
             had = previous != NONE
             yield UserScore(
                 self._subjects.orgs[self._subjects.org_of[slot]].name,
@@ -229,6 +256,9 @@ class Scoreboard:
                 window_end_ms,
                 self.calibration,
                 first,
+                split_of_user(score - previous, drift, reloaded) if had else None,
+                weeks,
+                slope if slope != NO_TREND else None,
             )
 
     def org(self, number: int, window_end_ms: int) -> OrgScore:
@@ -258,7 +288,26 @@ class Scoreboard:
             changes.tolist() if had else None,
             window_end_ms,
             self.calibration,
+            **self._past_of(number),
         )
+
+    def _past_of(self, number: int) -> dict[str, Any]:
+        """Return what an org's document says of its change, its users' part in it, and its last weeks."""
+        entry = self._subjects.orgs[number]
+        recent = self.recent(np.array([entry.slot]))
+        slope = int(trends(recent)[0])
+        found: dict[str, Any] = {"recent": recent[0].tolist(), "trend": slope if slope != NO_TREND else None}
+        score, previous = int(self.org_score[number, 0]), int(self.org_previous[number])
+        if NONE in (score, previous):
+            return found
+        users = np.array(entry.members, np.int64)
+        active = self._week.are_active(users) & (self._subjects.membership[users] != GONE)
+        now, before = self.score[users].astype(np.int64), self.previous[users].astype(np.int64)
+        drift, reloaded = self.drift[users].astype(np.int64), self.reloaded[users].astype(np.int64)
+        found["split"] = split_of_org(score - previous, now[active], before[active], drift[active], reloaded[active])
+        moved = movers(users.tolist(), effects_of_users(now, before, active))
+        found["movers"] = [(self._subjects.user(slot), effect) for slot, effect in moved]
+        return found
 
     def bands(self) -> dict[str, int]:
         """Return how many active users are in each band; they are the population."""
@@ -274,6 +323,8 @@ class Scoreboard:
         found |= {f"org/{name}": packed(getattr(self, name)[:orgs]) for name in _ORG_ARRAYS}
         found["calibration"] = [self.calibration, self.cuts, sorted(self._stale_orgs), sorted(self._restless_orgs)]
         found["attributes"] = [a.name for a in self._model.attributes]
+        found["model"] = self._model.digest
+        found["former-cuts"] = self._former_cuts
         return found
 
     def restore(self, segments: dict[str, Any]) -> None:
@@ -288,10 +339,19 @@ class Scoreboard:
                     array = unpacked(segments[prefix + name])
                     getattr(self, name)[: len(array)] = array
         self.cuts |= {name: edges for name, edges in cuts.items() if name in self.cuts}
+        self._former_cuts = segments.get("former-cuts")
         users = np.arange(len(self._subjects))
         self._activities[users] = self._active_counts(users)
-        if not same:
-            self.touch_all()
+        if not same or segments.get("model", self._model.digest) != self._model.digest:
+            self._reload()
+
+    def _reload(self) -> None:
+        """Score everybody by this model instead of the one before, and keep what that changed."""
+        n, former = len(self._subjects), self.score.copy()
+        self._former_cuts = None
+        self.touch_all()
+        self.evaluate()
+        self.reloaded[:n] += self.score[:n] - former[:n]
 
     def _active_counts(self, slots: Slots) -> Matrix:
         return self._week.counts[slots] @ self._counts_as_activity

@@ -6,7 +6,6 @@ alerts or calibration; the rolling week, the subjects and the time of first acti
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,17 +22,11 @@ Segments = dict[str, Any]
 _PIECE = 256
 
 
-def model_id(model: Model) -> str:
-    """Return what tells a shadow model's records from those of another: a digest of all that scores depend on."""
-    said = repr((model.catalogue.measures, model.attributes, model.bands))
-    return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
-
-
 class Shadow:
     """The board of a model that is not live."""
 
     def __init__(self, model: Model, week: RollingWeek, subjects: Subjects, live: Scoreboard) -> None:
-        self.model, self.id = model, model_id(model)
+        self.model, self.id = model, model.digest
         self.board = Scoreboard(model, week, subjects)
         self._live, self._subjects = live, subjects
 

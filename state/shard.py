@@ -22,17 +22,18 @@ from state.arrays import SchemaError, decode, encode
 from state.dedupe import Dedupe
 from state.effects import Effect, Gap, Late, LatencyMap
 from state.fold import Folder
-from state.health import Model
+from state.health import Matrix, Model
 from state.history import History
 from state.latency import Latency
 from state.limits import Limits
 from state.receipts import Receipts
 from state.replies import Replies
-from state.ring import RollingWeek
+from state.ring import RollingWeek, Slots
 from state.scoreboard import Scoreboard
 from state.shadow import Shadow
 from state.subjects import Subjects
 from state.telling import latency_map, shadow_summary, summary, week_rows
+from state.trend import WEEKS, recent_scores
 from state.week import HOUR_MS, WEEK_HOURS, month_of, week_end_ms, week_of
 
 SCHEMA = 1
@@ -53,7 +54,8 @@ class Shard:
 
     def __init__(self, partition: int, model: Model, limits: Limits, shadow: Model | None = None) -> None:
         self.partition, self.model, self._limits = partition, model, limits
-        self._quiet_ms = limits.allowed_lateness_hours * HOUR_MS + 2 * WEEK_HOURS * HOUR_MS
+        # What is said of a moment looks back so far at most.
+        self._quiet_ms = (max(limits.allowed_lateness_hours, WEEKS * WEEK_HOURS) + 2 * WEEK_HOURS) * HOUR_MS
         self.position = 0
         """Offset of the next record to apply."""
         self.watermark_ms = 0
@@ -66,6 +68,7 @@ class Shard:
         self.board = Scoreboard(model, self.week, self.subjects)
         self.shadow = None if shadow is None else Shadow(shadow, self.week, self.subjects, self.board)
         self.folder = Folder(model.catalogue, self.subjects, self.week, self.history, self.latency, self.replies)
+        self.board.recent = self._recent
         self.outcomes: Outcomes = {}
         self.receipts = Receipts()
         self._said: list[Effect] = []  # told at the next tick
@@ -298,7 +301,8 @@ class Shard:
             self.history.keep_scores(week, *self.board.scores_of(orgs))
             self._said += week_rows(self, week, orgs, "final")
             self.board.close_week(orgs)
-        self.history.drop_before(week_of(self.dedupe.floor_ms, "UTC") - 1)
+        running = week_of(self.watermark_ms, "UTC")
+        self.history.drop_before(week_of(self.dedupe.floor_ms, "UTC") - 1, running - WEEKS - 1)
 
     def _take_tick(self, tick: Tick) -> list[Effect]:
         """Evaluate, and return everything that there is to say."""
@@ -356,6 +360,12 @@ class Shard:
         """Return the calendar months of the rolling period, the running one included (UTC)."""
         last = month_of(self.watermark_ms, "UTC")
         return range(last - self._limits.rolling_months + 1, last + 1)
+
+    def _recent(self, slots: Slots) -> Matrix:
+        """Return the closing scores of the last weeks of *slots*, shape (n, WEEKS)."""
+        zones = self.subjects.zone_names
+        last = np.array([self._closed_until.get(z, week_of(self.watermark_ms, z)) - 1 for z in zones], np.int64)
+        return recent_scores(self.history, slots, last[self.subjects.zone_of[self.subjects.org_of[slots]]])
 
     def _zone(self, org: str) -> str:
         return self.subjects.orgs[self.subjects.org_number(org)].zone

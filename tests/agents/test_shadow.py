@@ -23,7 +23,6 @@ from state.activity import Calibration, Tick, decode_record, encode_record
 from state.census import Census
 from state.effects import Summary
 from state.limits import Limits
-from state.shadow import model_id
 from state.shard import Shard
 from state.telling import encode_summary
 from streams.clock import FixedClock
@@ -79,7 +78,7 @@ def test_shadow_scores_have_keys_and_metrics_of_their_own_and_no_rank_change_or_
     assert {key: w for key, w in writes.items() if key not in shadows} == plain_writes
     for write in shadows.values():
         assert write.ranks == () and write.change is None and write.missed is None
-        assert write.fields["model"] == model_id(OTHER)
+        assert write.fields["model"] == OTHER.digest
     live, shadow = (float(writes[p + "user:{acme}:u5"].fields["score"]) for p in ("", "shadow:"))
     assert (live, shadow) == (25.0, 41.66)  # decile 0.5 of weight 1 in 2, of weight 5 in 6
     extra = [r for r in records if r not in plain_records]

@@ -76,7 +76,7 @@ def test_dropped_weeks_are_gone_with_all_that_belongs_to_them() -> None:
     history = history_of([(1, 0, week, 1, 0) for week in range(2800, 2805)])
     for week in (2800, 2803):
         history.keep_scores(week, np.array([1, 2]), np.array([5000, -1]))
-    history.drop_before(2802)
+    history.drop_before(2802, 2802)
     assert history.weeks() == history.dirty_weeks() == [2802, 2803, 2804]
     assert history.score_at_close(2800, 1) is None
     assert history.score_at_close(2803, 1) == 5000
@@ -87,7 +87,7 @@ def test_scores_of_a_week_without_activity_are_dropped_too() -> None:
     history = history_of([(1, 0, 2803, 1, 0)])
     for week in range(2800, 2804):  # the first three weeks passed in silence, but were closed
         history.keep_scores(week, np.array([1]), np.array([5000]))
-    history.drop_before(2803)
+    history.drop_before(2803, 2803)
     assert [history.score_at_close(week, 1) for week in range(2800, 2804)] == [None, None, None, 5000]
 
 

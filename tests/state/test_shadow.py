@@ -13,7 +13,7 @@ from state.census import Census
 from state.effects import Effect, Summary
 from state.health import Model
 from state.limits import Limits
-from state.shadow import Shadow, model_id
+from state.shadow import Shadow
 from state.shard import Shard
 from state.telling import shadow_summary
 from state.what_if import scored
@@ -54,7 +54,7 @@ def mirrored(log: list[Record], model: Model) -> list[Record]:
     for record in log:
         found.append(record)
         if isinstance(record, Calibration):
-            found.append(changed(record, model=model_id(model)))
+            found.append(changed(record, model=model.digest))
     return found
 
 
@@ -159,7 +159,7 @@ def test_cut_points_of_one_model_never_reach_the_other() -> None:
     cuts = {name: [n + 100 for n in range(9)] for name in MODEL.default_cuts()}
     shard.apply(Calibration(7, 1, cuts, "another"), 1000)
     assert (shard.board.calibration, shadow_of(shard).board.calibration) == (0, 0)
-    shard.apply(Calibration(7, 1, cuts, model_id(OTHER)), 1001)
+    shard.apply(Calibration(7, 1, cuts, OTHER.digest), 1001)
     assert (shard.board.calibration, shadow_of(shard).board.calibration) == (0, 7)
     assert shard.board.cuts == MODEL.default_cuts() and shadow_of(shard).board.cuts == cuts
     shard.apply(Calibration(3, 1, MODEL.default_cuts()), 1002)
@@ -169,6 +169,6 @@ def test_cut_points_of_one_model_never_reach_the_other() -> None:
 def test_the_shadow_tells_its_own_population_once_a_round() -> None:
     shard = shard_with(OTHER)
     said = [e for effects in play(shard, final(random_log(3))) for e in effects or () if isinstance(e, Summary)]
-    assert {s.model for s in said} == {"", model_id(OTHER)}
-    live, shadow = ([s for s in said if s.model == m] for m in ("", model_id(OTHER)))
+    assert {s.model for s in said} == {"", OTHER.digest}
+    live, shadow = ([s for s in said if s.model == m] for m in ("", OTHER.digest))
     assert [(s.round, s.users_active, s.values) for s in live] == [(s.round, s.users_active, s.values) for s in shadow]

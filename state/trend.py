@@ -1,0 +1,60 @@
+"""What a subject's last weeks were, and where they lead.
+
+Owns the weekly values that go with a score, and their trend. Invariant: integers only; a week without a score is
+no zero, and too few weeks have no trend.
+
+    trend = median over all pairs of weeks i < j of (scoreⱼ − scoreᵢ) / (j − i)          (Theil and Sen)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from state.health import Matrix
+from state.history import History
+from state.ring import Slots
+
+WEEKS = 8
+"""Closed weeks that go with a score."""
+FEWEST = 3
+"""Weeks with a score that a trend needs."""
+NONE = -1
+NO_TREND = np.iinfo(np.int64).min
+_COMMON = 840  # a multiple of every distance between two of eight weeks, so that slopes are whole numbers
+
+
+def recent_scores(history: History, slots: Slots, last: Matrix) -> Matrix:
+    """Return the closing scores (basis points, -1 = none) of WEEKS weeks up to *last*, oldest first: shape (n, WEEKS).
+
+    Args:
+        history: Knows them.
+        slots: Of n subjects.
+        last: The last closed week of each, shape (n,).
+    """
+    found = np.full((len(slots), WEEKS), NONE, np.int64)
+    for week in np.unique(last).tolist():
+        here = last == week
+        for column in range(WEEKS):
+            found[here, column] = history.scores_at(week - WEEKS + 1 + column, slots[here])
+    return found
+
+
+def trends(scores: Matrix) -> Matrix:
+    """Return the trend of each row of weekly *scores* (n, WEEKS), in basis points a week; NO_TREND for too few.
+
+    The median of an even number of slopes is the mean of the middle two; what is left of a point is rounded down.
+
+    >>> trends(np.array([[-1, -1, 100, 200, 300, 400, 500, 9_000], [-1] * 6 + [10, 20]])).tolist()[0]
+    100
+    """
+    pairs = [(i, j) for j in range(scores.shape[1]) for i in range(j)]
+    first, second = np.array(pairs, np.int64).T
+    known = (scores[:, first] >= 0) & (scores[:, second] >= 0)
+    slopes = (scores[:, second] - scores[:, first]) * (_COMMON // (second - first))
+    ordered = np.sort(np.where(known, slopes, np.iinfo(np.int64).max), axis=1)
+    count = known.sum(axis=1)
+    rows = np.arange(len(scores))
+    middle = ordered[rows, np.maximum(count - 1, 0) // 2], ordered[rows, count // 2 % ordered.shape[1]]
+    enough = (scores >= 0).sum(axis=1) >= FEWEST
+    low, high = (np.where(enough, slope, 0) for slope in middle)
+    return np.where(enough, (low + high) // 2 // _COMMON, NO_TREND)
