@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from state.change import CAUSES
 from state.effects import LatencyMap, OrgScore, UserScore, WeekRow
 from state.health import Model
 from state.week import cell_name, iso_time
@@ -68,6 +69,7 @@ class Documents:
             "window_end": iso_time(found.window_end_ms),
             "calibration": str(found.calibration),
             "first_week": "1" if found.first_week else "0",
+            **_past(found),
             "schema": SCHEMA,
         }
         subject = f"user:{found.org}/{found.user}"
@@ -95,6 +97,8 @@ class Documents:
             "reasons": self._reasons(found.contributions, found.changes),
             "window_end": iso_time(found.window_end_ms),
             "calibration": str(found.calibration),
+            **_past(found),
+            "movers": _movers(found),
             "schema": SCHEMA,
         }
         subject = f"org:{found.org}"
@@ -226,6 +230,24 @@ class Documents:
     ) -> Write:
         fence = self.fence(position)
         return Write(key, fields | {"fence": fence}, fence, ranks, change, partition)
+
+
+def _past(found: UserScore | OrgScore) -> dict[str, str]:
+    """Return what a score has come from: its change by cause, its last weeks (oldest first, null = none), its trend.
+
+    Put together as text, like the reasons.
+    """
+    parts = zip(CAUSES, found.split or (), strict=False)
+    weeks = ",".join("null" if score < 0 else f'"{percent(score)}"' for score in found.recent)
+    return {
+        "change": "{" + ",".join([f'"{cause}":"{percent(part)}"' for cause, part in parts]) + "}",
+        "history": f"[{weeks}]",
+        "trend": percent(found.trend),
+    }
+
+
+def _movers(found: OrgScore) -> str:
+    return orjson.dumps([{"user": user, "change": percent(effect)} for user, effect in found.movers]).decode()
 
 
 def _change(subject: str, former: str, band: str, score: int, previous: int | None) -> dict[str, str] | None:

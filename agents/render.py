@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streams.published import OrgScore, Reason, UserScore
+from streams.published import OrgScore, Reason, Split, UserScore
 
 NO_DATA = "·"
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -230,6 +230,13 @@ def _figures(score: UserScore | OrgScore) -> list[tuple[str, Text]]:
             ("activities", Text(_number(score.activities))),
             ("transactions", Text(_transactions(score))),
         ]
+    if score.split is not None and score.split.total:
+        figures.insert(2, ("because of", _causes(score.split)))
+    if any(week is not None for week in score.history):
+        figures.append(("weeks before", _weeks(score)))
+    if isinstance(score, OrgScore) and score.movers:
+        movers = [Text(f"{mover.user} ").append_text(signed(mover.change)) for mover in score.movers]
+        figures.append(("moved by", Text(", ").join(movers)))
     if score.coverage is not None:
         figures.append(("coverage", Text(f"{score.coverage:.0%}")))
     end = "–" if score.window_end is None else score.window_end.strftime("%Y-%m-%d %H:%M UTC")
@@ -237,6 +244,23 @@ def _figures(score: UserScore | OrgScore) -> list[tuple[str, Text]]:
     cut_points = "shipped defaults" if score.calibration == 0 else f"generation {_number(score.calibration)}"
     figures.append(("cut points", Text(cut_points)))
     return figures
+
+
+def _causes(split: Split) -> Text:
+    """Return the parts of a change that are not zero, in words."""
+    parts = (
+        ("own activity", split.own),
+        ("others' activity", split.population),
+        ("who is counted", split.membership),
+        ("the model", split.configuration),
+    )
+    return Text(", ").join(Text(f"{name} ").append_text(signed(part)) for name, part in parts if part)
+
+
+def _weeks(score: UserScore | OrgScore) -> Text:
+    """Return the closing scores of the last weeks, oldest first, and where they lead."""
+    shown = Text(" ".join(NO_DATA if week is None else f"{week:.0f}" for week in score.history))
+    return shown if score.trend is None else shown.append("  trend ").append_text(signed(score.trend)).append(" a week")
 
 
 def _headline(name: str, value: Decimal | None, score: UserScore | OrgScore) -> list[tuple[str, Text]]:

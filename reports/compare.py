@@ -25,7 +25,10 @@ from reports.recount_latency import ALL
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _BANDS = ("at_risk", "watch", "healthy")
 _COMPARED = re.compile(r"(user:|org:|latency:|orgs:by-score$)")
-_PAST = ("previous", "band", "window_end", "calibration", "fence", "schema", "reasons")
+_PAST = (
+    "previous", "band", "window_end", "calibration", "fence", "schema", "reasons",
+    "change", "history", "trend", "movers",
+)  # fmt: skip
 """Fields that are checked otherwise, or depend on the past."""
 _ROUNDED = 0.00051  # seconds; latencies are shown to the millisecond
 

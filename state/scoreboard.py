@@ -141,15 +141,19 @@ class Scoreboard:
         values, known = attribute_values(self._model, self._week, active, org_activities[self._subjects.org_of[active]])
         scores = score_users(self._model, values, known, self.cuts)
         if self._former_cuts is not None:
-            self.drift[active] += (
-                scores.score - score_users(self._model, values, known, self._former_cuts).score
-            ).astype(np.int16)
-            self._former_cuts = None
+            self._note_drift(active, scores.score - score_users(self._model, values, known, self._former_cuts).score)
         self._store(active, scores.score, scores.contributions, scores.coverage)
         self._restless_orgs.update(np.unique(self._subjects.org_of[everyone]).tolist())
         if orgs:
             self._score_orgs(np.array(sorted(self._restless_orgs), np.int64))
             self._restless_orgs = set()
+
+    def _note_drift(self, slots: Slots, moved: Matrix) -> None:
+        """Add up what new cut points alone changed of the scores of *slots*, basis points of shape (n,)."""
+        limit = np.iinfo(np.int16).max
+        self.drift[slots] = np.clip(self.drift[slots] + moved, -limit, limit)
+        self.stale[slots[moved != 0]] = True
+        self._former_cuts = None
 
     def population(self) -> tuple[Matrix, NDArray[np.bool_]]:
         """Return attribute values and known-mask of the active users, both of shape (n, A)."""

@@ -99,6 +99,7 @@ class Shard:
                 number = self.subjects.learn_org(record)
                 self._grow()
                 self.board.touch_org(number)
+                self.board.stale[self.subjects.orgs[number].members] = True  # another zone has other closed weeks
         # New rows are seen to above; members, orgs and cut points change what a summary tells as well.
         self._population_changed |= not isinstance(record, Rows)
         return None

@@ -24,11 +24,37 @@ class Reason:
     change: Decimal | None  # since the week before; None = not known
 
 
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What a change since the last closed week is made of, in points of a hundred; the parts add up to it."""
+
+    own: Decimal  # the same users did otherwise
+    population: Decimal  # others moved the cut points
+    membership: Decimal  # of an org: other users are active or belong to it
+    configuration: Decimal  # another model was loaded
+
+    @property
+    def total(self) -> Decimal:
+        """The whole change."""
+        return self.own + self.population + self.membership + self.configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """A user, and what this user alone did to the org's mean over active users since the last closed week."""
+
+    user: str
+    change: Decimal
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """What user and org scores have in common. Scores are percentages with two decimals.
 
     Attributes:
+        split: What the change since the last closed week is made of; None = there is nothing to compare with.
+        history: Scores at the close of the last eight calendar weeks, oldest first; None = no score then.
+        trend: Points a week over those, from at least three scores (the median of the slopes between any two).
         window_end: The end of the week that the document was made of; it moves only when the document changes.
         age_seconds: How long ago this was known to hold: since the later of `window_end` and of the moment up to
             which every partition was counted (`as_of` of the totals). None = neither is known.
@@ -39,6 +65,9 @@ class Score:
     band: str
     coverage: float | None
     reasons: tuple[Reason, ...]
+    split: Split | None
+    history: tuple[Decimal | None, ...]
+    trend: Decimal | None
     window_end: datetime | None
     calibration: int | None  # generation of the cut points; 0 = the shipped ones
     fence: str
@@ -71,6 +100,7 @@ class OrgScore(Score):
     activities: int | None
     transactions_count: int | None
     transactions_cents: int | None
+    movers: tuple[Mover, ...]  # who moved it up most, then who moved it down most
 
 
 @dataclass(frozen=True, slots=True)

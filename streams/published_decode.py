@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from streams.published import CELLS, Cell, LatencyMap, OrgScore, Reason, Totals, UserScore
+from streams.published import CELLS, Cell, LatencyMap, Mover, OrgScore, Reason, Split, Totals, UserScore
 from streams.reader_errors import NewerSchemaError, UnreadableError
 
 SCHEMA = 1  # the newest that this module reads
@@ -69,6 +69,9 @@ class Decoder:
                 activities=_whole(fields.get("activities")),
                 transactions_count=_whole(fields.get("transactions_count")),
                 transactions_cents=_whole(fields.get("transactions_cents")),
+                movers=tuple(
+                    Mover(mover["user"], Decimal(mover["change"])) for mover in json.loads(fields.get("movers") or "[]")
+                ),
                 **self._common(fields),
             )
 
@@ -102,6 +105,9 @@ class Decoder:
             "band": fields["band"],
             "coverage": float(coverage) if coverage else None,
             "reasons": tuple(_reason(entry) for entry in json.loads(fields.get("reasons") or "[]")),
+            "split": _split(json.loads(fields.get("change") or "{}")),
+            "history": tuple(_decimal(week) for week in json.loads(fields.get("history") or "[]")),
+            "trend": _decimal(fields.get("trend")),
             "window_end": end,
             "calibration": _whole(fields.get("calibration")),
             "fence": fields.get("fence", ""),
@@ -165,6 +171,12 @@ def _reason(entry: Mapping[str, str]) -> Reason:
     return Reason(
         entry["attribute"], Decimal(entry["points"]), _decimal(entry.get("of")), _decimal(entry.get("change"))
     )
+
+
+def _split(parts: Mapping[str, str]) -> Split | None:
+    if not parts:
+        return None
+    return Split(*(Decimal(parts[cause]) for cause in ("own", "population", "membership", "configuration")))
 
 
 def _decimal(text: str | None) -> Decimal | None:

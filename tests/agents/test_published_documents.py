@@ -47,6 +47,27 @@ def test_every_user_comes_back(
 
 
 @examples(60)
+@given(
+    st.none() | st.lists(st.integers(-10_000, 10_000), min_size=4, max_size=4),
+    st.lists(st.integers(-1, 10_000), min_size=8, max_size=8),
+    st.none() | st.integers(-10_000, 10_000),
+    st.lists(st.tuples(st.text(min_size=1, max_size=9), st.integers(-10_000, 10_000)), max_size=6),
+)
+def test_where_a_score_comes_from_comes_back(
+    split: list[int] | None, weeks: list[int], trend: int | None, moved: list[tuple[str, int]]
+) -> None:
+    said = org(split=split, recent=weeks, trend=trend, movers=moved)
+    found = READ.org("a", DOCUMENTS.org(said, 7, 1)[1].fields)
+    assert found is not None
+    assert (found.split is None) == (split is None)
+    if found.split is not None and split is not None:
+        assert found.split.total == points(sum(split)) and found.split.own == points(split[0])
+    assert found.history == tuple(points(week) if week >= 0 else None for week in weeks)
+    assert found.trend == points(trend)
+    assert [(mover.user, mover.change) for mover in found.movers] == [(user, points(by)) for user, by in moved]
+
+
+@examples(60)
 @given(MAYBE, MAYBE, MAYBE, COUNT, COUNT, st.integers(-(10**15), 10**15), st.text(min_size=1, max_size=20))
 def test_every_org_comes_back(
     active: int | None, licensed: int | None, median: int | None, users: int, seats: int, cents: int, name: str

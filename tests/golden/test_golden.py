@@ -53,7 +53,9 @@ def test_state_of_every_released_version_says_the_same_as_then(file: Path) -> No
     shard = fresh()
     shard.restore(whole(kept(file)["shard"]))
     said = json.loads((HERE / file.name.replace("state", "said")).with_suffix(".json").read_text())
-    assert json.loads(msgspec.json.encode(documents(shard))) == said
+    now = json.loads(msgspec.json.encode(documents(shard)))
+    # A document may have grown since, at its end.
+    assert [new[: len(old)] for new, old in zip(now, said, strict=True)] == said
     assert len(said) > 10
     assert shard.apply(Tick(shard.watermark_ms + 3_600_000, 99), shard.position)
 

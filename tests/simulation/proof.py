@@ -28,7 +28,7 @@ from tests.simulation.ground import LIMITS, MODEL, NAMES, OPTIONS, PARTITIONS, S
 from tests.simulation.messages import APART, DEAD, TAKEN
 from tests.simulation.world import World
 
-_PAST = ("previous", "band", "window_end", "calibration", "fence")
+_PAST = ("previous", "band", "window_end", "calibration", "fence", "change", "history", "trend", "movers")
 """Fields that depend on when something was looked at."""
 _COUNTED = ("consumed", "forwarded", "dead_lettered", "parked", "apart")
 _NO_CELLS = {"timezone", "period", "quantile", "schema", "fence"}
