@@ -24,6 +24,8 @@ STEPS = 40
 MOST_RUNS_TO_FIND = 400
 pytestmark = pytest.mark.timeout(300 + 2 * RUNS)
 
+MOST_ROUNDS = 4
+
 
 class Recounted(Simulation):
     """The same, and the recount is asked in the end."""
@@ -49,12 +51,16 @@ def limits(runs: int) -> settings:
 
 
 def test_nothing_is_lost_or_counted_twice_whatever_crashes_whenever() -> None:
-    run_state_machine_as_test(Simulation, settings=limits(RUNS))
     happened = Simulation.happened
+    wanted = {"crash before", "crash in restore", "asleep before", "woken", "fenced", "redis", "duplicate"}
+    for _ in range(MOST_ROUNDS):  # a fault may by chance be missing from one round
+        run_state_machine_as_test(Simulation, settings=limits(RUNS))
+        missing = {fault for fault in wanted if not any(what.startswith(fault) for what in happened)}
+        if not missing:
+            break
     print(dict(happened))
     assert happened["runs"] >= RUNS
-    for fault in ("crash before", "crash in restore", "asleep before", "woken", "fenced", "redis", "duplicate"):
-        assert sum(n for what, n in happened.items() if what.startswith(fault)), f"no {fault} in {RUNS} runs"
+    assert not missing, f"not in {happened['runs']} runs"
 
 
 def test_the_recount_agrees() -> None:
