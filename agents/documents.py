@@ -1,4 +1,4 @@
-"""Turns effects into documents: for the topics `scores`, `weeks`, `alerts` and for Redis.
+"""Turns effects into documents: for the topics `scores`, `weeks` and for Redis.
 
 Owns the spelling of everything that leaves orgpulse. Scores are percentages
 with two decimals; a basis point is exactly 0.01. Invariant: the document in
@@ -53,7 +53,7 @@ class Documents:
     """Spells effects of one model."""
 
     def __init__(self, model: Model, topics: TopicNames, generation: int, min_count: int) -> None:
-        self._topics, self._generation, self._min_count = topics, generation, min_count
+        self.topics, self._generation, self._min_count = topics, generation, min_count
         weights = sum(a.weight for a in model.attributes)
         self._heads = [f'{{"attribute":{orjson.dumps(a.name).decode()},"points":"' for a in model.attributes]
         self._tails = [f'","of":"{percent(a.weight * 10_000 // weights)}' for a in model.attributes]
@@ -99,6 +99,7 @@ class Documents:
             "calibration": str(found.calibration),
             **_past(found),
             "movers": _movers(found),
+            "alert_since": iso_time(found.alert_since_ms) if found.alert_since_ms else "",
             "schema": SCHEMA,
         }
         subject = f"org:{found.org}"
@@ -125,23 +126,6 @@ class Documents:
     def fence(self, position: int) -> str:
         """Return the fence of a log position in this generation."""
         return fence_of(self._generation, position)
-
-    def alert(self, found: OrgScore, partition: int) -> Outgoing | None:
-        """Return the alert that an org fell to "at risk", or its resolution; None when neither."""
-        if not found.alert:
-            return None
-        alert = {
-            "kind": found.alert,
-            "org": found.org,
-            "from": found.former_band,
-            "to": found.band,
-            "score": percent(found.score_active),
-            "previous": percent(found.previous),
-            "since": iso_time(found.window_end_ms),
-            "causes": orjson.loads(self._reasons(found.contributions, found.changes)),
-            "fingerprint": f"score_drop/{found.org}",
-        }
-        return Outgoing(self._topics.alerts, partition, found.org.encode(), orjson.dumps(alert))
 
     def latency(self, found: LatencyMap, position: int, partition: int) -> Write:
         """Return an org's hour-of-week map for Redis; cells below the minimum count have no figure."""
@@ -182,7 +166,7 @@ class Documents:
             if found.contributions is None
             else {name: percent(points) for name, points in found.contributions.items()},
         }
-        return Outgoing(self._topics.weeks, partition, f"{subject}|{found.week}".encode(), orjson.dumps(row))
+        return Outgoing(self.topics.weeks, partition, f"{subject}|{found.week}".encode(), orjson.dumps(row))
 
     def _reasons(self, contributions: list[int], changes: list[int] | None) -> str:
         """Return the attributes that gave points or changed, as JSON; points add up to the score.
@@ -217,7 +201,7 @@ class Documents:
     ) -> tuple[Outgoing, Write]:
         write = self._write(key, fields, ranks, change, position, partition)
         document = orjson.dumps({"subject": subject, **write.fields})
-        return Outgoing(self._topics.scores, partition, subject.encode(), document), write
+        return Outgoing(self.topics.scores, partition, subject.encode(), document), write
 
     def _write(
         self,

@@ -15,13 +15,14 @@ from typing import Any
 
 import structlog
 
+from agents.alert_documents import AlertDocuments
 from agents.checkpoints import Checkpoints
 from agents.documents import Documents
 from agents.ledger import SHARD, Ledger
 from agents.manifest import DamagedCheckpointError
 from agents.shadow import ShadowTeller
 from state.activity import Rows, decode_record
-from state.effects import Effect, Gap, Late, LatencyMap, OrgScore, Summary, UserScore, WeekRow
+from state.effects import Alert, Effect, Gap, Late, LatencyMap, OrgScore, Summary, UserScore, WeekRow
 from state.ledger import Shares
 from state.shard import Shard
 from state.telling import encode_summary
@@ -56,6 +57,7 @@ class FoldAgent:
         clock: Clock,
     ) -> None:
         self._new_shard, self._checkpoints, self._documents = new_shard, checkpoints, documents
+        self._alerts = AlertDocuments(documents)
         self._dead_letters, self._ledger, self._summaries_topic = dead_letters, ledger, summaries_topic
         self._metrics, self._clock = metrics, clock
         self.shards: dict[int, Shard] = {}
@@ -211,8 +213,10 @@ class FoldAgent:
                 return [record], [write]
             case OrgScore():
                 record, write = self._documents.org(effect, position, partition)
-                alert = self._documents.alert(effect, partition)
-                return [record, *([alert] if alert else [])], [write]
+                return [record], [write]
+            case Alert():
+                alert = self._alerts.record(effect, position, partition)
+                return [alert], [self._alerts.write(effect, position, partition)]
             case LatencyMap():
                 return [], [self._documents.latency(effect, position, partition)]
             case WeekRow():
@@ -247,6 +251,8 @@ class FoldAgent:
         match effect:
             case UserScore() | OrgScore():
                 return self._documents.again(effect, shard.position, shard.partition)
+            case Alert():
+                return self._alerts.write(effect, shard.position, shard.partition, again=True)
             case LatencyMap():
                 return self._documents.latency(effect, shard.position, shard.partition)
         raise TypeError(f"{type(effect).__name__} is no document")
@@ -257,6 +263,7 @@ class FoldAgent:
         for effect in effects:
             if isinstance(effect, OrgScore):
                 metrics.set_org_size(partition, effect.org, effect.active_users, effect.activities)
+                metrics.orgs.set_alert(partition, effect.org, effect.alert_since_ms)
                 for kind in ("active", "licensed", "median"):
                     score = getattr(effect, f"score_{kind}")
                     metrics.set_org(partition, effect.org, kind, None if score is None else score / 10_000)
@@ -264,6 +271,10 @@ class FoldAgent:
                 cells = {h: c[0] / 1000 for h, c in effect.cells.items() if c[0] is not None}
                 metrics.set_latency(partition, effect.org, cells, str(effect.quantile))
         metrics.set_bands(partition, shard.board.bands())
+        metrics.alerts_open.set(shard.alerts.open_count, partition)
+        metrics.alerts_held.set(int(bool(shard.alerts.held)), partition)
+        for topic, share in shard.alerts.inflow.missing().items():
+            metrics.input_missing.set(share / 10_000, topic, partition)
         metrics.watermark.set(shard.watermark_ms / 1000, partition)
         metrics.open_messages.set(len(shard.replies), partition)
         metrics.dedupe_ids.set(len(shard.dedupe), partition)

@@ -93,4 +93,5 @@ class Ticker(TaskService):
             pace.round, pace.round_began = int(now * 1000), now
         live = idle or self.fold.shards[partition].watermark_ms / 1000 >= now - _LIVE_SECONDS
         wall = self.settings.time.clock == "wall"
-        return encode_record(Tick(int(now * 1000) if wall and live else 0, pace.round))
+        catching_up = lag > _BACKLOG_MESSAGES or (wall and not live)
+        return encode_record(Tick(int(now * 1000) if wall and live else 0, pace.round, catching_up))

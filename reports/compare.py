@@ -27,7 +27,7 @@ _BANDS = ("at_risk", "watch", "healthy")
 _COMPARED = re.compile(r"(user:|org:|latency:|orgs:by-score$)")
 _PAST = (
     "previous", "band", "window_end", "calibration", "fence", "schema", "reasons",
-    "change", "history", "trend", "movers",
+    "change", "history", "trend", "movers", "alert_since",
 )  # fmt: skip
 """Fields that are checked otherwise, or depend on the past."""
 _ROUNDED = 0.00051  # seconds; latencies are shown to the millisecond

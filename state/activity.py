@@ -49,6 +49,8 @@ class Tick(msgspec.Struct, array_like=True, tag="t", frozen=True):
 
     time_ms: int
     round: int
+    catching_up: bool = False
+    """Input waits to be read, so what is known of the last hours is not all there is."""
 
 
 class Calibration(msgspec.Struct, array_like=True, tag="c", frozen=True):
@@ -80,7 +82,15 @@ class Org(msgspec.Struct, array_like=True, tag="o", frozen=True):
     gone: bool = False
 
 
-Record = Rows | Tick | Calibration | Member | Org
+class Note(msgspec.Struct, array_like=True, tag="n", frozen=True):
+    """What somebody said of an org's alerts; empty or None = nothing said of it."""
+
+    org: str
+    acknowledged_by: str = ""
+    muted_until_ms: int | None = None
+
+
+Record = Rows | Tick | Calibration | Member | Org | Note
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 _encoder = msgspec.msgpack.Encoder()
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import msgspec
 
-RAISED, RESOLVED = "score_drop", "resolved"
-
 
 class UserScore(msgspec.Struct, array_like=True, tag="u"):
     """A user's health. `previous` and `changes` compare with the last closed calendar week."""
@@ -56,14 +54,34 @@ class OrgScore(msgspec.Struct, array_like=True, tag="o"):
     changes: list[int] | None
     window_end_ms: int
     calibration: int
-    alert: str = ""
-    """RAISED when the org fell to "at risk", RESOLVED when it left it; each is said once, in turns."""
+    alert_since_ms: int = 0
+    """Since when an episode of alerts is open; 0 = none is."""
     split: list[int] | None = None
     """What the change of the mean over active users is made of (see `state.change.CAUSES`)."""
     recent: list[int] = []
     trend: int | None = None
     movers: list[tuple[str, int]] = []
     """Users who moved that mean most since the last week's close, and by how much."""
+
+
+class Alert(msgspec.Struct, array_like=True, tag="a"):
+    """The last episode of an org (see `state.alerts`); scores are basis points, times event time."""
+
+    org: str
+    name: str
+    kind: str
+    rule: str
+    fingerprint: str
+    since_ms: int
+    until_ms: int
+    """When it was resolved; 0 = it is open."""
+    origin: int
+    """Score at the last week's close before it."""
+    score: int
+    acknowledged_by: str
+    muted_until_ms: int
+    causes: OrgScore | None
+    """The org's score at the moment, where the episode begins or ends now."""
 
 
 class LatencyMap(msgspec.Struct, array_like=True, tag="l"):
@@ -125,4 +143,4 @@ class Gap(msgspec.Struct, array_like=True, tag="g"):
     missing: int
 
 
-Effect = UserScore | OrgScore | LatencyMap | WeekRow | Summary | Late | Gap
+Effect = UserScore | OrgScore | Alert | LatencyMap | WeekRow | Summary | Late | Gap

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from state.alert_rules import AlertRules
 from state.measures import Catalogue
 from state.ring import RollingWeek, Slots
 from state.week import WEEK_HOURS
@@ -89,6 +90,7 @@ class Model:
     catalogue: Catalogue
     attributes: tuple[Attribute, ...]
     bands: Bands
+    alerts: AlertRules = field(default_factory=AlertRules)
 
     @property
     def weights(self) -> Matrix:

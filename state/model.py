@@ -10,11 +10,13 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from state.alert_rules import alert_rules
 from state.health import DECILES, KINDS, NEEDS_MEASURES, PLAIN_KINDS, Attribute, Bands, Model
 from state.measures import BUILT_IN, MAX_MEASURES, Catalogue, Measure
 
 _LARGEST_CUT = 2**63 - 1  # values are 64-bit integers
 _MEASURE_KEYS = {"events", "actions", "feature", "passive", "summed"}
+_SECTIONS = ("bands", "alerts", "measures", "attributes")
 _ATTRIBUTE_KEYS = {"name", "label", "kind", "weight", "measures", "against", "missing", "cuts"}
 
 
@@ -52,8 +54,8 @@ def build_model(raw: Mapping[str, Any]) -> Model:
         ModelError: If anything in it is wrong.
     """
     for section in raw:
-        if section not in {"bands", "measures", "attributes"}:
-            raise _unknown("top level", section, {"bands", "measures", "attributes"})
+        if section not in _SECTIONS:
+            raise _unknown("top level", section, _SECTIONS)
     catalogue = _catalogue(_table("measures", raw.get("measures", {})))
     entries = raw.get("attributes", [])
     if not entries or not isinstance(entries, list):
@@ -63,7 +65,8 @@ def build_model(raw: Mapping[str, Any]) -> Model:
     for name in names:
         if names.count(name) > 1:
             raise ModelError(name, f"attribute {name!r} stands twice; give one of them another name")
-    return Model(catalogue, attributes, _bands(_table("bands", raw.get("bands", {}))))
+    rules = alert_rules(_table("alerts", raw.get("alerts", {})), ModelError)
+    return Model(catalogue, attributes, _bands(_table("bands", raw.get("bands", {}))), rules)
 
 
 def _catalogue(raw: Mapping[str, Any]) -> Catalogue:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from state.arrays import grown, packed, unpacked
 from state.change import effects_of_users, movers, split_of_org, split_of_user
-from state.effects import RAISED, RESOLVED, OrgScore, UserScore
-from state.health import AT_RISK, BAND_NAMES, Cuts, Matrix, Model, attribute_values, band_name, bands_of, score_users
+from state.effects import OrgScore, UserScore
+from state.health import BAND_NAMES, Cuts, Matrix, Model, attribute_values, band_name, bands_of, score_users
 from state.org_scores import NONE, org_figures
 from state.ring import RollingWeek, Slots
 from state.subjects import GONE, Subjects
@@ -30,7 +30,7 @@ _ARRAYS = (
 )  # fmt: skip
 _ORG_ARRAYS = (
     "org_score", "org_previous", "org_parts", "org_former_parts", "org_band", "org_said_band",
-    "org_active", "org_licensed", "org_activities", "org_alerting",
+    "org_active", "org_licensed", "org_activities",
 )  # fmt: skip
 
 
@@ -62,6 +62,8 @@ class Scoreboard:
         self._former_cuts: dict[str, list[int]] | None = None  # before those that nobody was scored by yet
         self.recent: Callable[[Slots], Matrix] = _no_past
         """Closing scores of the last weeks by slot, shape (n, weeks); whoever keeps them sets it."""
+        self.alert_since: Callable[[int], int] = lambda _: 0
+        """Since when (ms) an episode of alerts of an org is open, 0 = none; whoever keeps them sets it."""
         self._activities = np.zeros(0, np.int64)
         self.org_score = np.zeros((0, 3), np.int16)  # active, licensed, median
         self.org_previous = np.zeros(0, np.int16)
@@ -69,7 +71,6 @@ class Scoreboard:
         self.org_former_parts = np.zeros((0, width), np.int16)
         self.org_band = np.zeros(0, np.int8)
         self.org_said_band = np.zeros(0, np.int8)
-        self.org_alerting = np.zeros(0, bool)  # its fall to "at risk" was said, its end was not
         self.org_active = np.zeros(0, np.int32)  # users
         self.org_licensed = np.zeros(0, np.int32)
         self.org_activities = np.zeros(0, np.int64)
@@ -104,6 +105,10 @@ class Scoreboard:
     def age(self, former_hour: int, hour: int) -> None:
         """Note whose first week ended between two hours: their documents say so."""
         self.stale |= (self.since > former_hour - WEEK_HOURS) & (self.since <= hour - WEEK_HOURS)
+
+    def tell_org(self, number: int) -> None:
+        """Note that an org's document is out of date."""
+        self._stale_orgs.add(number)
 
     def touch_org(self, number: int) -> None:
         """Note that an org's membership or description changed."""
@@ -193,22 +198,9 @@ class Scoreboard:
         yield from self.users(slots, window_end_ms)
         self.said_band[slots] = self.band[slots]
         for number in sorted(self._stale_orgs):
-            found = self.org(number, window_end_ms)
-            found.alert = self._alert(number)
-            yield found
+            yield self.org(number, window_end_ms)
             self.org_said_band[number] = self.org_band[number]
         self._stale_orgs.clear()
-
-    def _alert(self, number: int) -> str:
-        """Return what is to be said of an org's fall to "at risk": an org that was never better did not fall."""
-        band, said = int(self.org_band[number]), int(self.org_said_band[number])
-        if band == AT_RISK and said not in (AT_RISK, NONE) and not self.org_alerting[number]:
-            self.org_alerting[number] = True
-            return RAISED
-        if band not in (AT_RISK, NONE) and self.org_alerting[number]:
-            self.org_alerting[number] = False
-            return RESOLVED
-        return ""
 
     def have_documents(self) -> NDArray[np.bool_]:
         """Return which slots have a document: those of users who ever did or got something."""
@@ -292,6 +284,7 @@ class Scoreboard:
             changes.tolist() if had else None,
             window_end_ms,
             self.calibration,
+            self.alert_since(number),
             **self._past_of(number),
         )
 
@@ -301,17 +294,32 @@ class Scoreboard:
         recent = self.recent(np.array([entry.slot]))
         slope = int(trends(recent)[0])
         found: dict[str, Any] = {"recent": recent[0].tolist(), "trend": slope if slope != NO_TREND else None}
+        found["split"] = self.split_of(number)
+        if found["split"] is not None:
+            users = np.array(entry.members, np.int64)
+            effects = effects_of_users(*self._now_and_before(users), self._counted(users))
+            found["movers"] = [(self._subjects.user(slot), effect) for slot, effect in movers(users.tolist(), effects)]
+        return found
+
+    def split_of(self, number: int) -> list[int] | None:
+        """Return what the change of an org's mean is made of, in the order of CAUSES; None = nothing to compare."""
         score, previous = int(self.org_score[number, 0]), int(self.org_previous[number])
         if NONE in (score, previous):
-            return found
-        users = np.array(entry.members, np.int64)
-        active = self._week.are_active(users) & (self._subjects.membership[users] != GONE)
-        now, before = self.score[users].astype(np.int64), self.previous[users].astype(np.int64)
+            return None
+        users = np.array(self._subjects.orgs[number].members, np.int64)
+        users = users[self._counted(users)]
         drift, reloaded = self.drift[users].astype(np.int64), self.reloaded[users].astype(np.int64)
-        found["split"] = split_of_org(score - previous, now[active], before[active], drift[active], reloaded[active])
-        moved = movers(users.tolist(), effects_of_users(now, before, active))
-        found["movers"] = [(self._subjects.user(slot), effect) for slot, effect in moved]
-        return found
+        return split_of_org(score - previous, *self._now_and_before(users), drift, reloaded)
+
+    def _now_and_before(self, users: Slots) -> tuple[Matrix, Matrix]:
+        return self.score[users].astype(np.int64), self.previous[users].astype(np.int64)
+
+    def _counted(self, users: Slots) -> NDArray[np.bool_]:
+        return np.asarray(self._week.are_active(users) & (self._subjects.membership[users] != GONE))
+
+    def are_active(self, slots: Slots) -> NDArray[np.bool_]:
+        """Return which of *slots* were active within the rolling week."""
+        return self._week.are_active(slots)
 
     def bands(self) -> dict[str, int]:
         """Return how many active users are in each band; they are the population."""

@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from state.activity import Calibration, Columns, Member, Org, Record, Rows, Tick, unpack
+from state.activity import Calibration, Columns, Member, Note, Org, Record, Rows, Tick, unpack
+from state.alerts import Alerts
 from state.arrays import SchemaError, decode, encode
 from state.dedupe import Dedupe
 from state.effects import Effect, Gap, Late, LatencyMap
@@ -69,6 +70,8 @@ class Shard:
         self.shadow = None if shadow is None else Shadow(shadow, self.week, self.subjects, self.board)
         self.folder = Folder(model.catalogue, self.subjects, self.week, self.history, self.latency, self.replies)
         self.board.recent = self._recent
+        self.alerts = Alerts(model, self.board, self.subjects)
+        self.board.alert_since = self.alerts.open_since
         self.outcomes: Outcomes = {}
         self.receipts = Receipts()
         self._said: list[Effect] = []  # told at the next tick
@@ -90,6 +93,9 @@ class Shard:
                     self.shadow.learn(record)
             case Calibration():
                 self.board.learn(record.generation, record.cuts)
+            case Note():
+                self._said += self.alerts.note(record, self.subjects.org_number(record.org))
+                self._grow()
             case Member():
                 slot = self.subjects.learn_member(record)
                 self._grow()
@@ -113,6 +119,9 @@ class Shard:
         """Yield every current document, *size* at a time, each piece as of when it is asked for."""
         for piece in self.board.pieces(size, lambda: self.watermark_ms):
             yield list(piece)
+        episodes = self.alerts.documents()
+        for at in range(0, len(episodes), size):
+            yield list(episodes[at : at + size])
         maps = self.latency.orgs()
         for at in range(0, len(maps), size):
             yield [self._map(org) for org in maps[at : at + size]]
@@ -135,6 +144,7 @@ class Shard:
             "replies": self.replies,
             "board": self.board,
             "fold": self.folder,
+            "alerts": self.alerts,
         }
         if self.shadow is not None:
             parts["shadow"] = self.shadow
@@ -166,6 +176,7 @@ class Shard:
         self.latency.restore(parts.get("latency", {}))
         self.replies.restore(parts["replies"])
         self.folder.restore(parts["fold"])
+        self.alerts.restore(parts.get("alerts", {}))
         self.board.restore(parts["board"])
         if self.shadow is not None:
             self.shadow.restore(parts.get("shadow", {}))
@@ -220,6 +231,7 @@ class Shard:
         measures = np.array([catalogue.index(name) for name in rows.measures], np.int64)
         columns.subject, columns.measure = slots[columns.subject], measures[columns.measure]
         self._population_changed = True
+        self.alerts.inflow.add(rows.topic, columns.time_ms // HOUR_MS)
         self._fold_until(columns)
 
     def _fold_until(self, columns: Columns) -> None:
@@ -323,6 +335,8 @@ class Shard:
         if self.shadow is not None and (new_hour or new_round or self._ticks % _SHADOW_EVERY_TICKS == 0):
             self.shadow.evaluate()
         said, self._said = self._said, []
+        if self.watermark_ms:
+            said += self.alerts.evaluate(self.watermark_ms, catching_up=tick.catching_up)
         said += self._restated(open_too=new_round)
         said += self.board.take_stale(self.watermark_ms)
         if new_round or self._ticks % _LATENCY_EVERY_TICKS == 0:

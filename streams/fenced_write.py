@@ -35,7 +35,8 @@ class Write:
         ranks: ``(sorted set without prefix, member, score)``; a score of None removes the member.
         change: An entry for the ``changes`` stream, or None.
         partition: The activities partition it came from; -1 = none.
-        missed: For what is told again: by the band that the hash may show still, the entry that it then lacks.
+        missed: For what is told again: by the band that the hash may show still ("" = no hash), the entry that it
+            then lacks.
     """
 
     key: str
@@ -108,7 +109,7 @@ local function apply(write)
     local since, to, entry = changes[i][1], changes[i][2], changes[i][3]
     local due = not stored or since > stored
     if since == '' then -- by the band that is shown, the entry that got lost
-      entry = band and to ~= band and entry[band]
+      entry = to ~= band and entry[band or ''] -- '' = there is no hash yet
       due = entry
     end
     if due and to ~= band then

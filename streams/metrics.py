@@ -150,6 +150,17 @@ class Metrics:
             "orgpulse_shadow_calibration_generation",
             "Generation of the shadow model's cut points; 0 = the shipped ones.",
         )
+        self.alerts_open = Level("orgpulse_alerts_open", "Orgs with an open alert.", ("partition",))
+        self.alerts_held = Level(
+            "orgpulse_alerts_held",
+            "1 while alerts are neither raised nor resolved: a source is missing or a backlog worked off, else 0.",
+            ("partition",),
+        )
+        self.input_missing = Level(
+            "orgpulse_input_missing_ratio",
+            "Share of the activities of the week before that did not come in the last one, by hours gone silent, 0-1.",
+            ("topic", "partition"),
+        )
         self.churn_threshold = Level("orgpulse_churn_threshold_ratio", "Score below which an org is at risk, 0-1.")
 
     def set_org(self, partition: int, org: str, kind: str, ratio: float | None) -> None:
@@ -175,7 +186,10 @@ class Metrics:
     def drop_partition(self, partition: int) -> None:
         """Remove everything the activities partition had set; it is another worker's now."""
         self.orgs.drop_partition(partition)
-        levels = (self.watermark, self.open_messages, self.dedupe_ids, self.dedupe_horizon)
+        levels = (
+            self.watermark, self.open_messages, self.dedupe_ids, self.dedupe_horizon,
+            self.alerts_open, self.alerts_held, self.input_missing,
+        )  # fmt: skip
         for level in (*levels, self.shadow_users, self.shadow_difference, self.shadow_band_changes):
             level.drop(partition=partition)
 

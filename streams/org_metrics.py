@@ -27,6 +27,7 @@ class _Org:
     activities: int = 0
     latency_seconds: Mapping[int, float] = field(default_factory=dict)
     quantile: str = "0.8"
+    alert_since_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -65,6 +66,10 @@ class OrgMetrics:
         entry = self._org(partition, org)
         entry.active_users, entry.activities = active_users, activities
 
+    def set_alert(self, partition: int, org: str, since_ms: int) -> None:
+        """Set since when an org has an open alert; 0 = it has none."""
+        self._org(partition, org).alert_since_ms = since_ms
+
     def set_latency(self, partition: int, org: str, cells: Mapping[int, float], quantile: str) -> None:
         """Replace an org's latency by hour of week (0 = Monday 00:00), seconds; org "all" is the overall one."""
         entry = self._overall.setdefault(partition, _Org()) if org == ALL else self._org(partition, org)
@@ -93,8 +98,17 @@ class OrgMetrics:
         yield left_out
         yield _ratios({org: orgs[org] for org in shown})
         yield from _sizes(orgs, set(shown))
+        yield self._alerts(orgs)
         yield _latencies([(label_of(org), orgs[org]) for org in shown] + [(ALL, e) for e in self._last_overall()])
         yield _bands(self._partitions.values())
+
+    def _alerts(self, orgs: Mapping[str, _Org]) -> GaugeMetricFamily:
+        """Return the open alerts: of the allowed orgs, else the newest ones, however small the org."""
+        family = GaugeMetricFamily("orgpulse_org_alert", "1 while an org has an open alert.", labels=("org",))
+        alerting = [org for org in (self.allowed or orgs) if org in orgs and orgs[org].alert_since_ms]
+        for org in heapq.nsmallest(self.limit, alerting, key=lambda org: (-orgs[org].alert_since_ms, org)):
+            family.add_metric((label_of(org),), 1)
+        return family
 
     def _last_overall(self) -> list[_Org]:
         return [self._overall[max(self._overall)]] if self._overall else []

@@ -145,14 +145,6 @@ def test_a_change_of_band_is_told_with_its_cause(former: str, band: str, cause: 
         assert write.change.items() >= expected.items()
 
 
-@pytest.mark.parametrize("alert", ["score_drop", "resolved", ""])
-def test_an_alert_that_the_shard_raises_or_resolves_is_told(alert: str) -> None:
-    sent = DOCUMENTS.alert(org(former_band="watch", band="at_risk", alert=alert), 1)
-    assert (orjson.loads(sent.value)["kind"] if sent else "") == alert
-    if sent is not None:
-        assert orjson.loads(sent.value)["fingerprint"] == "score_drop/a"
-
-
 def test_a_latency_cell_with_few_replies_has_no_figure() -> None:
     cells = {0: (1500.4, 5, 9, 3), 167: (90_000.0, 4, 4, 4), 20: (None, 0, 7, 0)}
     write = DOCUMENTS.latency(LatencyMap("a", "UTC", "2024-01/2024-03", 0.8, cells), 5, 1)

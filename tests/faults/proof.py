@@ -190,9 +190,9 @@ def alerts(system: System) -> list[str]:
     for records in _read(system, "alerts"):
         for _, _, value in records:
             alert = orjson.loads(value or b"{}")
-            if last.get(alert["fingerprint"], "resolved") == alert["kind"]:
+            if last.get(alert["org"], "resolved") == alert["kind"]:
                 wrong.append(f"{alert['fingerprint']}: {alert['kind']} twice in a row")
-            last[alert["fingerprint"]] = alert["kind"]
+            last[alert["org"]] = alert["kind"]
     return wrong
 
 

@@ -14,11 +14,12 @@ from typing import Any
 import orjson
 from faust.types import TP
 
+from agents.alert_documents import AlertDocuments
 from agents.documents import Documents
 from agents.wiring import limits_of
 from reports.recount import Raw
 from state.activity import Rows, Tick, decode_record, unpack
-from state.effects import LatencyMap, OrgScore, UserScore, WeekRow
+from state.effects import Alert, LatencyMap, OrgScore, UserScore, WeekRow
 from state.shard import Shard
 from streams.dead_letters import MAX_DETAIL_CHARS, MAX_KEY_BYTES
 from streams.parked import Parked, decode_parked
@@ -77,8 +78,10 @@ class StrictHouse(House):
             assert orjson.loads(record.value)["score"] == write.fields["score"]
         elif isinstance(effect, OrgScore):
             record, write = self._documents.org(effect, position, partition)
-            self._documents.alert(effect, partition)
             assert orjson.loads(record.value)["name"] == write.fields["name"]
+        elif isinstance(effect, Alert):
+            AlertDocuments(self._documents).record(effect, position, partition)
+            AlertDocuments(self._documents).write(effect, position, partition)
         elif isinstance(effect, LatencyMap):
             self._documents.latency(effect, position, partition)
         elif isinstance(effect, WeekRow):

@@ -56,8 +56,8 @@ class FakeRedis:
         if stored is not None and stored > write.fence and self.fences:
             return
         entries: list[Mapping[str, str]] = []
-        if write.missed and band and band in write.missed:
-            entries.append(write.missed[band])
+        if write.missed and (band or "") in write.missed:
+            entries.append(write.missed[band or ""])
         changes = [*earlier, *([(write.fence, write.change)] if write.change else [])]
         entries += [change for fence, change in changes if stored is None or fence > stored]
         for entry in entries:

@@ -13,13 +13,14 @@ import msgspec
 import orjson
 from faust.types import TP
 
+from agents.alert_documents import AlertDocuments
 from agents.documents import Documents
 from agents.ledger import OUTCOMES_OF
 from agents.manifest import whole
 from reports.compare import Comparison, compare_documents, expected_documents
 from reports.recount import recount
 from state.activity import decode_record
-from state.effects import OrgScore, WeekRow
+from state.effects import Alert, WeekRow
 from state.ledger import SourceLedger, load_shares
 from state.shard import Shard
 from streams.parked import Parked
@@ -28,7 +29,9 @@ from tests.simulation.ground import LIMITS, MODEL, NAMES, OPTIONS, PARTITIONS, S
 from tests.simulation.messages import APART, DEAD, TAKEN
 from tests.simulation.world import World
 
-_PAST = ("previous", "band", "window_end", "calibration", "fence", "change", "history", "trend", "movers")
+_PAST = (
+    "previous", "band", "window_end", "calibration", "fence", "change", "history", "trend", "movers", "alert_since",
+)  # fmt: skip
 """Fields that depend on when something was looked at."""
 _COUNTED = ("consumed", "forwarded", "dead_lettered", "parked", "apart")
 _NO_CELLS = {"timezone", "period", "quantile", "schema", "fence"}
@@ -54,8 +57,9 @@ class Replayed:
             if isinstance(effect, WeekRow):
                 found = spell.week(effect, self.shard.partition)
                 self.weeks.append((found.key or b"", found.value or b""))
-            elif isinstance(effect, OrgScore) and (alert := spell.alert(effect, self.shard.partition)):
-                self.alerts.append(alert.value or b"")
+            elif isinstance(effect, Alert):
+                told = AlertDocuments(spell).record(effect, self.shard.position, self.shard.partition)
+                self.alerts.append(told.value or b"")
 
 
 def differences(world: World, *, recounted: bool) -> list[str]:
