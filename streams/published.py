@@ -101,6 +101,29 @@ class OrgScore(Score):
     transactions_count: int | None
     transactions_cents: int | None
     movers: tuple[Mover, ...]  # who moved it up most, then who moved it down most
+    alert_since: datetime | None  # since when an alert is open; None = none is
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """The last fall of an org that was told, open or resolved."""
+
+    org: str
+    name: str
+    kind: str  # raised or resolved
+    rule: str  # below_threshold or fall
+    fingerprint: str
+    score: Decimal | None  # when it was told last
+    former: Decimal | None  # at the last week's close before it
+    since: datetime | None
+    until: datetime | None  # None = it is open
+    acknowledged_by: str | None
+    muted_until: datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not been resolved."""
+        return self.kind == "raised"
 
 
 @dataclass(frozen=True, slots=True)

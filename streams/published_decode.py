@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from streams.published import CELLS, Cell, LatencyMap, Mover, OrgScore, Reason, Split, Totals, UserScore
+from streams.published import CELLS, Alert, Cell, LatencyMap, Mover, OrgScore, Reason, Split, Totals, UserScore
 from streams.reader_errors import NewerSchemaError, UnreadableError
 
 SCHEMA = 1  # the newest that this module reads
@@ -72,6 +72,7 @@ class Decoder:
                 movers=tuple(
                     Mover(mover["user"], Decimal(mover["change"])) for mover in json.loads(fields.get("movers") or "[]")
                 ),
+                alert_since=_moment(fields.get("alert_since")),
                 **self._common(fields),
             )
 
@@ -129,6 +130,26 @@ def latency_of(org: str, fields: Fields) -> LatencyMap | None:
             fields.get("period", ""),
             float(quantile) if quantile else None,
             fields.get("fence", ""),
+        )
+
+
+def alert_of(org: str, fields: Fields) -> Alert | None:
+    """Return the last alert of an org, or None when there is none."""
+    if "fingerprint" not in fields:
+        return None
+    with _Reading(f"alert of {org}", fields):
+        return Alert(
+            org,
+            fields.get("name") or org,
+            fields["kind"],
+            fields.get("rule", ""),
+            fields["fingerprint"],
+            _decimal(fields.get("score")),
+            _decimal(fields.get("from")),
+            _moment(fields.get("since")),
+            _moment(fields.get("until")),
+            fields.get("acknowledged_by") or None,
+            _moment(fields.get("muted_until")),
         )
 
 

@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from streams.clock import Clock, WallClock
-from streams.published import Change, LatencyMap, OrgScore, Totals, UserScore
+from streams.published import Alert, Change, LatencyMap, OrgScore, Totals, UserScore
 from streams.reader_connect import Connect
 from streams.reader_errors import ReaderError, reader_error
 from streams.reader_questions import ALL, MAX_KEYS, STALE_SECONDS, Question, Questions, Ranking
@@ -86,6 +86,14 @@ class AsyncReader:
     async def latency(self, org: str = ALL) -> LatencyMap | None:
         """Return the latency map of an org, or of all together, or None when Redis has none."""
         return await self._answer(self._ask.latency(org))
+
+    async def alert(self, org: str) -> Alert | None:
+        """Return the last alert of an org, open or resolved, or None when there never was one."""
+        return await self._answer(self._ask.alert(org))
+
+    async def open_alerts(self, limit: int = 1000) -> list[Alert]:
+        """Return up to *limit* open alerts, newest first."""
+        return await self._answer(self._ask.open_alerts(limit))
 
     async def totals(self) -> Totals | None:
         """Return the overall figures, or None when Redis has none."""

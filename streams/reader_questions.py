@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from streams.clock import Clock
-from streams.published import Change, LatencyMap, OrgScore, Totals, UserScore
-from streams.published_decode import Decoder, latency_of
+from streams.published import Alert, Change, LatencyMap, OrgScore, Totals, UserScore
+from streams.published_decode import Decoder, alert_of, latency_of
 
 STALE_SECONDS = 7200.0  # partitions report once an hour; two hours late is late
 MAX_KEYS = 10_000  # documents read by one call
@@ -98,6 +98,20 @@ class Questions:
         """Ask for the latency map of an org."""
         (fields,) = yield [("HGETALL", f"{self._prefix}latency:{{{org}}}")]
         return latency_of(org, fields)
+
+    def alert(self, org: str) -> Question[Alert | None]:
+        """Ask for the last alert of an org."""
+        (fields,) = yield [("HGETALL", f"{self._prefix}alert:{{{org}}}")]
+        return alert_of(org, fields)
+
+    def open_alerts(self, limit: int) -> Question[list[Alert]]:
+        """Ask for the open alerts, newest first."""
+        (orgs,) = yield [("ZREVRANGE", f"{self._prefix}alerts:open", 0, limit - 1)]
+        if not orgs:
+            return []
+        documents = yield [("HGETALL", f"{self._prefix}alert:{{{org}}}") for org in orgs]
+        found = [alert_of(org, fields) for org, fields in zip(orgs, documents, strict=True)]
+        return [alert for alert in found if alert is not None and alert.is_open]
 
     def totals(self) -> Question[Totals | None]:
         """Ask for the overall figures."""

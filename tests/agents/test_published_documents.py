@@ -9,12 +9,14 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from agents.alert_documents import AlertDocuments
 from state.census import Census
-from state.effects import LatencyMap, Summary
+from state.effects import Alert, LatencyMap, Summary
 from state.week import cell_name
 from streams.published import CELLS
-from streams.published_decode import Decoder, latency_of
+from streams.published_decode import Decoder, alert_of, latency_of
 from tests.agents.test_documents import DOCUMENTS, END, org, user
 from tests.state.worlds import examples
 
@@ -65,6 +67,18 @@ def test_where_a_score_comes_from_comes_back(
     assert found.history == tuple(points(week) if week >= 0 else None for week in weeks)
     assert found.trend == points(trend)
     assert [(mover.user, mover.change) for mover in found.movers] == [(user, points(by)) for user, by in moved]
+
+
+def test_an_alert_comes_back() -> None:
+    raised = Alert("a", "Acme", "raised", "fall", "score_drop/a/then", END, 0, 9000, 7050, "", 0, None)
+    found = alert_of("a", AlertDocuments(DOCUMENTS).write(raised, 1, 1).fields)
+    assert found is not None and found.is_open and found.since is not None
+    assert (found.former, found.score, found.until, found.acknowledged_by) == (points(9000), points(7050), None, None)
+    assert (found.name, found.rule, found.fingerprint) == ("Acme", "fall", "score_drop/a/then")
+    resolved = replace(raised, kind="resolved", until_ms=END + 1000, acknowledged_by="kim", muted_until_ms=END)
+    found = alert_of("a", AlertDocuments(DOCUMENTS).write(resolved, 1, 1).fields)
+    assert found is not None and not found.is_open and found.until is not None
+    assert (found.acknowledged_by, found.muted_until) == ("kim", found.since)
 
 
 @examples(60)
@@ -126,12 +140,15 @@ def test_every_field_that_is_written_stands_in_the_table_of_fields() -> None:
     census = Census(1)
     census.learn(Summary(0, 1, 3, bands, 1, {}, {}, END))
     grid = DOCUMENTS.latency(LatencyMap("a", "UTC", "p", 0.8, {0: (1, 9, 9, 9), 167: (1, 9, 9, 9)}), 1, 1)
-    assert changed.change is not None
+    fallen = Alert("a", "A", "raised", "fall", "score_drop/a/then", END, 0, 9000, 7000, "", 0, None)
+    alert = AlertDocuments(DOCUMENTS).write(fallen, 1, 1)
+    assert changed.change is not None and alert.change is not None
     written = {
         "user": changed.fields,
         "org": DOCUMENTS.org(org(), 1, 1)[1].fields,
         "latency": grid.fields,
         "totals": DOCUMENTS.totals(census.totals(), END, 1).fields,
-        "changes": changed.change,
+        "alert": alert.fields,
+        "changes": {**changed.change, **alert.change},
     }
     assert named == {(kind, name) for kind, fields in written.items() for name in fields}
