@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ledger": ("agents.cli_ledger:ledger", "Show what became of every message, and whether it adds up."),
     "dead-letters": ("agents.cli_dead_letters:dead_letters", "Show messages that can't be used, and send them again."),
     "model": ("agents.cli_model:model", "Check, show and compare health models before they go live."),
+    "calibrate": ("agents.cli_calibrate:calibrate", "Find the score below which orgs leave, from a list of who left."),
     "rebuild": ("agents.cli_rebuild:rebuild", "Compute everything anew from the source topics, and swap."),
     "settings": ("agents.cli_settings:settings_command", "Show the settings in effect."),
 }
