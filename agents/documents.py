@@ -222,12 +222,17 @@ def _past(found: UserScore | OrgScore) -> dict[str, str]:
     Put together as text, like the reasons.
     """
     parts = zip(CAUSES, found.split or (), strict=False)
-    weeks = ",".join("null" if score < 0 else f'"{percent(score)}"' for score in found.recent)
     return {
         "change": "{" + ",".join([f'"{cause}":"{percent(part)}"' for cause, part in parts]) + "}",
-        "history": f"[{weeks}]",
+        "history": _weeks(tuple(found.recent)),
         "trend": percent(found.trend),
     }
+
+
+@lru_cache(maxsize=1 << 16)
+def _weeks(scores: tuple[int, ...]) -> str:
+    """Return closing scores as JSON; a subject's are the same for a week."""
+    return "[" + ",".join(["null" if score < 0 else f'"{percent(score)}"' for score in scores]) + "]"
 
 
 def _movers(found: OrgScore) -> str:

@@ -197,9 +197,9 @@ class Scoreboard:
         self.stale[:n] = False
         yield from self.users(slots, window_end_ms)
         self.said_band[slots] = self.band[slots]
-        for number in sorted(self._stale_orgs):
-            yield self.org(number, window_end_ms)
-            self.org_said_band[number] = self.org_band[number]
+        numbers = np.array(sorted(self._stale_orgs), np.int64)
+        yield from self.orgs(numbers, window_end_ms)
+        self.org_said_band[numbers] = self.org_band[numbers]
         self._stale_orgs.clear()
 
     def have_documents(self) -> NDArray[np.bool_]:
@@ -213,8 +213,7 @@ class Scoreboard:
         for at in range(0, len(users), size):
             yield list(self.users(users[at : at + size], window_end_ms()))
         for at in range(0, len(self._subjects.orgs), size):
-            numbers = range(at, min(at + size, len(self._subjects.orgs)))
-            yield [self.org(number, window_end_ms()) for number in numbers]
+            yield list(self.orgs(np.arange(at, min(at + size, len(self._subjects.orgs))), window_end_ms()))
 
     def users(self, slots: Slots, window_end_ms: int) -> Iterator[UserScore]:
         """Yield the documents of *slots*."""
@@ -259,6 +258,16 @@ class Scoreboard:
 
     def org(self, number: int, window_end_ms: int) -> OrgScore:
         """Return the document of one org."""
+        return next(self.orgs(np.array([number]), window_end_ms))
+
+    def orgs(self, numbers: Slots, window_end_ms: int) -> Iterator[OrgScore]:
+        """Yield the documents of the orgs *numbers*."""
+        recent = self.recent(np.array([self._subjects.orgs[number].slot for number in numbers.tolist()], np.int64))
+        columns = zip(numbers.tolist(), recent.tolist(), trends(recent).tolist(), strict=True)
+        for number, weeks, slope in columns:
+            yield self._org(number, window_end_ms, weeks, slope if slope != NO_TREND else None)
+
+    def _org(self, number: int, window_end_ms: int, recent: list[int], trend: int | None) -> OrgScore:
         entry = self._subjects.orgs[number]
         catalogue = self._model.catalogue
         transaction = catalogue.index("transaction")
@@ -285,21 +294,19 @@ class Scoreboard:
             window_end_ms,
             self.calibration,
             self.alert_since(number),
-            **self._past_of(number),
+            self.split_of(number),
+            recent,
+            trend,
+            self._movers_of(number),
         )
 
-    def _past_of(self, number: int) -> dict[str, Any]:
-        """Return what an org's document says of its change, its users' part in it, and its last weeks."""
-        entry = self._subjects.orgs[number]
-        recent = self.recent(np.array([entry.slot]))
-        slope = int(trends(recent)[0])
-        found: dict[str, Any] = {"recent": recent[0].tolist(), "trend": slope if slope != NO_TREND else None}
-        found["split"] = self.split_of(number)
-        if found["split"] is not None:
-            users = np.array(entry.members, np.int64)
-            effects = effects_of_users(*self._now_and_before(users), self._counted(users))
-            found["movers"] = [(self._subjects.user(slot), effect) for slot, effect in movers(users.tolist(), effects)]
-        return found
+    def _movers_of(self, number: int) -> list[tuple[str, int]]:
+        """Return who moved an org's mean most, with the effect; nobody where there is nothing to compare with."""
+        if NONE in (int(self.org_score[number, 0]), int(self.org_previous[number])):
+            return []
+        users = np.array(self._subjects.orgs[number].members, np.int64)
+        effects = effects_of_users(*self._now_and_before(users), self._counted(users))
+        return [(self._subjects.user(slot), effect) for slot, effect in movers(users.tolist(), effects)]
 
     def split_of(self, number: int) -> list[int] | None:
         """Return what the change of an org's mean is made of, in the order of CAUSES; None = nothing to compare."""
