@@ -24,7 +24,7 @@ from streams.transactions import Outgoing
 from streams.transport import Chunk
 
 PARTITION = 0
-_SUMMARY, _CALIBRATION = b"s:", b"c"
+_SUMMARY, _CALIBRATION, _REFERENCE = b"s:", b"c", b"r"
 
 
 class CountPeople:
@@ -51,10 +51,10 @@ class CountPeople:
         """Take over the table's content as of *position* in the log, and show it."""
         self.census = self._new_census()
         content = dict(self._table.items(PARTITION))
-        calibration = content.pop(_CALIBRATION, None)
+        calibration, reference = content.pop(_CALIBRATION, None), content.pop(_REFERENCE, None)
         if self.shadow is not None:
             self.shadow.restore(content)
-        self.census.restore([raw for key, raw in content.items() if key.startswith(_SUMMARY)], calibration)
+        self.census.restore([raw for key, raw in content.items() if key.startswith(_SUMMARY)], calibration, reference)
         if self.census.summaries:
             self._publish(position)
 
@@ -73,6 +73,7 @@ class CountPeople:
         self.census = self._new_census()
         self._metrics.drop_partition(-1)
         self._metrics.population_users.drop()
+        self._metrics.population_drift.drop()
 
     def handle(self, chunk: Chunk) -> Outcome:
         """Return the calibration that the summaries in *chunk* lead to, if it is a new one."""
@@ -98,6 +99,8 @@ class CountPeople:
             raw = encode_record(calibration)
             out += [Outgoing(self._activities_topic, p, None, raw) for p in range(self._partitions)]
             out.append(self._table.stage(PARTITION, _CALIBRATION, census.dump_calibration()))
+        if touched and census.keep_reference():
+            out.append(self._table.stage(PARTITION, _REFERENCE, census.dump_reference()))
         return Outcome(out, chunk.next_offset, lambda: self._publish(chunk.next_offset))
 
     def _publish(self, position: int) -> None:
@@ -108,3 +111,5 @@ class CountPeople:
         cells = {hour: cell[0] / 1000 for hour, cell in overall.cells.items() if cell[0] is not None}
         self._metrics.set_latency(-1, overall.org, cells, str(self._quantile))
         self._metrics.population_users.set(self.census.users_active)
+        for attribute, moved in self.census.drift().items():
+            self._metrics.population_drift.set(moved / 10_000, attribute)

@@ -99,6 +99,7 @@ class Documents:
             "calibration": str(found.calibration),
             **_past(found),
             "movers": _movers(found),
+            "why": _why(found),
             "alert_since": iso_time(found.alert_since_ms) if found.alert_since_ms else "",
             "schema": SCHEMA,
         }
@@ -233,6 +234,13 @@ def _past(found: UserScore | OrgScore) -> dict[str, str]:
 def _weeks(scores: tuple[int, ...]) -> str:
     """Return closing scores as JSON; a subject's are the same for a week."""
     return "[" + ",".join(["null" if score < 0 else f'"{percent(score)}"' for score in scores]) + "]"
+
+
+def _why(found: OrgScore) -> str:
+    """Return why an org scores nothing or has no score; empty when somebody is active."""
+    if found.active_users:
+        return ""
+    return "only idle seats" if found.licensed_users else "nobody licensed or active"
 
 
 def _movers(found: OrgScore) -> str:

@@ -236,6 +236,8 @@ def _figures(score: UserScore | OrgScore) -> list[tuple[str, Text]]:
         figures.append(("weeks before", _weeks(score)))
     if isinstance(score, OrgScore) and score.alert_since is not None:
         figures.insert(1, ("alert since", Text(f"{score.alert_since:%Y-%m-%d %H:%M} UTC", style="bold red")))
+    if isinstance(score, OrgScore) and score.why:
+        figures.insert(1, ("because", Text(score.why)))
     if isinstance(score, OrgScore) and score.movers:
         movers = [Text(f"{mover.user} ").append_text(signed(mover.change)) for mover in score.movers]
         figures.append(("moved by", Text(", ").join(movers)))

@@ -124,6 +124,7 @@ def _org_fields(row: Any, found: Recount) -> dict[str, Any]:
     return {
         "name": entry.name,
         "group_type": entry.group_type,
+        "why": "" if row.active_users else "only idle seats" if seats else "nobody licensed or active",
         "coverage": f"{min(row.active_users / seats, 1):.4f}" if seats else "",
         **fields,
         **{name: str(int(getattr(row, name))) for name in whole},

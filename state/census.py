@@ -12,9 +12,10 @@ import numpy as np
 from state.activity import Calibration
 from state.cells import sum_by_key
 from state.effects import LatencyMap, Summary
-from state.health import cut_points
+from state.health import DECILES, FULL, Matrix, cut_points
 from state.latency import ALL_ORGS, Grid, load_grid, merge_grid
 from state.telling import cells_of, decode_summary, encode_summary
+from state.week import HOUR_MS, WEEK_HOURS
 
 
 class Census:
@@ -24,6 +25,8 @@ class Census:
         self._min_population = min_population
         self.summaries: dict[int, Summary] = {}
         self.calibration = Calibration(0, 0, {})
+        self._reference: tuple[int, dict[str, list[int]]] = (0, {})
+        self._next: tuple[int, dict[str, list[int]]] = (0, {})
 
     def learn(self, summary: Summary) -> None:
         """Take in a summary; it replaces the partition's former one."""
@@ -38,20 +41,49 @@ class Census:
         """Return a new calibration if the population is large enough and its cut points moved."""
         if self.users_active < self._min_population:
             return None
-        cuts = {}
-        for name in next(iter(self.summaries.values())).values:
-            pairs = [s.values[name] for s in self.summaries.values() if name in s.values]
-            values = np.concatenate([np.array(v, np.int64) for v, _ in pairs])
-            counts = np.concatenate([np.array(c, np.int64) for _, c in pairs])
-            order = np.argsort(values, kind="stable")
-            # Keys are unsigned; values may be negative (lower is better): shift them up.
-            lowest = int(values[order[0]]) if len(values) else 0
-            keys, sums = sum_by_key((values - lowest).astype(np.uint64), counts)
-            cuts[name] = cut_points(keys.astype(np.int64) + lowest, sums)
+        cuts = {name: cut_points(*self._population(name)) for name in next(iter(self.summaries.values())).values}
         if cuts == self.calibration.cuts:
             return None
         self.calibration = Calibration(self.calibration.generation + 1, self.users_active, cuts)
         return self.calibration
+
+    def keep_reference(self) -> bool:
+        """Once a week keep the cut points that `drift` compares with; say whether they changed."""
+        now = self.as_of_ms() or 0
+        if not self.calibration.generation or now - self._next[0] < WEEK_HOURS * HOUR_MS:
+            return False
+        self._reference, self._next = self._next, (now, self.calibration.cuts)
+        return True
+
+    def drift(self) -> dict[str, int]:
+        """Return by attribute how far the population has moved since one to two weeks ago.
+
+        It is the mean distance between everybody's decile rank by the present cut points and by those of then, in
+        basis points (0 to 9,000). Empty while there is nothing to compare with.
+        """
+        found = {}
+        for name, former in self._reference[1].items():
+            if name not in self.calibration.cuts:
+                continue
+            values, counts = self._population(name)
+            # Nothing has no rank (see `health.score_users`), but for what is better when lower: that is negative.
+            counts = counts if (values < 0).any() else np.where(values == 0, 0, counts)
+            ranks = [np.searchsorted(np.array(cuts), values, "right") for cuts in (former, self.calibration.cuts[name])]
+            moved = int((np.abs(ranks[1] - ranks[0]) * counts).sum()) * (FULL // DECILES)
+            found[name] = moved // max(1, self.users_active)
+        return found
+
+    def _population(self, name: str) -> tuple[Matrix, Matrix]:
+        """Return an attribute's distinct values over all partitions, ascending, and how many users have each."""
+        pairs = [s.values[name] for s in self.summaries.values() if name in s.values]
+        if not pairs:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        values = np.concatenate([np.array(v, np.int64) for v, _ in pairs])
+        counts = np.concatenate([np.array(c, np.int64) for _, c in pairs])
+        # Keys are unsigned; values may be negative (lower is better): shift them up.
+        lowest = int(values.min()) if len(values) else 0
+        keys, sums = sum_by_key((values - lowest).astype(np.uint64), counts)
+        return keys.astype(np.int64) + lowest, sums
 
     def totals(self) -> dict[str, int]:
         """Return orgs, active users and users by band over all partitions."""
@@ -85,8 +117,15 @@ class Census:
         """Return what must be kept of the last calibration."""
         return msgspec.msgpack.encode(self.calibration)
 
-    def restore(self, summaries: list[bytes], calibration: bytes | None) -> None:
+    def dump_reference(self) -> bytes:
+        """Return what must be kept of the cut points that `drift` compares with."""
+        return msgspec.msgpack.encode((self._reference, self._next))
+
+    def restore(self, summaries: list[bytes], calibration: bytes | None, reference: bytes | None = None) -> None:
         """Take over what was kept."""
+        if reference is not None:
+            kept = tuple[tuple[int, dict[str, list[int]]], tuple[int, dict[str, list[int]]]]
+            self._reference, self._next = msgspec.msgpack.decode(reference, type=kept)
         for raw in summaries:
             self.learn(decode_summary(raw))
         if calibration is not None:

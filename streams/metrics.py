@@ -132,6 +132,11 @@ class Metrics:
             "orgpulse_directory_users", "Users that this worker's copy of the directory knows."
         )
         self.population_users = Level("orgpulse_population_users", "Active users the cut points were taken from.")
+        self.population_drift = Level(
+            "orgpulse_population_drift_ratio",
+            "Mean distance of decile ranks by the present cut points from those of one to two weeks ago, 0-0.9.",
+            ("attribute",),
+        )
         self.calibration_generation = Level(
             "orgpulse_calibration_generation", "Generation of the cut points in use; 0 = the shipped ones."
         )

@@ -101,6 +101,7 @@ class OrgScore(Score):
     transactions_count: int | None
     transactions_cents: int | None
     movers: tuple[Mover, ...]  # who moved it up most, then who moved it down most
+    why: str  # why it scores nothing or has no score; empty when somebody is active
     alert_since: datetime | None  # since when an alert is open; None = none is
 
 

@@ -72,6 +72,7 @@ class Decoder:
                 movers=tuple(
                     Mover(mover["user"], Decimal(mover["change"])) for mover in json.loads(fields.get("movers") or "[]")
                 ),
+                why=fields.get("why", ""),
                 alert_since=_moment(fields.get("alert_since")),
                 **self._common(fields),
             )

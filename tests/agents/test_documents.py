@@ -187,3 +187,11 @@ def test_a_document_told_again_has_the_changes_that_redis_may_lack_and_none_of_i
         "healthy": ("healthy", "watch", "drop"),
     }
     assert DOCUMENTS.again(org(score_active=None, band="", former_band=""), 7, 0).missed is None
+
+
+@pytest.mark.parametrize(
+    ("active", "licensed", "why"),
+    [(0, 4, "only idle seats"), (0, 0, "nobody licensed or active"), (2, 4, ""), (2, 0, "")],
+)
+def test_an_org_that_scores_nothing_says_why(active: int, licensed: int, why: str) -> None:
+    assert DOCUMENTS.org(org(active_users=active, licensed_users=licensed), 1, 1)[1].fields["why"] == why

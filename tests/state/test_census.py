@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,3 +138,37 @@ def test_durations_in_a_summary_survive_their_way() -> None:
     fresh = Census(1)
     fresh.restore([census.dump(0)], None)
     assert fresh.overall("p", 0.8) == census.overall("p", 0.8)
+
+
+def week_of_values(values: list[int], week: int) -> Summary:
+    return msgspec.structs.replace(summary_of(0, values), watermark_ms=(2800 + week) * 7 * 24 * 3_600_000)
+
+
+def test_a_population_that_moves_is_told_against_one_to_two_weeks_ago() -> None:
+    census = Census(1)
+    usual, doubled = list(range(1, 101)), list(range(2, 202, 2))
+    drifts = []
+    for week, values in enumerate([usual, usual, usual, doubled, doubled, doubled]):
+        census.learn(week_of_values(values, week))
+        census.calibrate()
+        assert census.keep_reference()
+        assert not census.keep_reference(), "once a week"
+        restored = Census(1)
+        restored.restore([census.dump(0)], census.dump_calibration(), census.dump_reference())
+        assert restored.drift() == census.drift()
+        drifts.append(next(iter(census.drift().values()), None))
+    # By the former cut points everybody above 50 is in the top decile: an oracle by hand.
+    ranks = [(min(9, max(0, (value - 1) // 10)), min(9, max(0, (value - 2) // 20))) for value in doubled]
+    expected = sum(abs(former - now) for former, now in ranks) * 1000 // 100
+    assert drifts[:3] == [None, 0, 0]
+    assert abs((drifts[3] or 0) - expected) <= 100 and expected > 1000
+    assert drifts[-1] == 0, "the new level has become the usual one"
+
+
+def test_who_has_nothing_does_not_drift() -> None:
+    census = Census(1)
+    for week, values in enumerate([[0] * 50 + [1] * 50, [0] * 50 + [1] * 50, [0] * 98 + [5] * 2]):
+        census.learn(week_of_values(values, week))
+        census.calibrate()
+        census.keep_reference()
+    assert max(census.drift().values()) <= 9000 * 2 // 100
