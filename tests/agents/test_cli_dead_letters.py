@@ -136,7 +136,7 @@ def test_a_later_replay_fences_an_earlier_one(settings: Settings) -> None:
 @pytest.mark.kafka
 def test_a_replay_that_is_killed_midway_and_run_again_sends_each_letter_once(settings: Settings) -> None:
     #  letters  ■■■■■■■■■■■■  killed ✕ at a random moment of several transactions, again ✕, then to the end
-    chance, count, names = random.Random(fresh_seed()), 3 * BATCH_LETTERS, topic_names(settings)
+    chance, count, names = random.Random(fresh_seed()), 10 * BATCH_LETTERS, topic_names(settings)
     letters = DeadLetters(names.dead_letters, lambda: 1_700_000_000.0, 10_000)
     refused = [letters.letter(Rejected("bad", ""), "transactions", 1, Place(n, b"%d" % n)) for n in range(count)]
     asyncio.run(fill(settings.kafka.brokers, names.dead_letters, 1, [out.value for out in refused]))
