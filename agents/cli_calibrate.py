@@ -10,7 +10,7 @@ import csv
 import json
 import math
 import re
-from datetime import UTC, date, datetime
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from rich.table import Table
 
 from agents.cli_errors import EXIT_USAGE, ToldError
 from state.calibrate import RESAMPLINGS, Costs, Figure, Row, backtest, cases_of, judged, proposed, too_little
-from state.week import week_label, week_of
+from state.week import week_number, week_of_day
 from streams.log_state import content_of
 from streams.model_file import model_in
 from streams.settings import Settings
@@ -67,17 +67,15 @@ def calibrate(
     last = None if until is None else _week_number(until)
     left, costs = read_churn(churn), Costs(cost_miss, cost_false)
     history = asyncio.run(read_history(settings))
-    known = {org: weeks for org, weeks in history.items() if last is None or any(w <= last for w in weeks)}
-    if last is not None:
-        known = {org: {w: s for w, s in weeks.items() if w <= last} for org, weeks in known.items()}
-        left = {org: week for org, week in left.items() if week <= last}
-    cases = cases_of(known, left, horizon_weeks)
+    known = {org for org, weeks in history.items() if last is None or min(weeks) <= last}
+    gone = {org for org, week in left.items() if last is None or week <= last}
+    cases = cases_of(history, left, horizon_weeks, last)
     area, rows = judged(cases, THRESHOLDS, costs, SEED)
     best = proposed(cases, rows)
-    tried, alerts = backtest(known, left, horizon_weeks, THRESHOLDS, costs)
+    tried, alerts = backtest(cases, horizon_weeks, THRESHOLDS, costs)
     found: dict[str, Any] = {
         "orgs": len(known), "cases": len(cases), "positives": int(cases.left.sum()),
-        "orgs_left": cases.orgs(left=True), "not_in_history": sorted(left.keys() - known.keys()),
+        "orgs_left": cases.orgs(left=True), "not_in_history": sorted(gone - known),
         "auc": _shown_figure(area), "thresholds": [_shown_row(row) for row in rows],
         "proposed": None if best is None else best.threshold / 100, "why_not": too_little(cases),
         "backtest": {
@@ -113,7 +111,7 @@ def read_churn(path: Path) -> dict[str, int]:
             if not org or org in found:
                 said = f"{path}:{reader.line_num}: " + (f'"{org}" stands twice' if org else "no org_id")
                 raise ToldError(said, remedy, EXIT_USAGE)
-            found[org] = _week_of(day)
+            found[org] = week_of_day(day)
     return found
 
 
@@ -125,23 +123,16 @@ async def read_history(settings: Settings) -> History:
             row = orjson.loads(raw)
             if not row["user"] and row["score"] is not None and row["state"] != "provisional":
                 score = round(float(row["score"]) * 100)
-                found.setdefault(row["org"], {})[_week_number(row["week"])] = score
+                found.setdefault(row["org"], {})[week_number(row["week"])] = score
     return found
-
-
-def _week_of(day: date) -> int:
-    return week_of(int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000, "UTC")
 
 
 def _week_number(label: str) -> int:
     """Return the number of an ISO week such as 2026-W30."""
     try:
-        year, week = label.split("-W")
-        found = _week_of(date.fromisocalendar(int(year), int(week), 1))
+        return week_number(label)
     except ValueError:
         raise ToldError(f'"{label}" is no week', "Weeks are written as 2026-W30", EXIT_USAGE) from None
-    assert week_label(found) == label or len(week) < 2
-    return found
 
 
 def _write(settings: Settings, best: Row | None, why_not: str) -> str:

@@ -97,7 +97,8 @@ def cases_of(
     >>> found.week.tolist(), found.left.tolist()
     ([1, 2, 1, 2], [False, True, False, False])
     """
-    last = max((week for weeks in history.values() for week in weeks), default=0) if until is None else until
+    known = (week for weeks in history.values() for week in weeks if until is None or week <= until)
+    last = max(known, default=0)
     rows = []
     for number, org in enumerate(sorted(history)):
         gone = left.get(org)
@@ -108,16 +109,9 @@ def cases_of(
     return Cases(table[:, 0], table[:, 1], table[:, 2], table[:, 3].astype(bool))
 
 
-def auc(cases: Cases, weights: Floats | None = None) -> float:
+def auc(cases: Cases) -> float:
     """Return how well low scores tell who leaves: 1 = perfectly, 0.5 = not at all; NaN = only one kind of case."""
-    weight = np.ones(len(cases)) if weights is None else weights
-    _, rank = np.unique(cases.score, return_inverse=True)
-    size = int(rank.max()) + 1 if len(rank) else 0
-    left = np.bincount(rank, weights=weight * cases.left, minlength=size)
-    stayed = np.bincount(rank, weights=weight * ~cases.left, minlength=size)
-    above = stayed.sum() - np.cumsum(stayed)
-    pairs = left.sum() * stayed.sum()
-    return float((left * (above + stayed / 2)).sum() / pairs) if pairs else float("nan")
+    return _auc(_ranks(cases), cases.left, np.ones(len(cases)))
 
 
 def judged(cases: Cases, thresholds: Sequence[int], costs: Costs, seed: int) -> tuple[Figure, list[Row]]:
@@ -129,7 +123,8 @@ def judged(cases: Cases, thresholds: Sequence[int], costs: Costs, seed: int) -> 
     draws = _draws(cases, orgs, seed)
     every = np.ones((1, orgs))
     found = [_ratios(w @ hits, w @ alarms, w @ positives, w @ sizes) for w in (every, draws)]
-    resampled = np.array([auc(cases, draw[cases.org]) for draw in draws])
+    ranks = _ranks(cases)
+    resampled = np.array([_auc(ranks, cases.left, draw[cases.org]) for draw in draws])
     rows = []
     for at, threshold in enumerate(thresholds):
         precision, recall, lift = (_figure(float(one[0, at]), many[:, at]) for one, many in zip(*found, strict=True))
@@ -154,27 +149,35 @@ def proposed(cases: Cases, rows: Sequence[Row]) -> Row | None:
     return None if too_little(cases) or not rows else min(rows, key=lambda row: (row.cost, row.threshold))
 
 
-def backtest(
-    history: Mapping[str, Mapping[int, int]], left: Mapping[str, int], horizon: int, thresholds: Sequence[int],
-    costs: Costs,
-) -> tuple[Cases, NDArray[np.bool_]]:  # fmt: skip
+def backtest(cases: Cases, horizon: int, thresholds: Sequence[int], costs: Costs) -> tuple[Cases, NDArray[np.bool_]]:
     """Return the cases of every week that had a proposal, and which of them it would have alerted.
 
-    The threshold used in a week is the one that was to be proposed at its close, from what was known by then; who
-    left later counts as a stayer in it.
+    The threshold used in a week is the one that was to be proposed at its close, from the cases whose *horizon*
+    (weeks) was over by then: whether those are positive was known, and whoever left later is a stayer in them.
     """
-    every = cases_of(history, left, horizon)
-    chosen, alerts = np.zeros(len(every), bool), np.zeros(len(every), bool)
-    for week in np.unique(every.week).tolist():
-        known = cases_of(history, {org: gone for org, gone in left.items() if gone <= week}, horizon, week)
+    chosen, alerts = np.zeros(len(cases), bool), np.zeros(len(cases), bool)
+    for week in np.unique(cases.week).tolist():
+        known = cases.take(cases.week + horizon <= week)
         if too_little(known):
             continue
-        costs_of = _costs_of(known, thresholds, costs)
-        threshold = thresholds[int(np.argmin(costs_of))]
-        here = every.week == week
+        threshold = thresholds[int(np.argmin(_costs_of(known, thresholds, costs)))]
+        here = cases.week == week
         chosen |= here
-        alerts |= here & (every.score < threshold)
-    return every.take(chosen), alerts[chosen]
+        alerts |= here & (cases.score < threshold)
+    return cases.take(chosen), alerts[chosen]
+
+
+def _ranks(cases: Cases) -> Ints:
+    """Return the place of each case's score among the distinct scores, ascending."""
+    return np.asarray(np.unique(cases.score, return_inverse=True)[1], np.int64)
+
+
+def _auc(rank: Ints, gone: NDArray[np.bool_], weight: Floats) -> float:
+    left = np.bincount(rank, weights=weight * gone)
+    stayed = np.bincount(rank, weights=weight * ~gone)
+    above = stayed.sum() - np.cumsum(stayed)
+    pairs = left.sum() * stayed.sum()
+    return float((left * (above + stayed / 2)).sum() / pairs) if pairs else float("nan")
 
 
 def _costs_of(cases: Cases, thresholds: Sequence[int], costs: Costs) -> Floats:

@@ -21,6 +21,7 @@ DAY_MS = 24 * HOUR_MS
 WEEK_HOURS = 168
 QUARTER_MS = 900_000
 _MONDAY_SHIFT_DAYS = 3  # 1970-01-01 was a Thursday
+_FIRST_MONDAY = date(1969, 12, 29)
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -93,13 +94,34 @@ def week_of(time_ms: int, zone: str) -> int:
 
 def monday_of(week: int) -> date:
     """Return the Monday that opens *week*."""
-    return date(1969, 12, 29) + timedelta(days=7 * week)
+    return _FIRST_MONDAY + timedelta(days=7 * week)
+
+
+def week_of_day(day: date) -> int:
+    """Return the number of the calendar week that *day* belongs to."""
+    return (day - _FIRST_MONDAY).days // 7
 
 
 def week_label(week: int) -> str:
     """Return the ISO name of *week*, such as `2024-W02`."""
     year, number, _ = monday_of(week).isocalendar()
     return f"{year}-W{number:02d}"
+
+
+def week_number(label: str) -> int:
+    """Return the week that `week_label` gave its name.
+
+    Raises:
+        ValueError: If *label* is no ISO week.
+
+    >>> week_label(week_number("2026-W53"))
+    '2026-W53'
+    """
+    year, week = label.split("-W")
+    found = week_of_day(date.fromisocalendar(int(year), int(week), 1))
+    if week_label(found) != f"{year}-W{week:0>2}":
+        raise ValueError(f"{label!r} is no ISO week")
+    return found
 
 
 @lru_cache(maxsize=1 << 14)

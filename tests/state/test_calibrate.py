@@ -133,14 +133,14 @@ def test_nothing_after_the_last_week_that_is_looked_at_changes_anything(until: i
 
 def test_the_backtest_uses_no_later_leaver() -> None:
     weeks, left = history(60, 40)
-    tried, alerts = backtest(weeks, left, 4, THRESHOLDS, Costs())
+    tried, alerts = backtest(cases_of(weeks, left, 4), 4, THRESHOLDS, Costs())
     assert alerts.any() and not alerts.all() and tried.left.any()
     first = int(tried.week.min())
     assert len([org for org, week in left.items() if week <= first]) >= FEWEST_ORGS
     # In hindsight with all leavers it does better, or as well.
     last = int(tried.week.max())
     shuffled = {org: (week if week <= first else last + 50) for org, week in left.items()}
-    again, alerted = backtest(weeks, shuffled, 4, THRESHOLDS, Costs())
+    again, alerted = backtest(cases_of(weeks, shuffled, 4), 4, THRESHOLDS, Costs())
     here, there = tried.week == first, again.week == first
     assert alerts[here].tolist() == alerted[there].tolist(), "the first week's alerts do not depend on later leavers"
 
