@@ -11,7 +11,6 @@ cut points or another model; while input is missing or a backlog is worked off, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -50,15 +49,6 @@ class Episode(msgspec.Struct, array_like=True):
     """The fall that was needed, basis points."""
     until_ms: int = 0
     acknowledged_by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What one org's evaluation found."""
-
-    rule: str  # empty = nothing to raise
-    own: int
-    needed: int
 
 
 class Alerts:
@@ -115,7 +105,7 @@ class Alerts:
         causes = self._board.org(number, found.until_ms or found.since_ms) if told else None
         return Alert(
             entry.name, entry.title, found.kind, found.rule, fingerprint(entry.name, found.since_ms), found.since_ms,
-            found.until_ms, found.origin, max(0, int(self._board.org_score[number, 0])), found.acknowledged_by,
+            found.until_ms, found.origin, self._score(number), found.acknowledged_by,
             self._muted.get(number, 0), causes,
         )  # fmt: skip
 
@@ -156,16 +146,15 @@ class Alerts:
     def _low(self) -> Any:
         """Return the orgs that can have fallen, without a closer look."""
         orgs = len(self._subjects.orgs)
-        score, previous = self._scores(orgs)
+        score = np.maximum(self._board.org_score[:orgs, 0].astype(np.int64), 0)
+        previous = self._board.org_previous[:orgs].astype(np.int64)
         low = score < self._edge(-1)
         fallen = previous - score >= self._rules.fall_points
         return np.flatnonzero((previous != NONE) & (low | fallen))
 
-    def _scores(self, orgs: int) -> tuple[Any, Any]:
-        """Return present and former scores; an org that fell silent altogether has 0."""
-        score = self._board.org_score[:orgs, 0].astype(np.int64)
-        previous = self._board.org_previous[:orgs].astype(np.int64)
-        return np.where(score == NONE, 0, score), previous
+    def _score(self, number: int) -> int:
+        """Return an org's present score; one that fell silent altogether has 0."""
+        return max(0, int(self._board.org_score[number, 0]))
 
     def _edge(self, side: int) -> int:
         return self._model.bands.at_risk + side * self._model.bands.hysteresis
@@ -181,11 +170,11 @@ class Alerts:
         else:
             if self._muted.get(number, 0) > now_ms or self._is_cooling(number, now_ms):
                 return 0
-            look = self._look(number)
-            if not look.rule or turns < IN_A_ROW:
-                return turns if look.rule else 0
+            rule, needed = self._look(number)
+            if not rule or turns < IN_A_ROW:
+                return turns if rule else 0
             origin = int(self._board.org_previous[number])
-            self.episodes[number] = Episode(RAISED, look.rule, now_ms, origin, look.needed)
+            self.episodes[number] = Episode(RAISED, rule, now_ms, origin, needed)
         self._board.tell_org(number)
         return self.document(number, told=True)
 
@@ -196,38 +185,36 @@ class Alerts:
     def _has_ended(self, number: int, now_ms: int) -> bool:
         """Say whether an open episode is over: recovered, or its fall has become the org's usual level."""
         found = self.episodes[number]
-        score = max(0, int(self._board.org_score[number, 0]))
+        score = self._score(number)
         if found.rule == EDGE:
             return score >= self._edge(1)
         recovered = score >= found.origin - found.needed // 2
         settled = now_ms - found.since_ms >= _SETTLED_HOURS * HOUR_MS
         return score >= self._edge(0) and (recovered or settled)
 
-    def _look(self, number: int) -> _Look:
-        """Look closely at an org that is low or has fallen."""
-        score, previous = (int(column[number]) for column in self._scores(number + 1))
+    def _look(self, number: int) -> tuple[str, int]:
+        """Look closely at an org that is low or has fallen; return the rule (empty = none) and the fall it needed."""
+        score = self._score(number)
         split = self._board.split_of(number)
-        own = split[OWN] + split[MEMBERSHIP] if split is not None else score - previous
+        own = split[OWN] + split[MEMBERSHIP] if split is not None else score - int(self._board.org_previous[number])
         weeks = self._board.recent(np.array([self._subjects.orgs[number].slot]))[0]
-        weeks = np.sort(weeks[weeks >= 0])
+        weeks = weeks[weeks >= 0]
         needed = self._rules.fall_points
         if len(weeks) >= 3:
             spread = np.median(np.abs(weeks * 2 - 2 * int(np.median(weeks))))
             needed = max(needed, self._rules.fall_mads * int(spread) // 2)
-        nothing = _Look("", own, needed)
         if own >= 0 or len(weeks) < self._rules.min_weeks or not self._is_covered(number):
-            return nothing
+            return "", needed
         if score < self._edge(-1) <= score - own:
-            return _Look(EDGE, own, needed)
-        return _Look(FALL, own, needed) if -own >= needed else nothing
+            return EDGE, needed
+        return FALL if -own >= needed else "", needed
 
     def _is_covered(self, number: int) -> bool:
         """Say whether enough of the model had data over the org's active users, and somebody is still a member."""
         users = np.array(self._subjects.orgs[number].members, np.int64)
-        users = users[self._subjects.membership[users] != GONE]
-        if not len(users):
+        if (self._subjects.membership[users] == GONE).all():
             return False
-        active = users[self._board.are_active(users)]
+        active = users[self._board.are_counted(users)]
         return not len(active) or int(self._board.coverage[active].mean()) >= self._rules.min_coverage
 
 

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from state.alert_rules import alert_rules
+from state.alert_rules import BOUNDS, AlertRules
 from state.health import DECILES, KINDS, NEEDS_MEASURES, PLAIN_KINDS, Attribute, Bands, Model
 from state.measures import BUILT_IN, MAX_MEASURES, Catalogue, Measure
 
@@ -65,8 +65,8 @@ def build_model(raw: Mapping[str, Any]) -> Model:
     for name in names:
         if names.count(name) > 1:
             raise ModelError(name, f"attribute {name!r} stands twice; give one of them another name")
-    rules = alert_rules(_table("alerts", raw.get("alerts", {})), ModelError)
-    return Model(catalogue, attributes, _bands(_table("bands", raw.get("bands", {}))), rules)
+    bands, rules = (_table(section, raw.get(section, {})) for section in ("bands", "alerts"))
+    return Model(catalogue, attributes, _bands(bands), _alert_rules(rules))
 
 
 def _catalogue(raw: Mapping[str, Any]) -> Catalogue:
@@ -160,3 +160,15 @@ def _bands(raw: Mapping[str, Any]) -> Bands:
     if values["at_risk"] + values["hysteresis"] >= values["healthy"]:
         raise ModelError("at_risk", "[bands] at_risk + hysteresis must lie below healthy")
     return Bands(**values)
+
+
+def _alert_rules(raw: Mapping[str, Any]) -> AlertRules:
+    found = {}
+    for key, value in raw.items():
+        if key not in BOUNDS:
+            raise _unknown("[alerts]", key, BOUNDS)
+        scale, low, high = BOUNDS[key]
+        if type(value) is not int or not low <= value <= high:
+            raise ModelError(key, f"[alerts] {key} must be a whole number from {low} to {high}, not {value!r}")
+        found[key] = value * scale
+    return AlertRules(**found)

@@ -139,7 +139,7 @@ class Scoreboard:
         ).astype(np.int64)
         # Who was never active has nothing to score; who no longer is falls to zero.
         seen = slots[self.since[slots] >= 0]
-        active = seen[self._week.are_active(seen) & (self._subjects.membership[seen] != GONE)]
+        active = seen[self.are_counted(seen)]
         idle = seen[~np.isin(seen, active)]
         nothing = np.zeros(len(idle), np.int64)
         self._store(idle, nothing, np.zeros((len(idle), self.parts.shape[1]), np.int64), nothing)
@@ -163,8 +163,8 @@ class Scoreboard:
     def population(self) -> tuple[Matrix, NDArray[np.bool_]]:
         """Return attribute values and known-mask of the active users, both of shape (n, A)."""
         n = len(self._subjects)
-        users = np.flatnonzero(self._subjects.is_user[:n] & (self._subjects.membership[:n] != GONE))
-        users = users[self._week.are_active(users)]
+        users = np.flatnonzero(self._subjects.is_user[:n])
+        users = users[self.are_counted(users)]
         org_activities = np.bincount(
             self._subjects.org_of[:n], weights=self._activities[:n], minlength=len(self._subjects.orgs)
         ).astype(np.int64)
@@ -305,7 +305,7 @@ class Scoreboard:
         if NONE in (int(self.org_score[number, 0]), int(self.org_previous[number])):
             return []
         users = np.array(self._subjects.orgs[number].members, np.int64)
-        effects = effects_of_users(*self._now_and_before(users), self._counted(users))
+        effects = effects_of_users(*self._now_and_before(users), self.are_counted(users))
         return [(self._subjects.user(slot), effect) for slot, effect in movers(users.tolist(), effects)]
 
     def split_of(self, number: int) -> list[int] | None:
@@ -314,25 +314,22 @@ class Scoreboard:
         if NONE in (score, previous):
             return None
         users = np.array(self._subjects.orgs[number].members, np.int64)
-        users = users[self._counted(users)]
+        users = users[self.are_counted(users)]
         drift, reloaded = self.drift[users].astype(np.int64), self.reloaded[users].astype(np.int64)
         return split_of_org(score - previous, *self._now_and_before(users), drift, reloaded)
 
     def _now_and_before(self, users: Slots) -> tuple[Matrix, Matrix]:
         return self.score[users].astype(np.int64), self.previous[users].astype(np.int64)
 
-    def _counted(self, users: Slots) -> NDArray[np.bool_]:
-        return np.asarray(self._week.are_active(users) & (self._subjects.membership[users] != GONE))
-
-    def are_active(self, slots: Slots) -> NDArray[np.bool_]:
-        """Return which of *slots* were active within the rolling week."""
-        return self._week.are_active(slots)
+    def are_counted(self, slots: Slots) -> NDArray[np.bool_]:
+        """Return which users count: those active within the rolling week and not gone."""
+        return np.asarray(self._week.are_active(slots) & (self._subjects.membership[slots] != GONE))
 
     def bands(self) -> dict[str, int]:
         """Return how many active users are in each band; they are the population."""
         n = len(self._subjects)
-        users = np.flatnonzero(self._subjects.is_user[:n] & (self._subjects.membership[:n] != GONE))
-        bands = self.band[users[self._week.are_active(users)]]
+        users = np.flatnonzero(self._subjects.is_user[:n])
+        bands = self.band[users[self.are_counted(users)]]
         return {name: int((bands == i).sum()) for i, name in enumerate(BAND_NAMES)}
 
     def segments(self) -> dict[str, Any]:

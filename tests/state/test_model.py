@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from state.alert_rules import BOUNDS, AlertRules
 from state.model import _ATTRIBUTE_KEYS, _MEASURE_KEYS, ModelError, build_model
 from tests.state.worlds import TEN, attribute, examples, shipped_model
 
@@ -80,6 +82,11 @@ def test_the_shipped_model_has_thirty_attributes_over_many_kinds() -> None:
         (raw(bands={"healthy": True, "at_risk": 30, "hysteresis": 2}), "healthy", "not True"),
         (raw(bands={"healthy": float("nan"), "at_risk": 30, "hysteresis": 2}), "healthy", "not nan"),
         (raw(bands={"healthy": 32, "at_risk": 30, "hysteresis": 2}), "at_risk", "must lie below healthy"),
+        (raw(alerts={"fall_pionts": 1}), "fall_pionts", "did you mean 'fall_points'"),
+        (raw(alerts={"fall_points": 0}), "fall_points", "a whole number from 1 to 100, not 0"),
+        (raw(alerts={"min_weeks": True}), "min_weeks", "a whole number from 1 to 8, not True"),
+        (raw(alerts={"min_coverage": 12.5}), "min_coverage", "not 12.5"),
+        (raw(alerts=3), "alerts", "must be a table, not 3"),
     ],
 )
 def test_each_mistake_is_named_with_its_place(content: dict[str, Any], where: str, message: str) -> None:
@@ -117,3 +124,10 @@ def test_whatever_stands_in_the_file_gives_a_model_or_a_told_mistake(place: str,
         assert isinstance(error.where, str) and str(error)
         return
     assert model.attributes and all(len(a.cuts) in (0, 9) for a in model.attributes)
+
+
+def test_every_rule_of_alerts_can_be_set_and_has_a_default() -> None:
+    assert set(BOUNDS) == {field.name for field in fields(AlertRules)}
+    assert build_model(raw()).alerts == AlertRules()
+    lowest = build_model(raw(alerts={key: low for key, (_, low, _) in BOUNDS.items()})).alerts
+    assert asdict(lowest) == {key: scale * low for key, (scale, low, _) in BOUNDS.items()}
