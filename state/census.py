@@ -27,10 +27,12 @@ class Census:
         self.calibration = Calibration(0, 0, {})
         self._reference: tuple[int, dict[str, list[int]]] = (0, {})
         self._next: tuple[int, dict[str, list[int]]] = (0, {})
+        self._merged: dict[str, tuple[Matrix, Matrix]] = {}  # what the summaries amount to, once it was asked for
 
     def learn(self, summary: Summary) -> None:
         """Take in a summary; it replaces the partition's former one."""
         self.summaries[summary.partition] = summary
+        self._merged.clear()
 
     @property
     def users_active(self) -> int:
@@ -75,6 +77,11 @@ class Census:
 
     def _population(self, name: str) -> tuple[Matrix, Matrix]:
         """Return an attribute's distinct values over all partitions, ascending, and how many users have each."""
+        if name not in self._merged:
+            self._merged[name] = self._merge(name)
+        return self._merged[name]
+
+    def _merge(self, name: str) -> tuple[Matrix, Matrix]:
         pairs = [s.values[name] for s in self.summaries.values() if name in s.values]
         if not pairs:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)

@@ -102,10 +102,12 @@ class Shard:
                 self.board.dirty[slot] = True
                 self.board.touch_org(int(self.subjects.org_of[slot]))
             case Org():
+                former = self._zone(record.org)
                 number = self.subjects.learn_org(record)
                 self._grow()
                 self.board.touch_org(number)
-                self.board.stale[self.subjects.orgs[number].members] = True  # another zone has other closed weeks
+                if self._zone(record.org) != former:  # another zone has other closed weeks
+                    self.board.stale[self.subjects.orgs[number].members] = True
         # New rows are seen to above; members, orgs and cut points change what a summary tells as well.
         self._population_changed |= not isinstance(record, Rows)
         return None
