@@ -23,6 +23,7 @@ from state.effects import Alert
 from state.health import Model
 from state.inflow import Inflow
 from state.org_scores import NONE
+from state.score_telling import org_scores, split_of
 from state.scoreboard import Scoreboard
 from state.subjects import GONE, Subjects
 from state.week import HOUR_MS, iso_time
@@ -102,7 +103,8 @@ class Alerts:
     def document(self, number: int, *, told: bool = False) -> Alert:
         """Return what is to be said of an org's last episode; *told* with its causes, as of now."""
         entry, found = self._subjects.orgs[number], self.episodes[number]
-        causes = self._board.org(number, found.until_ms or found.since_ms) if told else None
+        at_ms = found.until_ms or found.since_ms
+        causes = next(org_scores(self._board, np.array([number]), at_ms)) if told else None
         return Alert(
             entry.name, entry.title, found.kind, found.rule, fingerprint(entry.name, found.since_ms), found.since_ms,
             found.until_ms, found.origin, self._score(number), found.acknowledged_by,
@@ -195,7 +197,7 @@ class Alerts:
     def _look(self, number: int) -> tuple[str, int]:
         """Look closely at an org that is low or has fallen; return the rule (empty = none) and the fall it needed."""
         score = self._score(number)
-        split = self._board.split_of(number)
+        split = split_of(self._board, number)
         own = split[OWN] + split[MEMBERSHIP] if split is not None else score - int(self._board.org_previous[number])
         weeks = self._board.recent(np.array([self._subjects.orgs[number].slot]))[0]
         weeks = weeks[weeks >= 0]

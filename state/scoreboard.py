@@ -1,7 +1,7 @@
 """Scores of all users and orgs of one partition, now and at the last week's close.
 
 Owns the evaluation: which users to score anew, their orgs, what changed, and
-the documents that say so. Invariant: the board always equals the model applied
+whose documents are out of date (`score_telling` spells them). Invariant: the board always equals the model applied
 to the rolling week at the last evaluation; documents leave only for subjects
 whose document would differ from the last one.
 """
@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.arrays import grown, packed, unpacked
-from state.change import effects_of_users, movers, split_of_org, split_of_user
 from state.effects import OrgScore, UserScore
-from state.health import BAND_NAMES, Cuts, Matrix, Model, attribute_values, band_name, bands_of, score_users
+from state.health import BAND_NAMES, Cuts, Matrix, Model, attribute_values, bands_of, score_users
 from state.org_scores import NONE, org_figures
 from state.ring import RollingWeek, Slots
+from state.score_telling import org_scores, user_scores
 from state.subjects import GONE, Subjects
-from state.trend import NO_TREND, WEEKS, trends
-from state.week import HOUR_MS, WEEK_HOURS
+from state.trend import WEEKS
+from state.week import WEEK_HOURS
 
 _ARRAYS = (
     "score", "previous", "coverage", "parts", "former_parts", "band", "said_band", "since", "stale", "dirty",
@@ -42,7 +42,7 @@ class Scoreboard:
     """Current and former scores by slot; orgs by their number."""
 
     def __init__(self, model: Model, week: RollingWeek, subjects: Subjects) -> None:
-        self._model, self._week, self._subjects = model, week, subjects
+        self.model, self.week, self.subjects = model, week, subjects
         width = len(model.attributes)
         self._counts_as_activity = np.array([not m.passive for m in model.catalogue.measures], np.int64)
         self.cuts: dict[str, list[int]] = model.default_cuts()
@@ -79,7 +79,7 @@ class Scoreboard:
 
     def grow(self) -> None:
         """Make room for every subject there is. New subjects have no score, band or past."""
-        users, orgs = len(self._subjects), len(self._subjects.orgs)
+        users, orgs = len(self.subjects), len(self.subjects.orgs)
         for names, rows in ((_ARRAYS, users), (_ORG_ARRAYS, orgs)):
             for name in names:
                 old = getattr(self, name)
@@ -125,17 +125,17 @@ class Scoreboard:
 
     def touch_all(self) -> None:
         """Note that everybody's score may have changed: an hour passed or cut points are new."""
-        self.dirty[: len(self._subjects)] = True
+        self.dirty[: len(self.subjects)] = True
 
     def evaluate(self, *, orgs: bool = True) -> None:
         """Bring scores of touched users up to date, and (with *orgs*) those of all orgs touched since last time."""
-        n = len(self._subjects)
+        n = len(self.subjects)
         everyone = np.flatnonzero(self.dirty[:n])
         self.dirty[:n] = False
-        slots = everyone[self._subjects.is_user[everyone]]
+        slots = everyone[self.subjects.is_user[everyone]]
         self._activities[slots] = self._active_counts(slots)
         org_activities = np.bincount(
-            self._subjects.org_of[:n], weights=self._activities[:n], minlength=len(self._subjects.orgs)
+            self.subjects.org_of[:n], weights=self._activities[:n], minlength=len(self.subjects.orgs)
         ).astype(np.int64)
         # Who was never active has nothing to score; who no longer is falls to zero.
         seen = slots[self.since[slots] >= 0]
@@ -143,12 +143,12 @@ class Scoreboard:
         idle = seen[~np.isin(seen, active)]
         nothing = np.zeros(len(idle), np.int64)
         self._store(idle, nothing, np.zeros((len(idle), self.parts.shape[1]), np.int64), nothing)
-        values, known = attribute_values(self._model, self._week, active, org_activities[self._subjects.org_of[active]])
-        scores = score_users(self._model, values, known, self.cuts)
+        values, known = attribute_values(self.model, self.week, active, org_activities[self.subjects.org_of[active]])
+        scores = score_users(self.model, values, known, self.cuts)
         if self._former_cuts is not None:
-            self._note_drift(active, scores.score - score_users(self._model, values, known, self._former_cuts).score)
+            self._note_drift(active, scores.score - score_users(self.model, values, known, self._former_cuts).score)
         self._store(active, scores.score, scores.contributions, scores.coverage)
-        self._restless_orgs.update(np.unique(self._subjects.org_of[everyone]).tolist())
+        self._restless_orgs.update(np.unique(self.subjects.org_of[everyone]).tolist())
         if orgs:
             self._score_orgs(np.array(sorted(self._restless_orgs), np.int64))
             self._restless_orgs = set()
@@ -162,26 +162,26 @@ class Scoreboard:
 
     def population(self) -> tuple[Matrix, NDArray[np.bool_]]:
         """Return attribute values and known-mask of the active users, both of shape (n, A)."""
-        n = len(self._subjects)
-        users = np.flatnonzero(self._subjects.is_user[:n])
+        n = len(self.subjects)
+        users = np.flatnonzero(self.subjects.is_user[:n])
         users = users[self.are_counted(users)]
         org_activities = np.bincount(
-            self._subjects.org_of[:n], weights=self._activities[:n], minlength=len(self._subjects.orgs)
+            self.subjects.org_of[:n], weights=self._activities[:n], minlength=len(self.subjects.orgs)
         ).astype(np.int64)
-        return attribute_values(self._model, self._week, users, org_activities[self._subjects.org_of[users]])
+        return attribute_values(self.model, self.week, users, org_activities[self.subjects.org_of[users]])
 
     def scores_of(self, orgs: list[int]) -> tuple[Slots, Matrix]:
         """Return the slots of *orgs* (numbers) and of their users with a past, and their scores."""
-        users = np.array([s for n in orgs for s in self._subjects.orgs[n].members], np.int64)
+        users = np.array([s for n in orgs for s in self.subjects.orgs[n].members], np.int64)
         users = users[self.since[users] >= 0]
-        own = np.array([self._subjects.orgs[n].slot for n in orgs], np.int64)
+        own = np.array([self.subjects.orgs[n].slot for n in orgs], np.int64)
         scores = np.concatenate([self.score[users], self.org_score[orgs, 0]])
         return np.concatenate([users, own]), scores.astype(np.int64)
 
     def close_week(self, orgs: list[int]) -> None:
         """Make the present scores of *orgs* (numbers) and of their users the former ones."""
         for number in orgs:
-            slots = np.array(self._subjects.orgs[number].members, np.int64)
+            slots = np.array(self.subjects.orgs[number].members, np.int64)
             seen = slots[self.since[slots] >= 0]
             self.previous[seen], self.former_parts[seen] = self.score[seen], self.parts[seen]
             self.drift[seen] = self.reloaded[seen] = 0
@@ -192,154 +192,49 @@ class Scoreboard:
 
     def take_stale(self, window_end_ms: int) -> Iterator[UserScore | OrgScore]:
         """Yield the documents that are out of date, and count them as said."""
-        n = len(self._subjects)
+        n = len(self.subjects)
         slots = np.flatnonzero(self.stale[:n] & self.have_documents())
         self.stale[:n] = False
-        yield from self.users(slots, window_end_ms)
+        yield from user_scores(self, slots, window_end_ms)
         self.said_band[slots] = self.band[slots]
         numbers = np.array(sorted(self._stale_orgs), np.int64)
-        yield from self.orgs(numbers, window_end_ms)
+        yield from org_scores(self, numbers, window_end_ms)
         self.org_said_band[numbers] = self.org_band[numbers]
         self._stale_orgs.clear()
 
     def have_documents(self) -> NDArray[np.bool_]:
         """Return which slots have a document: those of users who ever did or got something."""
-        n = len(self._subjects)
-        return np.asarray(self._subjects.is_user[:n] & (self.since[:n] >= 0))
+        n = len(self.subjects)
+        return np.asarray(self.subjects.is_user[:n] & (self.since[:n] >= 0))
 
     def pieces(self, size: int, window_end_ms: Callable[[], int]) -> Iterator[list[UserScore | OrgScore]]:
         """Yield every current document, *size* at a time, each piece as of when it is asked for."""
         users = np.flatnonzero(self.have_documents())
         for at in range(0, len(users), size):
-            yield list(self.users(users[at : at + size], window_end_ms()))
-        for at in range(0, len(self._subjects.orgs), size):
-            yield list(self.orgs(np.arange(at, min(at + size, len(self._subjects.orgs))), window_end_ms()))
-
-    def users(self, slots: Slots, window_end_ms: int) -> Iterator[UserScore]:
-        """Yield the documents of *slots*."""
-        hour = window_end_ms // HOUR_MS
-        recent = self.recent(slots)
-        changes = self.parts[slots].astype(np.int64) - self.former_parts[slots]
-        columns = zip(
-            slots.tolist(),
-            self.score[slots].tolist(),
-            self.previous[slots].tolist(),
-            self.band[slots].tolist(),
-            self.said_band[slots].tolist(),
-            self.coverage[slots].tolist(),
-            self.parts[slots].tolist(),
-            changes.tolist(),
-            (hour - self.since[slots] < WEEK_HOURS).tolist(),
-            self.drift[slots].tolist(),
-            self.reloaded[slots].tolist(),
-            recent.tolist(),
-            trends(recent).tolist(),
-            strict=True,
-        )
-        for slot, score, previous, band, said, coverage, parts, change, first, drift, reloaded, weeks, slope in columns:
-            had = previous != NONE
-            yield UserScore(
-                self._subjects.orgs[self._subjects.org_of[slot]].name,
-                self._subjects.user(slot),
-                score,
-                previous if had else None,
-                band_name(band),
-                band_name(said),
-                coverage,
-                parts,
-                change if had else None,
-                window_end_ms,
-                self.calibration,
-                first,
-                split_of_user(score - previous, drift, reloaded) if had else None,
-                weeks,
-                slope if slope != NO_TREND else None,
-            )
-
-    def org(self, number: int, window_end_ms: int) -> OrgScore:
-        """Return the document of one org."""
-        return next(self.orgs(np.array([number]), window_end_ms))
-
-    def orgs(self, numbers: Slots, window_end_ms: int) -> Iterator[OrgScore]:
-        """Yield the documents of the orgs *numbers*."""
-        recent = self.recent(np.array([self._subjects.orgs[number].slot for number in numbers.tolist()], np.int64))
-        columns = zip(numbers.tolist(), recent.tolist(), trends(recent).tolist(), strict=True)
-        for number, weeks, slope in columns:
-            yield self._org(number, window_end_ms, weeks, slope if slope != NO_TREND else None)
-
-    def _org(self, number: int, window_end_ms: int, recent: list[int], trend: int | None) -> OrgScore:
-        entry = self._subjects.orgs[number]
-        catalogue = self._model.catalogue
-        transaction = catalogue.index("transaction")
-        had = self.org_previous[number] != NONE
-        changes = self.org_parts[number].astype(np.int64) - self.org_former_parts[number]
-        kinds = [None if s == NONE else int(s) for s in self.org_score[number]]
-        return OrgScore(
-            entry.name,
-            entry.title,
-            entry.group_type,
-            kinds[0],
-            kinds[1],
-            kinds[2],
-            int(self.org_previous[number]) if had else None,
-            band_name(int(self.org_band[number])),
-            band_name(int(self.org_said_band[number])),
-            int(self.org_active[number]),
-            int(self.org_licensed[number]),
-            int(self.org_activities[number]),
-            int(self._week.counts[entry.slot, transaction]),
-            int(self._week.sum_of(transaction)[entry.slot]),
-            self.org_parts[number].tolist(),
-            changes.tolist() if had else None,
-            window_end_ms,
-            self.calibration,
-            self.alert_since(number),
-            self.split_of(number),
-            recent,
-            trend,
-            self._movers_of(number),
-        )
-
-    def _movers_of(self, number: int) -> list[tuple[str, int]]:
-        """Return who moved an org's mean most, with the effect; nobody where there is nothing to compare with."""
-        if NONE in (int(self.org_score[number, 0]), int(self.org_previous[number])):
-            return []
-        users = np.array(self._subjects.orgs[number].members, np.int64)
-        effects = effects_of_users(*self._now_and_before(users), self.are_counted(users))
-        return [(self._subjects.user(slot), effect) for slot, effect in movers(users.tolist(), effects)]
-
-    def split_of(self, number: int) -> list[int] | None:
-        """Return what the change of an org's mean is made of, in the order of CAUSES; None = nothing to compare."""
-        score, previous = int(self.org_score[number, 0]), int(self.org_previous[number])
-        if NONE in (score, previous):
-            return None
-        users = np.array(self._subjects.orgs[number].members, np.int64)
-        users = users[self.are_counted(users)]
-        drift, reloaded = self.drift[users].astype(np.int64), self.reloaded[users].astype(np.int64)
-        return split_of_org(score - previous, *self._now_and_before(users), drift, reloaded)
-
-    def _now_and_before(self, users: Slots) -> tuple[Matrix, Matrix]:
-        return self.score[users].astype(np.int64), self.previous[users].astype(np.int64)
+            yield list(user_scores(self, users[at : at + size], window_end_ms()))
+        for at in range(0, len(self.subjects.orgs), size):
+            numbers = np.arange(at, min(at + size, len(self.subjects.orgs)))
+            yield list(org_scores(self, numbers, window_end_ms()))
 
     def are_counted(self, slots: Slots) -> NDArray[np.bool_]:
         """Return which users count: those active within the rolling week and not gone."""
-        return np.asarray(self._week.are_active(slots) & (self._subjects.membership[slots] != GONE))
+        return np.asarray(self.week.are_active(slots) & (self.subjects.membership[slots] != GONE))
 
     def bands(self) -> dict[str, int]:
         """Return how many active users are in each band; they are the population."""
-        n = len(self._subjects)
-        users = np.flatnonzero(self._subjects.is_user[:n])
+        n = len(self.subjects)
+        users = np.flatnonzero(self.subjects.is_user[:n])
         bands = self.band[users[self.are_counted(users)]]
         return {name: int((bands == i).sum()) for i, name in enumerate(BAND_NAMES)}
 
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint."""
-        users, orgs = len(self._subjects), len(self._subjects.orgs)
+        users, orgs = len(self.subjects), len(self.subjects.orgs)
         found: dict[str, Any] = {f"user/{name}": packed(getattr(self, name)[:users]) for name in _ARRAYS}
         found |= {f"org/{name}": packed(getattr(self, name)[:orgs]) for name in _ORG_ARRAYS}
         found["calibration"] = [self.calibration, self.cuts, sorted(self._stale_orgs), sorted(self._restless_orgs)]
-        found["attributes"] = [a.name for a in self._model.attributes]
-        found["model"] = self._model.digest
+        found["attributes"] = [a.name for a in self.model.attributes]
+        found["model"] = self.model.digest
         found["former-cuts"] = self._former_cuts
         return found
 
@@ -348,7 +243,7 @@ class Scoreboard:
         self.grow()
         self.calibration, cuts, stale, restless = segments["calibration"]
         self._stale_orgs, self._restless_orgs = set(stale), set(restless)
-        same = segments["attributes"] == [a.name for a in self._model.attributes]
+        same = segments["attributes"] == [a.name for a in self.model.attributes]
         for prefix, names in (("user/", _ARRAYS), ("org/", _ORG_ARRAYS)):
             for name in names:
                 if (same or not name.endswith("parts")) and prefix + name in segments:
@@ -356,21 +251,21 @@ class Scoreboard:
                     getattr(self, name)[: len(array)] = array
         self.cuts |= {name: edges for name, edges in cuts.items() if name in self.cuts}
         self._former_cuts = segments.get("former-cuts")
-        users = np.arange(len(self._subjects))
+        users = np.arange(len(self.subjects))
         self._activities[users] = self._active_counts(users)
-        if not same or segments.get("model", self._model.digest) != self._model.digest:
+        if not same or segments.get("model", self.model.digest) != self.model.digest:
             self._reload()
 
     def _reload(self) -> None:
         """Score everybody by this model instead of the one before, and keep what that changed."""
-        n, former = len(self._subjects), self.score.copy()
+        n, former = len(self.subjects), self.score.copy()
         self._former_cuts = None
         self.touch_all()
         self.evaluate()
         self.reloaded[:n] += self.score[:n] - former[:n]
 
     def _active_counts(self, slots: Slots) -> Matrix:
-        return self._week.counts[slots] @ self._counts_as_activity
+        return self.week.counts[slots] @ self._counts_as_activity
 
     def _store(self, slots: Slots, score: Matrix, parts: Matrix, coverage: Matrix) -> None:
         """Take over new scores; what differs from before is stale."""
@@ -378,11 +273,11 @@ class Scoreboard:
         differs |= (self.parts[slots] != parts).any(axis=1) | (self.band[slots] == NONE)
         self.stale[slots[differs]] = True
         self.score[slots], self.parts[slots], self.coverage[slots] = score, parts, coverage
-        self.band[slots] = bands_of(np.asarray(score, np.int64), self.band[slots].astype(np.int64), self._model.bands)
+        self.band[slots] = bands_of(np.asarray(score, np.int64), self.band[slots].astype(np.int64), self.model.bands)
 
     def _score_orgs(self, numbers: Slots) -> None:
         """Bring the figures of the orgs *numbers* (ascending) up to date."""
-        subjects, n = self._subjects, len(self._subjects)
+        subjects, n = self.subjects, len(self.subjects)
         place_of = np.full(len(subjects.orgs), NONE)
         place_of[numbers] = np.arange(len(numbers))
         users = np.flatnonzero(subjects.is_user[:n] & (place_of[subjects.org_of[:n]] != NONE))
@@ -390,7 +285,7 @@ class Scoreboard:
             len(numbers),
             place_of[subjects.org_of[users]],
             subjects.membership[users],
-            self._week.are_active(users),
+            self.week.are_active(users),
             self.score[users],
             self.parts[users],
             self._activities[users],
@@ -400,5 +295,5 @@ class Scoreboard:
         self.org_activities[numbers] = found.activities
         scored = numbers[found.scores[:, 0] != NONE]
         former = self.org_band[scored].astype(np.int64)
-        self.org_band[scored] = bands_of(self.org_score[scored, 0].astype(np.int64), former, self._model.bands)
+        self.org_band[scored] = bands_of(self.org_score[scored, 0].astype(np.int64), former, self.model.bands)
         self._stale_orgs.update(numbers.tolist())
