@@ -222,12 +222,18 @@ def _past(found: UserScore | OrgScore) -> dict[str, str]:
 
     Put together as text, like the reasons.
     """
-    parts = zip(CAUSES, found.split or (), strict=False)
     return {
-        "change": "{" + ",".join([f'"{cause}":"{percent(part)}"' for cause, part in parts]) + "}",
+        "change": _split(tuple(found.split or ())),
         "history": _weeks(tuple(found.recent)),
         "trend": percent(found.trend),
     }
+
+
+@lru_cache(maxsize=1 << 16)
+def _split(parts: tuple[int, ...]) -> str:
+    """Return the parts of a change as JSON; most users have one part, and few different ones."""
+    causes = zip(CAUSES, parts, strict=False)
+    return "{" + ",".join([f'"{cause}":"{percent(part)}"' for cause, part in causes]) + "}"
 
 
 @lru_cache(maxsize=1 << 16)

@@ -199,7 +199,7 @@ class Alerts:
         score = self._score(number)
         split = split_of(self._board, number)
         own = split[OWN] + split[MEMBERSHIP] if split is not None else score - int(self._board.org_previous[number])
-        weeks = self._board.recent(np.array([self._subjects.orgs[number].slot]))[0]
+        weeks = self._board.past(np.array([self._subjects.orgs[number].slot]))[0][0]
         weeks = weeks[weeks >= 0]
         needed = self._rules.fall_points
         if len(weeks) >= 3:

@@ -12,6 +12,8 @@ others leave.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import nsmallest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,47 +35,69 @@ def split_of_user(change: int, population: int, configuration: int) -> list[int]
     return [change - population - configuration, population, 0, configuration]
 
 
-def split_of_org(change: int, score: Matrix, previous: Matrix, population: Matrix, configuration: Matrix) -> list[int]:
-    """Return the parts (basis points, in the order of CAUSES) of the *change* of an org's mean over active users.
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Users of k orgs, by columns of shape (n,); scores are basis points."""
+
+    place: Matrix
+    """Which org each belongs to: 0 … k−1, ascending."""
+    score: Matrix
+    previous: Matrix
+    """The score at the last week's close; who had none then (0 or less) came since."""
+    active: NDArray[np.bool_]
+
+
+def splits_of_orgs(change: Matrix, users: Members, population: Matrix, configuration: Matrix) -> Matrix:
+    """Return the parts (basis points, in the order of CAUSES) of *change*, of shape (k, 4).
 
     Args:
-        change: Of the mean, basis points.
-        score: Of the users active now, shape (n,).
-        previous: Theirs at the last week's close; who had none then (0 or less) came since.
-        population: What new cut points changed of each since then.
-        configuration: What another model changed of each since then.
+        change: Of the mean over active users of each org, shape (k,).
+        users: Of these orgs; only the active ones matter.
+        population: What new cut points changed of each user's score since then, shape (n,).
+        configuration: What another model changed of it since then.
     """
-    n = max(1, len(score))
-    stayed = previous > 0
-    own = int((score - previous - population - configuration)[stayed].sum()) // n
-    moved, loaded = int(population.sum()) // n, int(configuration.sum()) // n
-    return [own, moved, change - own - moved - loaded, loaded]
+    orgs, place = len(change), users.place[users.active]
+    previous, moved, loaded = (column[users.active] for column in (users.previous, population, configuration))
+    n = np.maximum(_total(place, np.ones(len(place), np.int64), orgs), 1)
+    own = np.where(previous > 0, users.score[users.active] - previous - moved - loaded, 0)
+    parts = [_total(place, column, orgs) // n for column in (own, moved, loaded)]
+    return np.stack([parts[0], parts[1], change - parts[0] - parts[1] - parts[2], parts[2]], axis=1)
 
 
-def effects_of_users(score: Matrix, previous: Matrix, active: NDArray[np.bool_]) -> Matrix:
-    """Return what each of an org's users did to its mean over active users since the last week's close.
+def effects_of_users(orgs: int, users: Members) -> Matrix:
+    """Return what each user did to the mean of its org over active users since the last week's close.
 
     It is the mean as it is, less the mean as it would be had this user alone stayed as at the close: with the former
     score, not active where there was none, and still active where there was one. Whole basis points, rounded down
-    like the mean itself. Shape (n,), as all arguments; *previous* is 0 or less where there was no score.
+    like the mean itself. Shape (n,).
+
+    Args:
+        orgs: How many there are (k).
+        users: All of theirs.
     """
-    total, count = int(score[active].sum()), int(active.sum())
-    had = previous > 0
-    other_total = total - np.where(active, score, 0) + np.where(had, previous, 0)
-    other_count = count - active + had
-    mean = total // count if count else 0
-    return mean - np.where(other_count > 0, other_total // np.maximum(other_count, 1), 0)
+    place, active = users.place, users.active.astype(np.int64)
+    total, count = _total(place, users.score * active, orgs), _total(place, active, orgs)
+    had = users.previous > 0
+    other_total = total[place] - users.score * active + np.where(had, users.previous, 0)
+    other_count = count[place] - active + had
+    mean = total // np.maximum(count, 1)
+    return mean[place] - np.where(other_count > 0, other_total // np.maximum(other_count, 1), 0)
 
 
-def movers(users: Sequence[int], effects: Matrix) -> list[tuple[int, int]]:
+def _total(place: Matrix, values: Matrix, orgs: int) -> Matrix:
+    # As floats sums are exact here: far below 2⁵³.
+    return np.bincount(place, weights=values, minlength=orgs).astype(np.int64)
+
+
+def movers(users: Sequence[int], effects: Sequence[int]) -> list[tuple[int, int]]:
     """Return who moved the mean most, (user, basis points): up to MOST_MOVERS upwards, then as many downwards.
 
     Of equals the one known for longer comes first.
 
-    >>> movers([7, 8, 9], np.array([-5, 0, 12]))
+    >>> movers([7, 8, 9], [-5, 0, 12])
     [(9, 12), (7, -5)]
     """
-    order = np.argsort(-effects, kind="stable").tolist()
-    up = [at for at in order[:MOST_MOVERS] if effects[at] > 0]
-    down = [at for at in np.argsort(effects, kind="stable").tolist()[:MOST_MOVERS] if effects[at] < 0]
-    return [(users[at], int(effects[at])) for at in (*up, *down)]
+    found = [(effect, user) for user, effect in zip(users, effects, strict=True) if effect]
+    up = nsmallest(MOST_MOVERS, [(-effect, user) for effect, user in found if effect > 0])
+    down = nsmallest(MOST_MOVERS, [(effect, user) for effect, user in found if effect < 0])
+    return [(user, -effect) for effect, user in up] + [(user, effect) for effect, user in down]

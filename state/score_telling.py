@@ -6,17 +6,17 @@ Owns the shapes in which scores leave a shard. Invariant: only reads; telling tw
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from state.change import effects_of_users, movers, split_of_org, split_of_user
+from state.change import Members, effects_of_users, movers, split_of_user, splits_of_orgs
 from state.effects import OrgScore, UserScore
-from state.health import Matrix, band_name
+from state.health import band_name
 from state.org_scores import NONE
 from state.ring import Slots
-from state.trend import NO_TREND, trends
+from state.trend import NO_TREND
 from state.week import HOUR_MS, WEEK_HOURS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def user_scores(board: Scoreboard, slots: Slots, window_end_ms: int) -> Iterator[UserScore]:
     """Yield what is to be said of the users *slots*, as of *window_end_ms*."""
     hour = window_end_ms // HOUR_MS
-    recent = board.recent(slots)
+    recent, slopes = board.past(slots)
     changes = board.parts[slots].astype(np.int64) - board.former_parts[slots]
     columns = zip(
         slots.tolist(),
@@ -41,7 +41,7 @@ def user_scores(board: Scoreboard, slots: Slots, window_end_ms: int) -> Iterator
         board.drift[slots].tolist(),
         board.reloaded[slots].tolist(),
         recent.tolist(),
-        trends(recent).tolist(),
+        slopes.tolist(),
         strict=True,
     )
     for slot, score, previous, band, said, coverage, parts, change, first, drift, reloaded, weeks, slope in columns:
@@ -67,32 +67,62 @@ def user_scores(board: Scoreboard, slots: Slots, window_end_ms: int) -> Iterator
 
 def org_scores(board: Scoreboard, numbers: Slots, window_end_ms: int) -> Iterator[OrgScore]:
     """Yield what is to be said of the orgs *numbers*, as of *window_end_ms*."""
-    recent = board.recent(np.array([board.subjects.orgs[number].slot for number in numbers.tolist()], np.int64))
-    columns = zip(numbers.tolist(), recent.tolist(), trends(recent).tolist(), strict=True)
-    for number, weeks, slope in columns:
-        yield _org_score(board, number, window_end_ms, weeks, slope if slope != NO_TREND else None)
+    recent, slopes = board.past(np.array([board.subjects.orgs[number].slot for number in numbers.tolist()], np.int64))
+    columns = zip(numbers.tolist(), recent.tolist(), slopes.tolist(), _origins(board, numbers), strict=True)
+    for number, weeks, slope, (split, moved) in columns:
+        yield _org_score(board, number, window_end_ms, weeks, slope if slope != NO_TREND else None, split, moved)
 
 
 def split_of(board: Scoreboard, number: int) -> list[int] | None:
     """Return what the change of an org's mean is made of, in the order of CAUSES; None = nothing to compare."""
-    if not _is_comparable(board, number):
-        return None
-    users, counted = _members(board, number)
-    return _split(board, number, users[counted])
+    return _origins(board, np.array([number]))[0][0]
 
 
-def _org_score(board: Scoreboard, number: int, window_end_ms: int, recent: list[int], trend: int | None) -> OrgScore:
+_Origin = tuple[list[int] | None, list[tuple[str, int]]]
+
+
+def _origins(board: Scoreboard, numbers: Slots) -> list[_Origin]:
+    """Return of each of the orgs *numbers* what the change of its mean is made of, and who moved it."""
+    nothing: _Origin = (None, [])
+    found = [nothing] * len(numbers)
+    score, previous = board.org_score[numbers, 0].astype(np.int64), board.org_previous[numbers].astype(np.int64)
+    comparable = np.flatnonzero((score != NONE) & (previous != NONE))
+    if not len(comparable):
+        return found
+    orgs = [board.subjects.orgs[number] for number in numbers[comparable].tolist()]
+    sizes = np.array([len(entry.members) for entry in orgs])
+    slots = np.fromiter(chain.from_iterable(entry.members for entry in orgs), np.int64, int(sizes.sum()))
+    users = Members(
+        np.repeat(np.arange(len(orgs)), sizes),
+        board.score[slots].astype(np.int64),
+        board.previous[slots].astype(np.int64),
+        board.are_counted(slots),
+    )
+    drift, reloaded = board.drift[slots].astype(np.int64), board.reloaded[slots].astype(np.int64)
+    splits = splits_of_orgs((score - previous)[comparable], users, drift, reloaded).tolist()
+    effects = effects_of_users(len(orgs), users).tolist()
+    end = 0
+    for at, split, size in zip(comparable.tolist(), splits, sizes.tolist(), strict=True):
+        start, end = end, end + size
+        moved = movers(slots[start:end].tolist(), effects[start:end])
+        found[at] = (split, [(board.subjects.user(slot), effect) for slot, effect in moved])
+    return found
+
+
+def _org_score(
+    board: Scoreboard,
+    number: int,
+    window_end_ms: int,
+    recent: list[int],
+    trend: int | None,
+    split: list[int] | None,
+    moved: list[tuple[str, int]],
+) -> OrgScore:
     entry = board.subjects.orgs[number]
     catalogue = board.model.catalogue
     transaction = catalogue.index("transaction")
     had = board.org_previous[number] != NONE
     changes = board.org_parts[number].astype(np.int64) - board.org_former_parts[number]
-    split, moved = None, list[tuple[str, int]]()
-    if _is_comparable(board, number):
-        users, counted = _members(board, number)
-        split = _split(board, number, users[counted])
-        effects = effects_of_users(*_now_and_before(board, users), counted)
-        moved = [(board.subjects.user(slot), effect) for slot, effect in movers(users.tolist(), effects)]
     kinds = [None if s == NONE else int(s) for s in board.org_score[number]]
     return OrgScore(
         entry.name,
@@ -119,23 +149,3 @@ def _org_score(board: Scoreboard, number: int, window_end_ms: int, recent: list[
         trend,
         moved,
     )
-
-
-def _is_comparable(board: Scoreboard, number: int) -> bool:
-    return NONE not in (int(board.org_score[number, 0]), int(board.org_previous[number]))
-
-
-def _members(board: Scoreboard, number: int) -> tuple[Slots, NDArray[np.bool_]]:
-    """Return an org's users, and which of them count."""
-    users = np.array(board.subjects.orgs[number].members, np.int64)
-    return users, board.are_counted(users)
-
-
-def _split(board: Scoreboard, number: int, users: Slots) -> list[int]:
-    drift, reloaded = board.drift[users].astype(np.int64), board.reloaded[users].astype(np.int64)
-    change = int(board.org_score[number, 0]) - int(board.org_previous[number])
-    return split_of_org(change, *_now_and_before(board, users), drift, reloaded)
-
-
-def _now_and_before(board: Scoreboard, users: Slots) -> tuple[Matrix, Matrix]:
-    return board.score[users].astype(np.int64), board.previous[users].astype(np.int64)

@@ -21,7 +21,7 @@ from state.org_scores import NONE, org_figures
 from state.ring import RollingWeek, Slots
 from state.score_telling import org_scores, user_scores
 from state.subjects import GONE, Subjects
-from state.trend import WEEKS
+from state.trend import NO_TREND, WEEKS
 from state.week import WEEK_HOURS
 
 _ARRAYS = (
@@ -34,8 +34,8 @@ _ORG_ARRAYS = (
 )  # fmt: skip
 
 
-def _no_past(slots: Slots) -> Matrix:
-    return np.full((len(slots), WEEKS), NONE, np.int64)
+def _no_past(slots: Slots) -> tuple[Matrix, Matrix]:
+    return np.full((len(slots), WEEKS), NONE, np.int64), np.full(len(slots), NO_TREND, np.int64)
 
 
 class Scoreboard:
@@ -60,8 +60,9 @@ class Scoreboard:
         self.drift = np.zeros(0, np.int16)  # what new cut points changed since the last close
         self.reloaded = np.zeros(0, np.int16)  # what another model changed since then
         self._former_cuts: dict[str, list[int]] | None = None  # before those that nobody was scored by yet
-        self.recent: Callable[[Slots], Matrix] = _no_past
-        """Closing scores of the last weeks by slot, shape (n, weeks); whoever keeps them sets it."""
+        self.past: Callable[[Slots], tuple[Matrix, Matrix]] = _no_past
+        """Closing scores of the last weeks by slot and their trends, shapes (n, weeks) and (n,); whoever keeps them
+        sets it."""
         self.alert_since: Callable[[int], int] = lambda _: 0
         """Since when (ms) an episode of alerts of an org is open, 0 = none; whoever keeps them sets it."""
         self._activities = np.zeros(0, np.int64)

@@ -34,7 +34,7 @@ from state.scoreboard import Scoreboard
 from state.shadow import Shadow
 from state.subjects import Subjects
 from state.telling import latency_map, shadow_summary, summary, week_rows
-from state.trend import WEEKS, recent_scores
+from state.trend import WEEKS, Pasts
 from state.week import HOUR_MS, WEEK_HOURS, month_of, week_end_ms, week_of
 
 SCHEMA = 1
@@ -69,7 +69,8 @@ class Shard:
         self.board = Scoreboard(model, self.week, self.subjects)
         self.shadow = None if shadow is None else Shadow(shadow, self.week, self.subjects, self.board)
         self.folder = Folder(model.catalogue, self.subjects, self.week, self.history, self.latency, self.replies)
-        self.board.recent = self._recent
+        self._pasts = Pasts(self.history)
+        self.board.past = self._past
         self.alerts = Alerts(model, self.board, self.subjects)
         self.board.alert_since = self.alerts.open_since
         self.outcomes: Outcomes = {}
@@ -313,7 +314,9 @@ class Shard:
             self.board.evaluate()
             orgs = [i for i, entry in enumerate(self.subjects.orgs) if entry.zone == zone]
             self._closed_until[zone] = week + 1
-            self.history.keep_scores(week, *self.board.scores_of(orgs))
+            closing, scores = self.board.scores_of(orgs)
+            self.history.keep_scores(week, closing, scores)
+            self._pasts.forget(closing)
             self._said += week_rows(self, week, orgs, "final")
             self.board.close_week(orgs)
         running = week_of(self.watermark_ms, "UTC")
@@ -378,11 +381,11 @@ class Shard:
         last = month_of(self.watermark_ms, "UTC")
         return range(last - self._limits.rolling_months + 1, last + 1)
 
-    def _recent(self, slots: Slots) -> Matrix:
-        """Return the closing scores of the last weeks of *slots*, shape (n, WEEKS)."""
+    def _past(self, slots: Slots) -> tuple[Matrix, Matrix]:
+        """Return the closing scores of the last weeks of *slots*, shape (n, WEEKS), and their trends."""
         zones = self.subjects.zone_names
         last = np.array([self._closed_until.get(z, week_of(self.watermark_ms, z)) - 1 for z in zones], np.int64)
-        return recent_scores(self.history, slots, last[self.subjects.zone_of[self.subjects.org_of[slots]]])
+        return self._pasts.of(slots, last[self.subjects.zone_of[self.subjects.org_of[slots]]])
 
     def _zone(self, org: str) -> str:
         return self.subjects.orgs[self.subjects.org_number(org)].zone

@@ -1,7 +1,7 @@
 """What a subject's last weeks were, and where they lead.
 
 Owns the weekly values that go with a score, and their trend. Invariant: integers only; a week without a score is
-no zero, and too few weeks have no trend.
+no zero, and too few weeks have no trend. What is kept is what would be worked out anew.
 
     trend = median over all pairs of weeks i < j of (scoreⱼ − scoreᵢ) / (j − i)          (Theil and Sen)
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from state.arrays import grown
 from state.health import Matrix
 from state.history import History
 from state.ring import Slots
@@ -37,6 +38,33 @@ def recent_scores(history: History, slots: Slots, last: Matrix) -> Matrix:
         for column in range(WEEKS):
             found[here, column] = history.scores_at(week - WEEKS + 1 + column, slots[here])
     return found
+
+
+class Pasts:
+    """The last weeks and the trend by slot, worked out once a week: a score is told far more often."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._last = np.zeros(0, np.int64)  # the last closed week that is known, 0 = nothing is
+        self._scores = np.zeros((0, WEEKS), np.int16)
+        self._trends = np.zeros(0, np.int64)
+
+    def forget(self, slots: Slots) -> None:
+        """Note that the closing scores of *slots* changed."""
+        self._last[slots[slots < len(self._last)]] = 0
+
+    def of(self, slots: Slots, last: Matrix) -> tuple[Matrix, Matrix]:
+        """Return `recent_scores` of *slots* up to the closed weeks *last*, (n, WEEKS), and their `trends`, (n,)."""
+        if len(slots):
+            rows = int(slots.max()) + 1
+            self._last, self._trends = grown(self._last, rows), grown(self._trends, rows)
+            self._scores = grown(self._scores, rows)
+        old = self._last[slots] != last
+        if old.any():
+            stale, weeks = slots[old], last[old]
+            scores = recent_scores(self._history, stale, weeks)
+            self._last[stale], self._scores[stale], self._trends[stale] = weeks, scores, trends(scores)
+        return self._scores[slots], self._trends[slots]
 
 
 def trends(scores: Matrix) -> Matrix:

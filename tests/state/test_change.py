@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.activity import Calibration, Org, Tick
-from state.change import CONFIGURATION, MEMBERSHIP, OWN, POPULATION, effects_of_users, movers
+from state.change import CONFIGURATION, MEMBERSHIP, OWN, POPULATION, Members, effects_of_users, movers
 from state.effects import OrgScore, UserScore, WeekRow
 from state.health import Model
 from state.shard import Shard
@@ -141,9 +141,9 @@ def test_effects_are_the_mean_without_each_users_own_change(users: list[tuple[in
         others = [n for at_, (n, _, active) in enumerate(rows) if active and at_ != one]
         expected.append(now - mean(others + [b for b in [rows[one][1]] if b > 0]))
     score, previous, active = (np.array(column) for column in zip(*rows, strict=True))
-    found = effects_of_users(score, previous, active.astype(bool))
+    found = effects_of_users(1, Members(np.zeros(len(rows), np.int64), score, previous, active.astype(bool)))
     assert found.tolist() == expected
-    named = movers(list(range(len(rows))), found)
+    named = movers(list(range(len(rows))), found.tolist())
     assert len(named) <= 6 and all(effect for _, effect in named)
     ups = sorted((e for e in expected if e > 0), reverse=True)[:3]
     downs = sorted(e for e in expected if e < 0)[:3]
