@@ -64,7 +64,7 @@ class Pasts:
             stale, weeks = slots[old], last[old]
             scores = recent_scores(self._history, stale, weeks)
             self._last[stale], self._scores[stale], self._trends[stale] = weeks, scores, trends(scores)
-        return self._scores[slots], self._trends[slots]
+        return self._scores[slots].astype(np.int64), self._trends[slots]
 
 
 def trends(scores: Matrix) -> Matrix:
