@@ -40,7 +40,7 @@ class Members:
     """Users of k orgs, by columns of shape (n,); scores are basis points."""
 
     place: Matrix
-    """Which org each belongs to: 0 … k−1, ascending."""
+    """Which org each belongs to: 0 … k−1."""
     score: Matrix
     previous: Matrix
     """The score at the last week's close; who had none then (0 or less) came since."""

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from state.change import Members, effects_of_users, movers, split_of_user, splits_of_orgs
 from state.effects import OrgScore, UserScore
@@ -75,7 +76,10 @@ def org_scores(board: Scoreboard, numbers: Slots, window_end_ms: int) -> Iterato
 
 def split_of(board: Scoreboard, number: int) -> list[int] | None:
     """Return what the change of an org's mean is made of, in the order of CAUSES; None = nothing to compare."""
-    return _origins(board, np.array([number]))[0][0]
+    numbers = np.array([number], np.int64)
+    if not _are_comparable(board, numbers)[0]:
+        return None
+    return _splits(board, numbers, *_members(board, numbers))[0]
 
 
 _Origin = tuple[list[int] | None, list[tuple[str, int]]]
@@ -85,28 +89,37 @@ def _origins(board: Scoreboard, numbers: Slots) -> list[_Origin]:
     """Return of each of the orgs *numbers* what the change of its mean is made of, and who moved it."""
     nothing: _Origin = (None, [])
     found = [nothing] * len(numbers)
-    score, previous = board.org_score[numbers, 0].astype(np.int64), board.org_previous[numbers].astype(np.int64)
-    comparable = np.flatnonzero((score != NONE) & (previous != NONE))
-    if not len(comparable):
-        return found
-    orgs = [board.subjects.orgs[number] for number in numbers[comparable].tolist()]
-    sizes = np.array([len(entry.members) for entry in orgs])
-    slots = np.fromiter(chain.from_iterable(entry.members for entry in orgs), np.int64, int(sizes.sum()))
-    users = Members(
-        np.repeat(np.arange(len(orgs)), sizes),
-        board.score[slots].astype(np.int64),
-        board.previous[slots].astype(np.int64),
-        board.are_counted(slots),
-    )
-    drift, reloaded = board.drift[slots].astype(np.int64), board.reloaded[slots].astype(np.int64)
-    splits = splits_of_orgs((score - previous)[comparable], users, drift, reloaded).tolist()
-    effects = effects_of_users(len(orgs), users).tolist()
-    end = 0
-    for at, split, size in zip(comparable.tolist(), splits, sizes.tolist(), strict=True):
-        start, end = end, end + size
-        moved = movers(slots[start:end].tolist(), effects[start:end])
+    comparable = np.flatnonzero(_are_comparable(board, numbers))
+    compared = numbers[comparable]
+    slots, users = _members(board, compared)
+    effects = effects_of_users(len(compared), users)
+    ends = np.cumsum(np.bincount(users.place, minlength=len(compared))).tolist()
+    start = 0
+    for at, split, end in zip(comparable.tolist(), _splits(board, compared, slots, users), ends, strict=True):
+        moved = movers(slots[start:end].tolist(), effects[start:end].tolist())
         found[at] = (split, [(board.subjects.user(slot), effect) for slot, effect in moved])
+        start = end
     return found
+
+
+def _are_comparable(board: Scoreboard, numbers: Slots) -> NDArray[np.bool_]:
+    return np.asarray((board.org_score[numbers, 0] != NONE) & (board.org_previous[numbers] != NONE))
+
+
+def _members(board: Scoreboard, numbers: Slots) -> tuple[Slots, Members]:
+    """Return the slots of the users of the orgs *numbers*, one org after the other, and what is known of them."""
+    members = [board.subjects.orgs[number].members for number in numbers.tolist()]
+    slots = np.array(list(chain.from_iterable(members)), np.int64)
+    place = np.repeat(np.arange(len(members)), np.array([len(some) for some in members], np.int64))
+    score, previous = board.score[slots].astype(np.int64), board.previous[slots].astype(np.int64)
+    return slots, Members(place, score, previous, board.are_counted(slots))
+
+
+def _splits(board: Scoreboard, numbers: Slots, slots: Slots, users: Members) -> list[list[int]]:
+    """Return what the changes of the orgs *numbers* are made of; *slots* and *users* are their `_members`."""
+    change = board.org_score[numbers, 0].astype(np.int64) - board.org_previous[numbers]
+    drift, reloaded = board.drift[slots].astype(np.int64), board.reloaded[slots].astype(np.int64)
+    return [list(parts) for parts in splits_of_orgs(change, users, drift, reloaded).tolist()]
 
 
 def _org_score(

@@ -45,25 +45,27 @@ class Pasts:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._last = np.zeros(0, np.int64)  # the last closed week that is known, 0 = nothing is
+        self._known = np.zeros(0, bool)
+        self._last = np.zeros(0, np.int64)  # the closed week up to which it is known
         self._scores = np.zeros((0, WEEKS), np.int16)
         self._trends = np.zeros(0, np.int64)
 
     def forget(self, slots: Slots) -> None:
         """Note that the closing scores of *slots* changed."""
-        self._last[slots[slots < len(self._last)]] = 0
+        self._known[slots[slots < len(self._known)]] = False
 
     def of(self, slots: Slots, last: Matrix) -> tuple[Matrix, Matrix]:
         """Return `recent_scores` of *slots* up to the closed weeks *last*, (n, WEEKS), and their `trends`, (n,)."""
         if len(slots):
             rows = int(slots.max()) + 1
-            self._last, self._trends = grown(self._last, rows), grown(self._trends, rows)
-            self._scores = grown(self._scores, rows)
-        old = self._last[slots] != last
+            self._known, self._last = grown(self._known, rows), grown(self._last, rows)
+            self._scores, self._trends = grown(self._scores, rows), grown(self._trends, rows)
+        old = ~self._known[slots] | (self._last[slots] != last)
         if old.any():
             stale, weeks = slots[old], last[old]
             scores = recent_scores(self._history, stale, weeks)
-            self._last[stale], self._scores[stale], self._trends[stale] = weeks, scores, trends(scores)
+            self._known[stale], self._last[stale] = True, weeks
+            self._scores[stale], self._trends[stale] = scores, trends(scores)
         return self._scores[slots].astype(np.int64), self._trends[slots]
 
 

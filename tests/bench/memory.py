@@ -24,7 +24,9 @@ from streams.model_file import load_model
 
 PARTITIONS = 4
 CHUNK = 5_000
-WEEK_MS = 7 * 86_400_000
+HOUR_MS = 3_600_000
+WEEK_MS = 7 * 24 * HOUR_MS
+USERS_PER_ORG = 20
 MEASURES = [
     "search", "advanced_search", "export", "share", "content_viewed", "dashboard_viewed", "comment", "session",
     "syslog_change", "login", "annotation", "report_opened",
@@ -36,12 +38,14 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def chunk(rng: np.random.Generator, partition: int, users: int, start_ms: int, number: int) -> Rows:
-    """Return one packed chunk of random activities of one partition's users."""
+def chunk(
+    rng: np.random.Generator, partition: int, users: int, orgs: int, start_ms: int, span_ms: int, number: int
+) -> Rows:
+    """Return one packed chunk of random activities of one partition's *users*, of *orgs* orgs, within a time span."""
     who = rng.integers(0, users, CHUNK)
     names, subject = np.unique(who, return_inverse=True)
-    subjects = [f"o{partition}-{u % (users // 20)}{SEPARATOR}u{partition}-{u}" for u in names.tolist()]
-    times = start_ms + np.sort(rng.integers(0, 3_600_000, CHUNK))
+    subjects = [f"o{partition}-{u % orgs}{SEPARATOR}u{partition}-{u}" for u in names.tolist()]
+    times = start_ms + np.sort(rng.integers(0, span_ms, CHUNK))
     return Rows(
         "product-events", partition, number * CHUNK, subjects, MEASURES, subject.astype("<u2").tobytes(),
         rng.integers(0, len(MEASURES), CHUNK).astype("u1").tobytes(), times.astype("<i8").tobytes(), b"",
@@ -59,13 +63,15 @@ def main() -> None:
     gc.collect()
     before = resident_bytes()
     shards = [Shard(p, model, Limits()) for p in range(PARTITIONS)]
+    users = wanted.users // PARTITIONS
     per_shard = wanted.users * wanted.events // PARTITIONS // CHUNK
     start = int(time.time() * 1000) - WEEK_MS
     began = time.perf_counter()
     for number in range(per_shard):
-        moment = start + number * (WEEK_MS - 3_600_000) // per_shard
+        moment = start + number * (WEEK_MS - HOUR_MS) // per_shard
         for shard in shards:
-            shard.apply(chunk(rng, shard.partition, wanted.users // PARTITIONS, moment, number), 2 * number)
+            rows = chunk(rng, shard.partition, users, users // USERS_PER_ORG, moment, HOUR_MS, number)
+            shard.apply(rows, 2 * number)
     folded = time.perf_counter() - began
     for shard in shards:
         shard.apply(Tick(0, 1), 2 * per_shard)

@@ -20,30 +20,16 @@ from typing import Any
 import numpy as np
 
 from agents.documents import Documents
-from state.activity import SEPARATOR, Rows, Tick
+from state.activity import Tick
 from state.effects import OrgScore, UserScore
 from state.limits import Limits
 from state.shard import Shard
 from streams.model_file import load_model
 from streams.settings import Settings
 from streams.topic_specs import topic_names
-from tests.bench.memory import MEASURES
+from tests.bench.memory import CHUNK, WEEK_MS, chunk
 
-WEEK_MS = 7 * 86_400_000
 START_MS = 2_900 * WEEK_MS
-CHUNK = 5_000
-
-
-def chunk(rng: np.random.Generator, users: int, orgs: int, start_ms: int, span_ms: int, number: int) -> Rows:
-    """Return one packed chunk of random activities."""
-    names, subject = np.unique(rng.integers(0, users, CHUNK), return_inverse=True)
-    subjects = [f"o{u % orgs}{SEPARATOR}u{u}" for u in names.tolist()]
-    times = start_ms + np.sort(rng.integers(0, span_ms, CHUNK))
-    return Rows(
-        "product-events", 0, number * CHUNK, subjects, MEASURES, subject.astype("<u2").tobytes(),
-        rng.integers(0, len(MEASURES), CHUNK).astype("u1").tobytes(), times.astype("<i8").tobytes(), b"",
-        rng.integers(1, 1 << 63, CHUNK).astype("<u8").tobytes(), b"", np.arange(CHUNK).astype("<u4").tobytes(),
-    )  # fmt: skip
 
 
 def main() -> None:
@@ -60,7 +46,7 @@ def main() -> None:
     documents = Documents(model, topic_names(Settings()), 0, 3)
     weeks, now = 4 * 20, START_MS
     for number in range(weeks):
-        shard.apply(chunk(rng, wanted.users, wanted.orgs, now, WEEK_MS // 20, number), number)
+        shard.apply(chunk(rng, 0, wanted.users, wanted.orgs, now, WEEK_MS // 20, number), number)
         now += WEEK_MS // 20
     shard.apply(Tick(0, 1), weeks)
     seconds = {"fold": 0.0, "tick": 0.0, "spell": 0.0}
@@ -86,7 +72,7 @@ def main() -> None:
 
     for number in range(weeks, weeks + wanted.ticks):
         for _ in range(wanted.chunks):
-            rows = chunk(rng, wanted.users, wanted.orgs, now, 1_000, number)
+            rows = chunk(rng, 0, wanted.users, wanted.orgs, now, 1_000, number)
             timed("fold", partial(shard.apply, rows, number))
             now += 1_000
         effects = timed("tick", partial(shard.apply, Tick(now, 1), number))

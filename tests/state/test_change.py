@@ -14,8 +14,9 @@ from state.activity import Calibration, Org, Tick
 from state.change import CONFIGURATION, MEMBERSHIP, OWN, POPULATION, Members, effects_of_users, movers
 from state.effects import OrgScore, UserScore, WeekRow
 from state.health import Model
+from state.history import History
 from state.shard import Shard
-from state.trend import NO_TREND, WEEKS, trends
+from state.trend import NO_TREND, WEEKS, Pasts, recent_scores, trends
 from state.week import week_label, week_of
 from tests.state.random_logs import LIMITS, random_log
 from tests.state.test_shard_restore import fresh, play
@@ -182,3 +183,21 @@ def test_the_weeks_with_a_score_are_the_closing_scores_that_were_told() -> None:
     ]
     assert len(set(labels) & set(told)) == WEEKS - 1, "a week without activity has no row, but a score"
     assert found.trend is not None and found.recent[-1] == found.previous
+
+
+CLOSED = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3), st.integers(-1, 10_000)), max_size=20)
+
+
+@examples(200)
+@given(CLOSED)
+def test_pasts_that_are_kept_are_those_that_would_be_worked_out_anew(closed: list[tuple[int, int, int]]) -> None:
+    history = History(np.zeros(1, bool))
+    pasts, slots = Pasts(history), np.arange(4)
+    for week, slot, score in [(0, 0, -1), *closed]:
+        for last in (np.full(4, week), np.array([0, week, 0, week])):
+            expected = recent_scores(history, slots, last)
+            scores, slopes = pasts.of(slots, last)
+            assert scores.tolist() == expected.tolist()
+            assert slopes.tolist() == trends(expected).tolist()
+        history.keep_scores(week, np.array([slot]), np.array([score]))
+        pasts.forget(np.array([slot]))
