@@ -12,8 +12,9 @@ import numpy as np
 from state.activity import Calibration
 from state.cells import sum_by_key
 from state.effects import LatencyMap, Summary
-from state.health import DECILES, FULL, Matrix, cut_points
+from state.health import DECILES, FULL, Matrix
 from state.latency import ALL_ORGS, Grid, load_grid, merge_grid
+from state.scoring import cut_points
 from state.telling import cells_of, decode_summary, encode_summary
 from state.week import HOUR_MS, WEEK_HOURS
 
@@ -68,7 +69,7 @@ class Census:
             if name not in self.calibration.cuts:
                 continue
             values, counts = self._population(name)
-            # Nothing has no rank (see `health.score_users`), but for what is better when lower: that is negative.
+            # Nothing has no rank (see `scoring.score_users`), but for what is better when lower: that is negative.
             counts = counts if (values < 0).any() else np.where(values == 0, 0, counts)
             ranks = [np.searchsorted(np.array(cuts), values, "right") for cuts in (former, self.calibration.cuts[name])]
             moved = int((np.abs(ranks[1] - ranks[0]) * counts).sum()) * (FULL // DECILES)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from state.health import Matrix, apportion
+from state.health import Matrix
+from state.scoring import apportion
 from state.subjects import GONE, LICENSED, UNLISTED
 
 NONE = -1

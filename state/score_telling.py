@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from state.change import Members, effects_of_users, movers, split_of_user, splits_of_orgs
 from state.effects import OrgScore, UserScore
-from state.health import band_name
 from state.org_scores import NONE
 from state.ring import Slots
+from state.scoring import band_name
 from state.trend import NO_TREND
 from state.week import HOUR_MS, WEEK_HOURS
 

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from state.arrays import grown, packed, unpacked
 from state.effects import OrgScore, UserScore
-from state.health import BAND_NAMES, Cuts, Matrix, Model, attribute_values, bands_of, score_users
+from state.health import BAND_NAMES, Cuts, Matrix, Model
+from state.kinds import attribute_values
 from state.org_scores import NONE, org_figures
 from state.ring import RollingWeek, Slots
 from state.score_telling import org_scores, user_scores
+from state.scoring import bands_of, score_users
 from state.subjects import GONE, Subjects
 from state.trend import NO_TREND, WEEKS
 from state.week import WEEK_HOURS

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from state.census import Census
 from state.durations import Durations
 from state.effects import Summary
-from state.health import cut_points
 from state.latency import Cell, dump_grid
+from state.scoring import cut_points
 from state.telling import MAX_VALUES, thinned
 from tests.state.worlds import examples
 

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from state.activity import Member, Tick
 from state.effects import OrgScore, UserScore
-from state.health import FULL, Bands, Model, apportion, attribute_values, bands_of, cut_points, score_users
+from state.health import FULL, Bands, Model
+from state.kinds import attribute_values
 from state.ring import RollingWeek
+from state.scoring import apportion, bands_of, cut_points, score_users
 from tests.state.worlds import Act, at, attribute, examples, model_of, rows_of, shard_of, shipped_model
 
 NOW = 480_000  # an hour; hours of the tests count back from it
