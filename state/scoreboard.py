@@ -21,7 +21,7 @@ from state.kinds import attribute_values
 from state.org_scores import NONE, org_figures
 from state.ring import RollingWeek, Slots
 from state.score_telling import org_scores, user_scores
-from state.scoring import bands_of, score_users
+from state.scoring import Whole, bands_of, score_users
 from state.subjects import GONE, Subjects
 from state.trend import NO_TREND, WEEKS
 from state.week import WEEK_HOURS
@@ -270,7 +270,7 @@ class Scoreboard:
     def _active_counts(self, slots: Slots) -> Matrix:
         return self.week.counts[slots] @ self._counts_as_activity
 
-    def _store(self, slots: Slots, score: Matrix, parts: Matrix, coverage: Matrix) -> None:
+    def _store(self, slots: Slots, score: Matrix, parts: Whole, coverage: Matrix) -> None:
         """Take over new scores; what differs from before is stale."""
         differs = (self.score[slots] != score) | (self.coverage[slots] != coverage)
         differs |= (self.parts[slots] != parts).any(axis=1) | (self.band[slots] == NONE)

@@ -10,20 +10,63 @@ ties to the earlier attribute).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from state.health import BAND_NAMES, DECILES, FULL, LOWER_IS_BETTER, Bands, Cuts, Mask, Matrix, Model
+
+Whole = NDArray[Any]
+"""Whole numbers of any width."""
+BLOCK = 8_192
+"""Users scored at a time: what is worked out for them stays in the processor's cache."""
+_FEW_VALUES = 65_536
+"""A range so narrow is counted by its places instead of sorted."""
+_STEP = FULL // DECILES
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
     """What n users' weeks are worth. Basis points throughout."""
 
-    values: Matrix  # (n, A) attribute values before ranking
     score: Matrix  # (n,)
-    contributions: Matrix  # (n, A), rows add up to score
+    contributions: NDArray[np.int16]  # (n, A), rows add up to score
     coverage: Matrix  # (n,) share of weight that had data
+
+
+def distinct_counts(values: Matrix) -> tuple[Matrix, Matrix]:
+    """Return the distinct ones of *values*, ascending, and how many there are of each.
+
+    >>> [found.tolist() for found in distinct_counts(np.array([7, -2, 7]))]
+    [[-2, 7], [1, 2]]
+    """
+    if not len(values):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    lowest = int(values.min())
+    span = int(values.max()) - lowest
+    if span < _FEW_VALUES:
+        counts = np.bincount(values - lowest, minlength=1)
+        found = np.flatnonzero(counts)
+        return found + lowest, counts[found]
+    # Half as wide, numbers are sorted in half the time.
+    ordered = (
+        np.sort((values - lowest).astype(np.uint32)).astype(np.int64) + lowest if span < 2**32 else np.sort(values)
+    )
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    return ordered[starts], np.diff(starts, append=len(ordered))
+
+
+def population_of(model: Model, values: Matrix, known: Mask) -> dict[str, tuple[Matrix, Matrix]]:
+    """Return by ranked attribute the distinct values of users, ascending, and how many users have each.
+
+    Args:
+        model: Whose attributes they are.
+        values: Of n users, shape (n, A).
+        known: Where there was data, shape (n, A); only these count.
+    """
+    ranked = [i for i, a in enumerate(model.attributes) if a.is_ranked]
+    return {model.attributes[i].name: distinct_counts(values[known[:, i], i]) for i in ranked}
 
 
 def cut_points(values: Matrix, weights: Matrix) -> list[int]:
@@ -47,27 +90,57 @@ def cut_points(values: Matrix, weights: Matrix) -> list[int]:
 
 
 def score_users(model: Model, values: Matrix, known: Mask, cuts: Cuts) -> Scores:
-    """Return the scores of n users from their attribute values (n, A) by *cuts*."""
-    x = np.zeros_like(values)
+    """Return the scores of n users from their attribute values (n, A) by *cuts*.
+
+    Fast where *values* and *known* hold each attribute's values side by side (Fortran order).
+    """
+    n, width = values.shape
+    found = Scores(np.empty(n, np.int64), np.empty((n, width), np.int16), np.empty(n, np.int64))
+    weights, edges = model.weights, _edges(model, cuts)
+    # No numerator is larger than a whole share of the heaviest attribute, no denominator than all weights.
+    narrow = np.min_scalar_type(max(FULL * weights.max(), weights.sum()))
+    reweighted = [i for i, a in enumerate(model.attributes) if a.missing == "reweight"]
+    for at in range(0, n, BLOCK):
+        rows = slice(at, at + BLOCK)
+        there = known[rows]
+        numerators = _shares(model, values[rows], edges).astype(narrow, copy=False)
+        numerators *= weights.astype(narrow)
+        numerators *= there
+        lost = (weights[reweighted] * ~there[:, reweighted]).sum(axis=1)
+        score, parts = apportion(numerators, (weights.sum() - lost).astype(narrow))
+        found.score[rows], found.contributions[rows] = score, parts
+        covered = np.add.reduce(there * weights.astype(narrow), axis=1, dtype=np.int64)
+        found.coverage[rows] = covered * FULL // weights.sum()
+    return found
+
+
+def _edges(model: Model, cuts: Cuts) -> Matrix:
+    """Return the cut points by decile and attribute, shape (9, A); what is not ranked has none that is ever reached.
+
+    A user with nothing gets nothing, so no cut point lies below 1 but where lower is better.
+    """
+    edges = np.full((DECILES - 1, len(model.attributes)), np.iinfo(np.int64).max)
     for i, attribute in enumerate(model.attributes):
         if attribute.is_ranked:
-            edges = np.array(cuts[attribute.name], np.int64)
-            x[:, i] = np.searchsorted(edges, values[:, i], side="right") * (FULL // DECILES)
+            edges[:, i] = cuts[attribute.name]
             if attribute.kind not in LOWER_IS_BETTER:
-                x[values[:, i] <= 0, i] = 0  # a user with nothing gets nothing
-        else:
-            x[:, i] = values[:, i]
-    x[~known] = 0
-    weights = model.weights
-    reweighted = np.array([a.missing == "reweight" for a in model.attributes])
-    counted = np.where(~known & reweighted, 0, weights)
-    numerators = x * counted
-    score, contributions = apportion(numerators, counted.sum(axis=1))
-    coverage = (known * weights).sum(axis=1) * FULL // weights.sum()
-    return Scores(values, score, contributions, coverage)
+                edges[:, i] = np.maximum(edges[:, i], 1)
+    return edges
 
 
-def apportion(numerators: Matrix, denominators: Matrix) -> tuple[Matrix, Matrix]:
+def _shares(model: Model, values: Matrix, edges: Matrix) -> NDArray[np.uint16]:
+    """Return what attribute values (n, A) come to, 0 to FULL: a tenth for each cut point reached, or as they are."""
+    ranks = np.zeros_like(values, np.uint8)
+    for edge in edges:
+        ranks += values >= edge
+    shares = ranks * np.uint16(_STEP)
+    for i, attribute in enumerate(model.attributes):
+        if not attribute.is_ranked:
+            shares[:, i] = np.clip(values[:, i], 0, FULL)
+    return shares
+
+
+def apportion(numerators: Whole, denominators: Whole) -> tuple[Matrix, Whole]:
     """Divide each row of *numerators* (n, A) by its denominator (n,), rounding so that parts add up.
 
     Returns the row totals, rounded down, and whole parts that add up to them:
@@ -77,12 +150,18 @@ def apportion(numerators: Matrix, denominators: Matrix) -> tuple[Matrix, Matrix]
     >>> total.tolist(), parts.tolist()
     ([7], [[3, 2, 2]])
     """
-    divisor = np.maximum(denominators, 1)
-    total = numerators.sum(axis=1) // divisor
-    parts, rests = np.divmod(numerators, divisor[:, None])
-    short = total - parts.sum(axis=1)
-    rank = np.argsort(np.argsort(-rests, axis=1, kind="stable"), axis=1, kind="stable")
-    return total, parts + (rank < short[:, None])
+    width, divisor = numerators.shape[1], np.maximum(denominators, 1)
+    total = np.add.reduce(numerators, axis=1, dtype=np.int64) // divisor
+    parts = numerators // divisor[:, None]
+    short = total - np.add.reduce(parts, axis=1, dtype=np.int64)
+    # A key for each part by remainder, then by place, so that no two of a row are equal: the highest ones get one more.
+    narrow = np.min_scalar_type(int(divisor.max(initial=1)) * width)
+    keys = (numerators - parts * divisor[:, None]).astype(narrow) * narrow.type(width)
+    keys += np.arange(width - 1, -1, -1, dtype=narrow)
+    ordered = np.sort(np.ascontiguousarray(keys), axis=1)
+    lowest = np.take_along_axis(ordered, width - np.maximum(short, 1)[:, None], axis=1)
+    parts += (keys >= lowest) & (short > 0)[:, None]
+    return total, parts
 
 
 def bands_of(scores: Matrix, former: Matrix, bands: Bands) -> Matrix:

@@ -19,6 +19,7 @@ from state.latency import Grid, Latency, dump_grid
 from state.measures import MAX_MEASURES
 from state.records import record_of
 from state.ring import Slots
+from state.scoring import population_of
 from state.week import week_label
 
 if TYPE_CHECKING:
@@ -72,12 +73,10 @@ def shadow_summary(shard: Shard, shadow: Shadow, round_: int) -> Summary:
 def _values(board: Scoreboard, model: Model) -> tuple[int, dict[str, tuple[list[int], list[int]]]]:
     """Return how many users are active, and the ranked attributes' distinct values with their counts."""
     values, known = board.population()
-    found: dict[str, tuple[list[int], list[int]]] = {}
-    for i, attribute in enumerate(model.attributes):
-        if attribute.is_ranked:
-            distinct, counts = np.unique(values[known[:, i], i], return_counts=True)
-            distinct, counts = thinned(distinct, counts.astype(np.int64), MAX_VALUES)
-            found[attribute.name] = (distinct.tolist(), counts.tolist())
+    found = {}
+    for name, counted in population_of(model, values, known).items():
+        distinct, counts = thinned(*counted, MAX_VALUES)
+        found[name] = (distinct.tolist(), counts.tolist())
     return len(values), found
 
 
