@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from state.active_hours import Words, days_active, hours_since, longest_streak, mean_gap, sessions
 from state.health import FULL, Mask, Matrix, Model
 from state.ring import RollingWeek, Slots
-from state.week import WEEK_HOURS
 
 
 def attribute_values(model: Model, week: RollingWeek, slots: Slots, org_activities: Matrix) -> tuple[Matrix, Mask]:
@@ -19,11 +19,11 @@ def attribute_values(model: Model, week: RollingWeek, slots: Slots, org_activiti
     *org_activities* (n,) is each user's org's number of activities in the week.
     Lower-is-better values are negated, so that more is better everywhere.
     """
-    counts = week.counts[slots].astype(np.int64)
+    counts = np.asfortranarray(week.counts[slots])  # whole columns are asked for
     hours = week.active_hours(slots)
     features = np.array([m.feature for m in model.catalogue.measures])
     active = np.array([not m.passive for m in model.catalogue.measures])
-    values = np.zeros((len(slots), len(model.attributes)), np.int64)
+    values = np.zeros((len(slots), len(model.attributes)), np.int64, order="F")
     known = np.ones_like(values, bool)
     for i, attribute in enumerate(model.attributes):
         used = list(attribute.measures)
@@ -51,36 +51,18 @@ def attribute_values(model: Model, week: RollingWeek, slots: Slots, org_activiti
     return values, known
 
 
-def _of_hours(kind: str, hours: Mask) -> tuple[Matrix, Mask]:
-    """Return values and known-mask of the kinds that look at active hours, shape (n, 169), oldest first."""
-    n = len(hours)
-    always = np.ones(n, bool)
-    if kind in ("days_active", "streak_days"):
-        # Seven spans of 24 hours counted back from the running hour; the oldest one has an hour more.
-        oldest = np.asarray(hours[:, :25].any(axis=1)).reshape(n, 1)
-        days = np.concatenate([oldest, hours[:, 25:].reshape(n, 6, 24).any(axis=2)], axis=1)
-        return (days.sum(axis=1) if kind == "days_active" else _longest_run(days)), always
-    starts = hours.copy()
-    starts[:, 1:] &= ~hours[:, :-1]
-    sessions = starts.sum(axis=1).astype(np.int64)
-    if kind == "sessions":
-        return sessions, always
-    active = np.asarray(hours.any(axis=1))
-    first, last = hours.argmax(axis=1), WEEK_HOURS - hours[:, ::-1].argmax(axis=1)
-    if kind == "recency_hours":
-        return -(WEEK_HOURS - last).astype(np.int64), active
-    idle = (last - first + 1) - hours.sum(axis=1)  # hours between visits, all gaps together
-    return -(idle // np.maximum(sessions - 1, 1)).astype(np.int64), sessions > 1
-
-
-def _longest_run(days: Mask) -> Matrix:
-    """Return the longest run of true values in each row.
-
-    >>> _longest_run(np.array([[True, True, False, True]])).tolist()
-    [2]
-    """
-    run = best = np.zeros(len(days), np.int64)
-    for day in days.T:
-        run = (run + 1) * day
-        best = np.maximum(best, run)
-    return best
+def _of_hours(kind: str, hours: Words) -> tuple[Matrix, Mask]:
+    """Return values and known-mask (n,) of the kinds that look at active hours."""
+    always = np.ones(hours.shape[1], bool)
+    match kind:
+        case "days_active":
+            return days_active(hours), always
+        case "streak_days":
+            return longest_streak(hours), always
+        case "sessions":
+            return sessions(hours), always
+        case "recency_hours":
+            since, known = hours_since(hours)
+        case _:
+            since, known = mean_gap(hours)
+    return -since, known

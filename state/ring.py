@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from state.active_hours import WORDS, Words, rotated
 from state.arrays import grown, packed, unpacked
 from state.cells import Cells, Counts, Keys, sum_by_key
 from state.measures import MAX_MEASURES, Measure
 from state.week import WEEK_HOURS
 
 Slots = NDArray[np.int64]
-_WORDS = 3  # 192 bits hold the 169 hours of the window, by hour modulo 192
-_BITS = 64 * _WORDS
+_BITS = 64 * WORDS  # 192 bits hold the 169 hours of the window, by hour modulo 192
 
 
 class RollingWeek:
@@ -37,7 +37,7 @@ class RollingWeek:
         self._sum_column[summed] = np.arange(len(summed))
         self.counts = np.zeros((0, self._measures), np.int32)
         self.sums = np.zeros((0, max(1, len(summed))), np.int64)
-        self._bits = np.zeros((0, _WORDS), np.uint64)
+        self._bits = np.zeros((0, WORDS), np.uint64)
         self._hours: dict[int, tuple[Cells, Cells]] = {}
         self.hour = 0
         """The running hour (since 1970, UTC)."""
@@ -86,12 +86,9 @@ class RollingWeek:
             touched.append(slots)
         return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int64)
 
-    def active_hours(self, slots: Slots) -> NDArray[np.bool_]:
-        """Return in which hours each of *slots* was active, oldest first, shape (n, 169)."""
-        as_bytes = np.ascontiguousarray(self._bits[slots]).astype("<u8").view(np.uint8).reshape(len(slots), 8 * _WORDS)
-        bits = np.unpackbits(as_bytes, axis=1, bitorder="little")
-        order = np.arange(self.hour - WEEK_HOURS, self.hour + 1) % _BITS
-        return bits[:, order].astype(bool)
+    def active_hours(self, slots: Slots) -> Words:
+        """Return in which hours each of *slots* was active, oldest first, as bits of words (see `active_hours`)."""
+        return rotated(np.ascontiguousarray(self._bits[slots].T), (self.hour - WEEK_HOURS) % _BITS)
 
     def are_active(self, slots: Slots) -> NDArray[np.bool_]:
         """Return for each of *slots* whether it was active within the window."""

@@ -64,8 +64,10 @@ def agree(week: RollingWeek, naive: Recount) -> None:
         assert week.counts[slot].tolist() == [counts[slot, m] for m in range(3)]
         assert [int(week.sum_of(m)[slot]) for m in (1, 2)] == [sums[slot, m] for m in (1, 2)]
     hours = week.active_hours(column(SLOTS))
-    assert hours.shape == (len(SLOTS), 169)
-    for row, slot in zip(hours, SLOTS, strict=True):
+    assert hours.shape == (3, len(SLOTS))
+    bits = np.unpackbits(np.ascontiguousarray(hours.T).view(np.uint8), axis=1, bitorder="little")
+    assert not bits[:, 169:].any()
+    for row, slot in zip(bits, SLOTS, strict=True):
         assert {week.hour - 168 + i for i in np.flatnonzero(row).tolist()} == naive.active(slot)
     assert week.are_active(column(SLOTS)).tolist() == [bool(naive.active(s)) for s in SLOTS]
 
