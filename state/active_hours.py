@@ -87,10 +87,9 @@ def _count(hours: Words) -> Matrix:
 
 def _length(hours: Words) -> Matrix:
     """Return the place after the last active hour, shape (n,); 0 without any."""
-    found = np.zeros(hours.shape[1], np.int64)
-    for w, word in enumerate(hours):
-        filled = word
-        for by in (1, 2, 4, 8, 16, 32):
-            filled = filled | filled >> np.uint64(by)
-        found = np.where(word != 0, _WORD * w + np.bitwise_count(filled).astype(np.int64), found)
-    return found
+    last, base = hours[0], np.zeros(hours.shape[1], np.int64)
+    for w, word in enumerate(hours[1:], 1):
+        last, base = np.where(word != 0, word, last), np.where(word != 0, _WORD * w, base)
+    for by in (1, 2, 4, 8, 16, 32):  # so that every bit below the highest is set as well
+        last = last | last >> np.uint64(by)
+    return np.asarray(base + np.bitwise_count(last))

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from state.arrays import grown, packed, unpacked
 from state.effects import OrgScore, UserScore
-from state.health import BAND_NAMES, Cuts, Matrix, Model
+from state.health import BAND_NAMES, Cuts, Mask, Matrix, Model
 from state.kinds import attribute_values
+from state.org_activity import OrgActivity
 from state.org_scores import NONE, org_figures
 from state.ring import RollingWeek, Slots
 from state.score_telling import org_scores, user_scores
-from state.scoring import Whole, bands_of, score_users
+from state.scoring import BLOCK, Whole, bands_of, score_users
 from state.subjects import GONE, Subjects
 from state.trend import NO_TREND, WEEKS
 from state.week import WEEK_HOURS
@@ -46,7 +47,7 @@ class Scoreboard:
     def __init__(self, model: Model, week: RollingWeek, subjects: Subjects) -> None:
         self.model, self.week, self.subjects = model, week, subjects
         width = len(model.attributes)
-        self._counts_as_activity = np.array([not m.passive for m in model.catalogue.measures], np.int64)
+        self._activity = OrgActivity(model, week, subjects)
         self.cuts: dict[str, list[int]] = model.default_cuts()
         self.calibration = 0
         self.score = np.zeros(0, np.int16)
@@ -67,7 +68,6 @@ class Scoreboard:
         sets it."""
         self.alert_since: Callable[[int], int] = lambda _: 0
         """Since when (ms) an episode of alerts of an org is open, 0 = none; whoever keeps them sets it."""
-        self._activities = np.zeros(0, np.int64)
         self.org_score = np.zeros((0, 3), np.int16)  # active, licensed, median
         self.org_previous = np.zeros(0, np.int16)
         self.org_parts = np.zeros((0, width), np.int16)
@@ -92,7 +92,7 @@ class Scoreboard:
                 if name.endswith(("previous", "band", "since", "org_score")):
                     new[len(old) :] = NONE
                 setattr(self, name, new)
-        self._activities = grown(self._activities, users)
+        self._activity.grow()
 
     def touch(self, slots: Slots, hours: Slots) -> None:
         """Note activity of *slots* in *hours* (both of shape n); late activity may be older than the first known."""
@@ -134,44 +134,52 @@ class Scoreboard:
         """Bring scores of touched users up to date, and (with *orgs*) those of all orgs touched since last time."""
         n = len(self.subjects)
         everyone = np.flatnonzero(self.dirty[:n])
-        self.dirty[:n] = False
-        slots = everyone[self.subjects.is_user[everyone]]
-        self._activities[slots] = self._active_counts(slots)
-        org_activities = np.bincount(
-            self.subjects.org_of[:n], weights=self._activities[:n], minlength=len(self.subjects.orgs)
-        ).astype(np.int64)
+        self.dirty[everyone] = False
+        users = everyone[self.subjects.is_user[everyone]]
+        self._activity.count(users)
         # Who was never active has nothing to score; who no longer is falls to zero.
-        seen = slots[self.since[slots] >= 0]
-        active = seen[self.are_counted(seen)]
-        idle = seen[~np.isin(seen, active)]
-        nothing = np.zeros(len(idle), np.int64)
-        self._store(idle, nothing, np.zeros((len(idle), self.parts.shape[1]), np.int64), nothing)
-        values, known = attribute_values(self.model, self.week, active, org_activities[self.subjects.org_of[active]])
-        scores = score_users(self.model, values, known, self.cuts)
-        if self._former_cuts is not None:
-            self._note_drift(active, scores.score - score_users(self.model, values, known, self._former_cuts).score)
-        self._store(active, scores.score, scores.contributions, scores.coverage)
+        seen = users[self.since[users] >= 0]
+        for at in range(0, len(seen), BLOCK):
+            slots = seen[at : at + BLOCK]
+            counted = self.are_counted(slots)
+            self._score(slots[counted])
+            idle = slots[~counted]
+            nothing = np.zeros(len(idle), np.int64)
+            self._store(idle, nothing, np.zeros((len(idle), self.parts.shape[1]), np.int16), nothing)
+        self._former_cuts = None
         self._restless_orgs.update(np.unique(self.subjects.org_of[everyone]).tolist())
         if orgs:
             self._score_orgs(np.array(sorted(self._restless_orgs), np.int64))
             self._restless_orgs = set()
+
+    def _score(self, slots: Slots) -> None:
+        """Score the users *slots*, all of whom count."""
+        values, known = self._values(slots)
+        scores = score_users(self.model, values, known, self.cuts)
+        if self._former_cuts is not None:
+            self._note_drift(slots, scores.score - score_users(self.model, values, known, self._former_cuts).score)
+        self._store(slots, scores.score, scores.contributions, scores.coverage)
+
+    def _values(self, slots: Slots) -> tuple[Matrix, Mask]:
+        """Return attribute values and known-mask of the users *slots*, both of shape (n, A)."""
+        return attribute_values(self.model, self.week, slots, self._activity.of_org_of(slots))
 
     def _note_drift(self, slots: Slots, moved: Matrix) -> None:
         """Add up what new cut points alone changed of the scores of *slots*, basis points of shape (n,)."""
         limit = np.iinfo(np.int16).max
         self.drift[slots] = np.clip(self.drift[slots] + moved, -limit, limit)
         self.stale[slots[moved != 0]] = True
-        self._former_cuts = None
 
-    def population(self) -> tuple[Matrix, NDArray[np.bool_]]:
+    def population(self) -> tuple[Matrix, Mask]:
         """Return attribute values and known-mask of the active users, both of shape (n, A)."""
-        n = len(self.subjects)
-        users = np.flatnonzero(self.subjects.is_user[:n])
+        users = np.flatnonzero(self.subjects.is_user[: len(self.subjects)])
         users = users[self.are_counted(users)]
-        org_activities = np.bincount(
-            self.subjects.org_of[:n], weights=self._activities[:n], minlength=len(self.subjects.orgs)
-        ).astype(np.int64)
-        return attribute_values(self.model, self.week, users, org_activities[self.subjects.org_of[users]])
+        shape = (len(users), len(self.model.attributes))
+        values, known = np.empty(shape, np.int64, order="F"), np.empty(shape, bool, order="F")
+        for at in range(0, len(users), BLOCK):
+            rows = slice(at, at + BLOCK)
+            values[rows], known[rows] = self._values(users[rows])
+        return values, known
 
     def scores_of(self, orgs: list[int]) -> tuple[Slots, Matrix]:
         """Return the slots of *orgs* (numbers) and of their users with a past, and their scores."""
@@ -255,7 +263,7 @@ class Scoreboard:
         self.cuts |= {name: edges for name, edges in cuts.items() if name in self.cuts}
         self._former_cuts = segments.get("former-cuts")
         users = np.arange(len(self.subjects))
-        self._activities[users] = self._active_counts(users)
+        self._activity.count(users[self.subjects.is_user[users]])
         if not same or segments.get("model", self.model.digest) != self.model.digest:
             self._reload()
 
@@ -266,9 +274,6 @@ class Scoreboard:
         self.touch_all()
         self.evaluate()
         self.reloaded[:n] += self.score[:n] - former[:n]
-
-    def _active_counts(self, slots: Slots) -> Matrix:
-        return self.week.counts[slots] @ self._counts_as_activity
 
     def _store(self, slots: Slots, score: Matrix, parts: Whole, coverage: Matrix) -> None:
         """Take over new scores; what differs from before is stale."""
@@ -291,7 +296,7 @@ class Scoreboard:
             self.week.are_active(users),
             self.score[users],
             self.parts[users],
-            self._activities[users],
+            self._activity.of_user[users],
         )
         self.org_score[numbers], self.org_parts[numbers] = found.scores, found.parts
         self.org_active[numbers], self.org_licensed[numbers] = found.active, found.licensed
