@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,20 +67,40 @@ def test_cut_k_has_k_tenths_strictly_below(values: list[int]) -> None:
         assert cut == (candidates[0] if candidates else np.iinfo(np.int64).max)
 
 
-@examples(60)
-@given(st.integers(0, 999), st.integers(1, 40), st.booleans())
-def test_a_thinned_population_keeps_ranks_within_its_bound(seed: int, limit: int, heavy: bool) -> None:
+def places(parts: list[np.ndarray], limit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return how many users are below each distinct value, truly and as thinned and merged summaries say, and users."""
+    distinct, counts = np.unique(np.concatenate(parts), return_counts=True)
+    thin = [thinned(*np.unique(part, return_counts=True), limit) for part in parts]
+    for part, (kept, sums) in zip(parts, thin, strict=True):
+        assert len(kept) <= limit and sums.sum() == len(part)
+        assert set(kept.tolist()) <= set(part.tolist())
+    kept, sums = (np.concatenate(columns) for columns in zip(*thin, strict=True))
+    merged, place = np.unique(kept, return_inverse=True)
+    upto = np.cumsum(np.bincount(place, weights=sums)).astype(np.int64)
+    said = np.concatenate(([0], upto))[np.searchsorted(merged, distinct, side="right") - 1]
+    return np.cumsum(counts) - counts, said, counts
+
+
+@examples(100)
+@given(st.integers(0, 999), st.integers(1, 5), st.integers(2, 40), st.booleans())
+def test_thinned_populations_keep_places_within_their_bound(seed: int, parts: int, limit: int, shared: bool) -> None:
     rng = np.random.default_rng(seed)
-    values = np.unique(rng.integers(-(10**6), 10**6, 300))
-    counts = rng.integers(1, 2000 if heavy else 3, len(values)) ** (2 if heavy else 1)
-    kept, sums = thinned(values, counts, limit)
-    assert len(kept) <= limit and sums.sum() == counts.sum()
-    assert set(kept.tolist()) <= set(values.tolist())
-    below = np.concatenate(([0], np.cumsum(sums)[:-1]))
-    true = np.array([counts[values < v].sum() for v in values])
-    place = np.searchsorted(kept, values, side="right") - 1
-    assert (true - below[place] >= 0).all()
-    assert (true - below[place] <= counts.sum() / limit).all()
+    values = rng.integers(-(10**6), 10**6, 2000)
+    if shared:  # by most users of most partitions
+        values[rng.random(2000) < 0.6] = rng.choice(values[:3])
+    true, said, counts = places(np.array_split(values, parts), limit)
+    assert (np.abs(said - true) <= counts.sum() / (limit // 2)).all()
+
+
+@pytest.mark.parametrize("partitions", [4, 16])
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_million_users_are_placed_within_a_2048th(partitions: int, shared: bool) -> None:
+    rng = np.random.default_rng(3)
+    values = np.exp(rng.normal(8, 3, 1_000_000)).astype(np.int64)
+    if shared:
+        values[:] = np.where(rng.random(len(values)) < 0.3, rng.choice([2981, 5000, 100_000], len(values)), values)
+    true, said, _ = places(np.array_split(values, partitions), MAX_VALUES)
+    assert np.abs(said - true).max() <= len(values) / 2048
 
 
 def test_few_values_are_not_thinned() -> None:
