@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from state.change import CAUSES
-from state.effects import LatencyMap, OrgScore, UserScore, WeekRow
+from state.effects import Gone, LatencyMap, OrgScore, UserScore, WeekRow
 from state.health import Model
 from state.week import cell_name, iso_time
 from streams.fenced_write import Write
@@ -108,6 +108,12 @@ class Documents:
         change = None if score is None else _change(subject, found.former_band, found.band, score, found.previous)
         ranks = (("orgs:by-score", found.org, None if score is None else score / 100),)
         return self._both(subject, f"org:{{{found.org}}}", fields, ranks, change, position, partition)
+
+    def gone(self, found: Gone, position: int, partition: int) -> tuple[Outgoing, Write]:
+        """Return the end of the document of a user of whom nothing is left."""
+        ranks = ((f"org:{{{found.org}}}:users:by-score", found.user, None),)
+        write = Write(f"user:{{{found.org}}}:{found.user}", {}, self.fence(position), ranks, None, partition)
+        return Outgoing(self.topics.scores, partition, f"user:{found.org}/{found.user}".encode(), None), write
 
     def again(self, found: UserScore | OrgScore, position: int, partition: int) -> Write:
         """Return the write of a document that was said before: no change of its own, but the ones that Redis may lack.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ import xxhash
 
 from agents.ledger import Ledger
 from agents.routing import Router
-from state.activity import SEPARATOR, Packer
+from state.activity import SEPARATOR, Packer, subject_of
 from state.identity import Directory, org_alias, spelled
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters, FloodGuard
@@ -28,6 +29,7 @@ from streams.transport import Chunk
 
 CREATE, PARK = "create", "park"
 _hash = xxhash.xxh3_64_intdigest
+_ORG_SEED = 0x6F7267  # another one than ids have, or org and id could change places
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,16 +143,19 @@ class Ingest:
             person = self._directory.people.get(found.who) or self._directory.find(found.who)
             if person is None:
                 if not org or self._source.unknown == PARK:
-                    self._park(found, spelled(found.who), at, chunk, work)
+                    self._park(found, self._directory.waiting_alias(found.who), at, chunk, work)
                     return
-                subject = org + SEPARATOR + spelled(found.who)
+                subject = subject_of(org, spelled(found.who), named=True)
             elif person.bot:
                 work.counts["bot"] += 1
                 return
-            elif not org or org == person.org:
-                org, subject = person.org, person.subject
-            else:
-                subject = org + SEPARATOR + person.user
+            elif org:
+                subject = person.subject_in(org)
+            elif subject := person.subject_at(found.time_ms):
+                org = person.org or subject.partition(SEPARATOR)[0]
+            else:  # of no org at that time
+                self._park(found, spelled(found.who), at, chunk, work)
+                return
         packer = work.packer
         id_, ref = ids_of(org, found)
         subjects, measures = packer.subjects, packer.measures
@@ -171,7 +176,13 @@ class Ingest:
         work.out.append(self._router.unresolved(alias, encode_parked(parked)))
 
 
+@lru_cache(maxsize=1 << 16)
+def salt_of(org: str) -> int:
+    """Return what makes ids of *org* its own: they are told apart from other orgs', and can be made another org's."""
+    return _hash(org.encode(), seed=_ORG_SEED)
+
+
 def ids_of(org: str, found: Any) -> tuple[int, int]:
     """Return the 64-bit hashes of a reading's id and of what it refers to (0 = nothing), within its org."""
-    ref = found.ref
-    return _hash((org + SEPARATOR + found.id).encode()), _hash((org + SEPARATOR + ref).encode()) if ref else 0
+    ref, salt = found.ref, salt_of(org)
+    return _hash(found.id.encode()) ^ salt, _hash(ref.encode()) ^ salt if ref else 0

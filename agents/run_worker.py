@@ -13,7 +13,7 @@ import structlog
 from faust.types import TP
 
 from agents.count_people import PARTITION as CENSUS_PARTITION
-from agents.directory import directory_taker
+from agents.directory import DirectoryReader
 from agents.generation_watch import GenerationWatch
 from agents.routing import Router
 from agents.tell_again import TellAgain
@@ -103,8 +103,8 @@ class Worker:
         if settings.worker.aside == "no":
             pipe.fold.sink = pipe.people.sink = self.sink
         self.generation = GenerationWatch(settings, self.fail)
-        taker = directory_taker(pipe.directory, topics.users, directory_limits_of(settings))
-        self.directory = Follower(settings.kafka.brokers, [topics.users, topics.orgs], taker)
+        known = DirectoryReader(pipe.directory, topics, directory_limits_of(settings))
+        self.directory = Follower(settings.kafka.brokers, known.followed, known.take)
         self.guard = TopicGuard(settings)
         self.restarts = Restarts(self.clock, settings.worker.longest_pause_seconds, self.metrics)
         self.kafka = KafkaWatch(

@@ -125,6 +125,13 @@ class Summary(msgspec.Struct, array_like=True, tag="s"):
     """Of which shadow model; empty = the live one."""
 
 
+class Gone(msgspec.Struct, array_like=True, tag="x"):
+    """A user of whom nothing is left: all they did turned out to be somebody else's."""
+
+    org: str
+    user: str
+
+
 class Late(msgspec.Struct, array_like=True, tag="d"):
     """Source offsets whose event came after its week was closed for good; not applied."""
 
@@ -143,4 +150,4 @@ class Gap(msgspec.Struct, array_like=True, tag="g"):
     missing: int
 
 
-Effect = UserScore | OrgScore | Alert | LatencyMap | WeekRow | Summary | Late | Gap
+Effect = UserScore | OrgScore | Alert | LatencyMap | WeekRow | Summary | Late | Gap | Gone

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from state.activity import Columns
+from state.activity import Columns, Correction
 from state.history import History
 from state.latency import Latency
 from state.measures import Catalogue
@@ -37,7 +37,7 @@ class Folder:
         latency: Latency,
         replies: Replies,
     ) -> None:
-        self._subjects, self._week, self._history = subjects, week, history
+        self._catalogue, self._subjects, self._week, self._history = catalogue, subjects, week, history
         self._latency, self._replies = latency, replies
         self._message, self._given, self._received, self._approved, self._other = (
             catalogue.index(n) for n in ("message", "reply_given", "reply_received", "transaction", "transaction_other")
@@ -55,7 +55,7 @@ class Folder:
         measure = columns.measure
         derived: Derived = []
         for row in np.flatnonzero(measure == self._message).tolist():
-            derived += self._take_message(columns, row, floor_ms)
+            derived += self.take_message(columns, row, floor_ms)
         status = (measure == self._approved) | (measure == self._other)
         for row in np.flatnonzero(status).tolist():
             derived += self._take_transaction(columns, row, floor_ms)
@@ -66,10 +66,33 @@ class Folder:
         times = np.concatenate([columns.time_ms[plain], extra[:, 2]])
         weights = np.concatenate([np.ones(int(plain.sum()), np.int64), extra[:, 3]])
         amounts = np.concatenate([columns.amount[plain], extra[:, 4]])
+        return slots, self._count(slots, measures, times, weights, amounts)
+
+    def correct(self, record: Correction, floor_ms: int) -> tuple[Slots, Slots]:
+        """Count what *record* says; return slots and hours touched."""
+        entry = self._subjects.orgs[self._subjects.org_number(record.org)]
+        slots = self._subjects.slots(record.subjects)
+        for id_ in record.forgotten:
+            self._replies.assign(id_, None, [])
+        waiting = {id_: [(int(slots[who]), at) for who, at in replies] for id_, replies in record.awaiting}
+        opened = {id_: (int(slots[who]), at, answered) for id_, who, at, answered in record.opened}
+        for id_ in [*opened, *(id_ for id_ in waiting if id_ not in opened)]:
+            self._replies.assign(id_, opened.get(id_), waiting.get(id_, []))
+        self._latency.correct(entry.name, entry.zone, record)
+        if record.latencies or record.messages:
+            self._touched_maps.add(entry.name)
+        rows = np.array(record.rows, np.int64).reshape(-1, 5)
+        rows = rows[rows[:, 2] >= floor_ms]  # weeks before it are told for good
+        measures = np.array([self._catalogue.index(name) for name in record.measures], np.int64)
+        touched = slots[rows[:, 0]]
+        return touched, self._count(touched, measures[rows[:, 1]], rows[:, 2], rows[:, 3], rows[:, 4])
+
+    def _count(self, slots: Slots, measures: Slots, times: Slots, weights: Slots, amounts: Slots) -> Slots:
+        """Count activities (all of shape n) in the rolling and the calendar week; return their hours."""
         hours = times // HOUR_MS
         self._week.add(slots, measures, hours, weights, amounts)
         self._history.add(slots, measures, self._weeks(slots, times), weights, amounts)
-        return slots, hours
+        return hours
 
     def take_touched_maps(self) -> set[str]:
         """Return the orgs whose latency grid changed since last asked."""
@@ -104,7 +127,7 @@ class Folder:
             weeks[here] = (local // (_DAY_HOURS * HOUR_MS) + 3) // 7
         return weeks
 
-    def _take_message(self, columns: Columns, row: int, floor_ms: int) -> Derived:
+    def take_message(self, columns: Columns, row: int, floor_ms: int) -> Derived:
         slot, time_ms = int(columns.subject[row]), int(columns.time_ms[row])
         entry = self._subjects.orgs[self._subjects.org_of[slot]]
         self._latency.add_message(entry.name, entry.zone, time_ms)

@@ -67,6 +67,8 @@ class RollingWeek:
         for hour, found, values in _by_hour(keys, totals, base):
             self._bucket(hour)[0].add(found, values)
             self._mark(hour, found)
+            if (values < 0).any():
+                self._mark_anew(hour, np.unique(found[values < 0] // np.uint64(MAX_MEASURES)).astype(np.int64))
         for hour, found, values in _by_hour(sum_keys, sums, base):
             self._bucket(hour)[1].add(found, values)
         self._to_totals(keys & np.uint64((1 << 40) - 1), totals, sum_keys & np.uint64((1 << 40) - 1), sums)
@@ -136,6 +138,13 @@ class RollingWeek:
         word, bit = divmod(hour % _BITS, 64)
         # Writers of one place all write the same value, so duplicates do no harm.
         self._bits[slots[self._active[measures]], word] |= np.uint64(1 << bit)
+
+    def _mark_anew(self, hour: int, slots: Slots) -> None:
+        """Look again whether *slots* (distinct) were active in *hour*: something was taken back."""
+        word, bit = divmod(hour % _BITS, 64)
+        self._bits[slots, word] &= ~np.uint64(1 << bit)
+        keys = self._bucket(hour)[0].read()[0]
+        self._mark(hour, keys[np.isin(keys // np.uint64(MAX_MEASURES), slots.astype(np.uint64))])
 
     def _to_totals(self, keys: Keys, counts: Counts, sum_keys: Keys, sums: Counts) -> None:
         slots, measures = np.divmod(keys.astype(np.int64), MAX_MEASURES)

@@ -105,6 +105,25 @@ class Scoreboard:
             self.since[slots[older][order]] = hours[older][order]
             self.stale[slots[older]] = True
 
+    def begin(self, slot: int, hour: int, known_from: int) -> bool:
+        """Set the hour of a user's first activity (−1 = none), unless it lies before *known_from*.
+
+        Says whether that leaves nothing of somebody who had a document.
+        """
+        former = int(self.since[slot])
+        if max(former, hour) < 0 or 0 <= former < known_from:
+            return False
+        self.since[slot] = hour
+        self.stale[slot] = True
+        if hour >= 0:
+            return False
+        self.score[slot] = self.parts[slot] = self.coverage[slot] = self.drift[slot] = self.reloaded[slot] = 0
+        self.former_parts[slot] = 0
+        self.previous[slot] = self.band[slot] = self.said_band[slot] = NONE
+        self._activities[slot] = 0
+        self.touch_org(int(self.subjects.org_of[slot]))
+        return True
+
     def age(self, former_hour: int, hour: int) -> None:
         """Note whose first week ended between two hours: their documents say so."""
         self.stale |= (self.since > former_hour - WEEK_HOURS) & (self.since <= hour - WEEK_HOURS)

@@ -17,11 +17,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from state.activity import Calibration, Columns, Member, Note, Org, Record, Rows, Tick, unpack
+from state.activity import Calibration, Columns, Correction, Member, Note, Org, Record, Rows, Tick, unpack
 from state.alerts import Alerts
 from state.arrays import SchemaError, decode, encode
 from state.dedupe import Dedupe
-from state.effects import Effect, Gap, Late, LatencyMap
+from state.effects import Effect, Gap, Gone, Late, LatencyMap
 from state.fold import Folder
 from state.health import Matrix, Model
 from state.history import History
@@ -94,12 +94,15 @@ class Shard:
                     self.shadow.learn(record)
             case Calibration():
                 self.board.learn(record.generation, record.cuts)
+            case Correction():
+                self._take_correction(record)
             case Note():
                 self._said += self.alerts.note(record, self.subjects.org_number(record.org))
                 self._grow()
             case Member():
                 slot = self.subjects.learn_member(record)
                 self._grow()
+                self._turn_memberships()
                 self.board.dirty[slot] = True
                 self.board.touch_org(int(self.subjects.org_of[slot]))
             case Org():
@@ -237,6 +240,20 @@ class Shard:
         self.alerts.inflow.add(rows.topic, columns.time_ms // HOUR_MS)
         self._fold_until(columns)
 
+    def _take_correction(self, record: Correction) -> None:
+        """Count what turned out to be otherwise than it was counted."""
+        slots = self.subjects.slots(record.subjects)
+        self._grow()
+        ids = np.array([id_ for id_, _ in record.ids], np.uint64)
+        self.dedupe.learn(ids, np.array([time_ms for _, time_ms in record.ids], np.int64))
+        touched, hours = self.folder.correct(record, self.dedupe.floor_ms)
+        self.board.touch(touched, hours)
+        for place, hour in record.since:
+            slot = int(slots[place])
+            if self.board.begin(slot, hour, record.known_from_ms // HOUR_MS):
+                self._said.append(Gone(record.org, self.subjects.user(slot)))
+        self._restless_maps |= self.folder.take_touched_maps()
+
     def _fold_until(self, columns: Columns) -> None:
         """Fold rows, closing each week that ends on the way before the rows after its end."""
         if not self.watermark_ms:
@@ -296,13 +313,22 @@ class Shard:
 
     def _set_time(self, time_ms: int) -> None:
         self.watermark_ms = max(self.watermark_ms, time_ms)
+        new_hour = self.watermark_ms // HOUR_MS > self.week.hour
         touched = self.week.advance(self.watermark_ms // HOUR_MS)
+        if new_hour:
+            self._turn_memberships()
         if len(touched):
             self.board.dirty[touched] = True
             self._population_changed = True
         self.dedupe.advance(self.watermark_ms)
         self.replies.advance(self.watermark_ms)
         self.folder.advance(self.dedupe.floor_ms)
+
+    def _turn_memberships(self) -> None:
+        """Let memberships begin and end with time."""
+        for slot in self.subjects.turn(self.watermark_ms):
+            self.board.dirty[slot] = self._population_changed = True
+            self.board.touch_org(int(self.subjects.org_of[slot]))
 
     def _close_weeks(self, end: int) -> None:
         """Close the weeks that end at *end*: final rows, and scores become the former ones."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from faust.types import TP
 
 from agents.count_people import CountPeople
-from agents.directory import directory_taker
+from agents.directory import DirectoryReader
 from agents.documents import Documents
 from agents.ingest import Ingest
 from agents.ledger import Ledger
@@ -81,7 +81,7 @@ class House:
         self.counted: Counter[str] = Counter()
         partitions, ingest = self.settings.kafka.partitions, self.settings.ingest
         self.directory = Directory()
-        self._take = directory_taker(self.directory, names.users, directory_limits_of(self.settings))
+        self._known = DirectoryReader(self.directory, names, directory_limits_of(self.settings))
         router = Router(names, partitions, self.settings.kafka.max_message_bytes)
         dead = DeadLetters(names.dead_letters, clock.now, ingest.max_value_bytes)
         tell: Any = lambda topic, counts: self.counted.update(counts)  # noqa: E731
@@ -112,7 +112,7 @@ class House:
         records = [Record(offset, key, value, stamp) for _, _, offset, key, value, stamp in raw]
         if topic in ("users", "orgs"):
             for record in records:
-                self._take(topic, record.key, record.value)
+                self._known.take(topic, record)
         self._run(self._agents[topic], TP(topic, partition), records)
 
     def tick(self, time_ms: int = 0, *, new_round: bool = False) -> None:

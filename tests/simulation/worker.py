@@ -14,7 +14,7 @@ from faust.types import TP
 
 from agents.checkpoints import Checkpoints
 from agents.count_people import PARTITION, CountPeople
-from agents.directory import directory_taker
+from agents.directory import DirectoryReader
 from agents.documents import Documents
 from agents.fold import FoldAgent
 from agents.ingest import Ingest
@@ -109,7 +109,7 @@ class Worker:
         self.tables = {name: LogTable(changelog) for name, changelog in TABLES.items()}
         self.directory = Directory()
         ingest = SETTINGS.ingest
-        self._take = directory_taker(self.directory, NAMES.users, directory_limits_of(SETTINGS))
+        self._known = DirectoryReader(self.directory, NAMES, directory_limits_of(SETTINGS))
         self._followed = {TP(topic, p): 0 for topic in (NAMES.orgs, NAMES.users) for p in range(PARTITIONS)}
         metrics = Metrics()
         self.ledger = Ledger(self.tables["ledger"], metrics)
@@ -177,7 +177,7 @@ class Worker:
         for tp, at in self._followed.items():
             records, self._followed[tp] = self._broker.read(tp, at)
             for record in records:
-                self._take(tp.topic, record.key, record.value)
+                self._known.take(tp.topic, record)
 
     def take_over(self, units: list[int], crash_after: int | None = None) -> None:
         """Become the owner of *units*: rights first, then tables, then shards; *crash_after* that many steps."""

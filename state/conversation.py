@@ -1,0 +1,113 @@
+"""One org's messages and replies, matched once more from the log.
+
+Owns what replies count as when their authors are known by name. Invariant: matches as `fold` does, by the same code.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from state.activity import SEPARATOR, Columns, Correction, Org
+from state.fold import Folder
+from state.history import History
+from state.latency import Latency
+from state.limits import Limits
+from state.measures import Catalogue
+from state.replies import Replies
+from state.ring import RollingWeek
+from state.subjects import Subjects
+from state.week import HOUR_MS
+
+
+class _Heard(Latency):
+    """Counts what it is told instead of keeping grids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: Counter[int] = Counter()
+        self.replies: Counter[tuple[int, int, bool]] = Counter()
+
+    def add_message(self, org: str, zone: str, time_ms: int) -> None:
+        self.messages[time_ms] += 1
+
+    def add_reply(self, org: str, zone: str, parent_ms: int, latency_ms: int, *, first: bool) -> None:
+        self.replies[parent_ms, latency_ms, first] += 1
+
+
+class Conversation:
+    """Messages of one org, by author. `acts` are replies given and received: (user, measure, time, amount) → number."""
+
+    def __init__(self, org: str, zone: str, catalogue: Catalogue, limits: Limits) -> None:
+        self.acts: Counter[tuple[str, str, int, int]] = Counter()
+        self._org, self._names, self._heard, self._subjects = org, catalogue.names, _Heard(), Subjects()
+        self._subjects.learn_org(Org(org, "", zone, ""))
+        self._replies = Replies(limits.reply_horizon_hours * HOUR_MS, limits.max_open_messages)
+        self._folder = Folder(
+            catalogue, self._subjects, RollingWeek(()), History(np.zeros(0, bool)), self._heard, self._replies
+        )
+
+    @property
+    def messages(self) -> Counter[int]:
+        """Times (ms) of messages."""
+        return self._heard.messages
+
+    @property
+    def latencies(self) -> Counter[tuple[int, int, bool]]:
+        """Replies: time of the parent (ms), latency (ms), whether it was the first."""
+        return self._heard.replies
+
+    def hear(self, user: str, id_: int, ref: int, time_ms: int, floor_ms: int) -> None:
+        """Take in a message."""
+        slot = int(self._subjects.slots([self._org + SEPARATOR + user])[0])
+        none = np.zeros(1, np.int64)
+        one = Columns(
+            none + slot, none, none + time_ms, none, np.array([id_], np.uint64), np.array([ref], np.uint64), none
+        )
+        for who, measure, at, weight, amount in self._folder.take_message(one, 0, floor_ms):
+            self.acts[self._subjects.user(who), self._names[measure], at, amount] += weight
+
+    def correct(self, record: Correction) -> None:
+        """Take in what was corrected of messages and replies, and of what they count as."""
+        for id_ in record.forgotten:
+            self._replies.assign(id_, None, [])
+        slots = self._slots(record.subjects)
+        opened = {id_: (slots[who], at, answered) for id_, who, at, answered in record.opened}
+        awaiting = {id_: [(slots[who], at) for who, at in rest] for id_, rest in record.awaiting}
+        for id_ in {**opened, **awaiting}:
+            self._replies.assign(id_, opened.get(id_), awaiting.get(id_, []))
+        for time_ms, times in record.messages:
+            self.messages[time_ms] += times
+        for parent_ms, latency_ms, first, times in record.latencies:
+            self.latencies[parent_ms, latency_ms, first] += times
+
+    def advance(self, watermark_ms: int) -> None:
+        """Forget what is older than the horizon."""
+        self._replies.advance(watermark_ms)
+
+    def changes(
+        self, former: Conversation
+    ) -> tuple[list[tuple[int, str, int, bool]], list[tuple[int, list[tuple[str, int]]]], list[int]]:
+        """Return what is to be known otherwise than *former* does: open messages, who waits for them, what is gone."""
+        opened, awaiting, forgotten = [], [], []
+        for id_ in sorted(self._replies.ids() | former._replies.ids()):
+            (entry, rest), (old, old_rest) = self._known(id_), former._known(id_)
+            if (entry, rest) == (old, old_rest):
+                continue
+            if entry is None and not rest:
+                forgotten.append(id_)
+            if entry is not None:
+                opened.append((id_, *entry))
+            if rest:
+                awaiting.append((id_, rest))
+        return opened, awaiting, forgotten
+
+    def _known(self, id_: int) -> tuple[tuple[str, int, bool] | None, list[tuple[str, int]]]:
+        entry, rest = self._replies.known(id_)
+        user = self._subjects.user
+        named = None if entry is None else (user(entry[0]), entry[1], entry[2])
+        return named, sorted((user(slot), at) for slot, at in rest)
+
+    def _slots(self, subjects: list[str]) -> list[int]:
+        return [int(slot) for slot in self._subjects.slots(subjects)]
