@@ -121,8 +121,9 @@ class Note(msgspec.Struct, array_like=True, tag="n", frozen=True):
     muted_until_ms: int | None = None
 
 
-Row = tuple[int, int, int, int, int]
-"""Place in `subjects`, place in `measures`, time (ms), weight, amount (signed like the weight)."""
+Row = tuple[int, int, int, int, int, int]
+"""Place in `subjects`, place in `measures`, time (ms), weight, amount (signed like the weight), and the time (ms) of
+the oldest event that it depends on."""
 Opened = tuple[int, int, int, bool]
 """A message that may be answered: its id, who wrote it (place in `subjects`), when (ms), whether it was answered."""
 Awaiting = tuple[int, list[tuple[int, int]]]
@@ -149,7 +150,9 @@ class Correction(msgspec.Struct, array_like=True, tag="x", frozen=True):
     since: list[tuple[int, int]] = []
     """Place in `subjects`, and hour of their first activity; −1 = they never did anything."""
     known_from_ms: int = 0
-    """What was before that, the log did not tell; 0 = it tells everything."""
+    """Events before that are left as they were: the log no longer told all of them. 0 = it told everything."""
+    about: list[str] = []
+    """Aliases whose activities were looked at."""
 
 
 Record = Rows | Tick | Calibration | Member | Org | Note | Correction

@@ -20,6 +20,10 @@ from state.ring import RollingWeek
 from state.subjects import Subjects
 from state.week import HOUR_MS
 
+Changes = tuple[list[tuple[int, str, int, bool]], list[tuple[int, list[tuple[str, int]]]], list[int]]
+"""Messages by id, author, time (ms), whether they were answered; ids with replies that wait; ids of which nothing is
+known any more."""
+
 
 class _Heard(Latency):
     """Counts what it is told instead of keeping grids."""
@@ -37,10 +41,14 @@ class _Heard(Latency):
 
 
 class Conversation:
-    """Messages of one org, by author. `acts` are replies given and received: (user, measure, time, amount) → number."""
+    """Messages of one org, by author, from *from_ms* on.
 
-    def __init__(self, org: str, zone: str, catalogue: Catalogue, limits: Limits) -> None:
-        self.acts: Counter[tuple[str, str, int, int]] = Counter()
+    `acts` are replies given and received: (user, measure, time, amount, time of the parent) → number.
+    """
+
+    def __init__(self, org: str, zone: str, catalogue: Catalogue, limits: Limits, from_ms: int = 0) -> None:
+        self.acts: Counter[tuple[str, str, int, int, int]] = Counter()
+        self._from_ms = from_ms
         self._org, self._names, self._heard, self._subjects = org, catalogue.names, _Heard(), Subjects()
         self._subjects.learn_org(Org(org, "", zone, ""))
         self._replies = Replies(limits.reply_horizon_hours * HOUR_MS, limits.max_open_messages)
@@ -65,31 +73,29 @@ class Conversation:
         one = Columns(
             none + slot, none, none + time_ms, none, np.array([id_], np.uint64), np.array([ref], np.uint64), none
         )
-        for who, measure, at, weight, amount in self._folder.take_message(one, 0, floor_ms):
-            self.acts[self._subjects.user(who), self._names[measure], at, amount] += weight
+        for who, measure, at, weight, amount, parent_ms in self._folder.take_message(one, 0, floor_ms):
+            self.acts[self._subjects.user(who), self._names[measure], at, amount, parent_ms] += weight
 
     def correct(self, record: Correction) -> None:
         """Take in what was corrected of messages and replies, and of what they count as."""
         for id_ in record.forgotten:
             self._replies.assign(id_, None, [])
         slots = self._slots(record.subjects)
-        opened = {id_: (slots[who], at, answered) for id_, who, at, answered in record.opened}
+        opened = {id_: (slots[who], at, answered) for id_, who, at, answered in record.opened if at >= self._from_ms}
         awaiting = {id_: [(slots[who], at) for who, at in rest] for id_, rest in record.awaiting}
         for id_ in {**opened, **awaiting}:
             self._replies.assign(id_, opened.get(id_), awaiting.get(id_, []))
         for time_ms, times in record.messages:
-            self.messages[time_ms] += times
+            self.messages[time_ms] += times if time_ms >= self._from_ms else 0
         for parent_ms, latency_ms, first, times in record.latencies:
-            self.latencies[parent_ms, latency_ms, first] += times
+            self.latencies[parent_ms, latency_ms, first] += times if parent_ms >= self._from_ms else 0
 
     def advance(self, watermark_ms: int) -> None:
         """Forget what is older than the horizon."""
         self._replies.advance(watermark_ms)
 
-    def changes(
-        self, former: Conversation
-    ) -> tuple[list[tuple[int, str, int, bool]], list[tuple[int, list[tuple[str, int]]]], list[int]]:
-        """Return what is to be known otherwise than *former* does: open messages, who waits for them, what is gone."""
+    def changes(self, former: Conversation) -> Changes:
+        """Return what is to be known otherwise than *former* does."""
         opened, awaiting, forgotten = [], [], []
         for id_ in sorted(self._replies.ids() | former._replies.ids()):
             (entry, rest), (old, old_rest) = self._known(id_), former._known(id_)

@@ -22,7 +22,7 @@ from state.subjects import Subjects
 from state.week import HOUR_MS, local_ms_array
 
 _DAY_HOURS = 24
-Derived = list[tuple[int, int, int, int, int]]  # slot, measure, time_ms, weight, amount
+Derived = list[tuple[int, int, int, int, int, int]]  # slot, measure, time_ms, weight, amount, time_ms of the cause
 
 
 class Folder:
@@ -60,7 +60,7 @@ class Folder:
         for row in np.flatnonzero(status).tolist():
             derived += self._take_transaction(columns, row, floor_ms)
         plain = ~status
-        extra = np.array(derived, np.int64).reshape(-1, 5)
+        extra = np.array(derived, np.int64).reshape(-1, 6)
         slots = np.concatenate([columns.subject[plain], extra[:, 0]])
         measures = np.concatenate([measure[plain], extra[:, 1]])
         times = np.concatenate([columns.time_ms[plain], extra[:, 2]])
@@ -81,7 +81,7 @@ class Folder:
         self._latency.correct(entry.name, entry.zone, record)
         if record.latencies or record.messages:
             self._touched_maps.add(entry.name)
-        rows = np.array(record.rows, np.int64).reshape(-1, 5)
+        rows = np.array(record.rows, np.int64).reshape(-1, 6)
         rows = rows[rows[:, 2] >= floor_ms]  # weeks before it are told for good
         measures = np.array([self._catalogue.index(name) for name in record.measures], np.int64)
         touched = slots[rows[:, 0]]
@@ -149,8 +149,8 @@ class Folder:
         if match.reply_ms < floor_ms:
             return []  # it waited for its parent beyond its week's close
         return [
-            (match.reply_slot, self._given, match.reply_ms, 1, latency_ms // 1000),
-            (match.parent_slot, self._received, match.reply_ms, 1, 0),
+            (match.reply_slot, self._given, match.reply_ms, 1, latency_ms // 1000, match.parent_ms),
+            (match.parent_slot, self._received, match.reply_ms, 1, 0, match.parent_ms),
         ]
 
     def _take_transaction(self, columns: Columns, row: int, floor_ms: int) -> Derived:
@@ -166,9 +166,9 @@ class Folder:
             return []
         derived: Derived = []
         if former is not None and former[1] and former[0] >= floor_ms:
-            derived.append((former[3], self._approved, former[0], -1, -former[2]))
+            derived.append((former[3], self._approved, former[0], -1, -former[2], former[0]))
         if counts:
-            derived.append((slot, self._approved, time_ms, 1, cents))
+            derived.append((slot, self._approved, time_ms, 1, cents, time_ms))
         self._transactions.pop(id_, None)  # to the end, so that the oldest stay in front
         self._transactions[id_] = (time_ms, counts, cents, slot)
         return derived
