@@ -145,8 +145,8 @@ class Correction(msgspec.Struct, array_like=True, tag="x", frozen=True):
     """Time (ms) of the parent, latency (ms), whether it was the first reply, and +1 or −1."""
     opened: list[Opened] = []
     awaiting: list[Awaiting] = []
-    forgotten: list[int] = []
-    """Ids of messages, or of parents of waiting replies, that are not this org's any more."""
+    forgotten: list[tuple[int, int]] = []
+    """Ids of messages, or of parents of waiting replies, that are not this org's any more, and their times (ms)."""
     since: list[tuple[int, int]] = []
     """Place in `subjects`, and hour of their first activity; −1 = they never did anything."""
     known_from_ms: int = 0

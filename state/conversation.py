@@ -20,7 +20,7 @@ from state.ring import RollingWeek
 from state.subjects import Subjects
 from state.week import HOUR_MS
 
-Changes = tuple[list[tuple[int, str, int, bool]], list[tuple[int, list[tuple[str, int]]]], list[int]]
+Changes = tuple[list[tuple[int, str, int, bool]], list[tuple[int, list[tuple[str, int]]]], list[tuple[int, int]]]
 """Messages by id, author, time (ms), whether they were answered; ids with replies that wait; ids of which nothing is
 known any more."""
 
@@ -78,13 +78,13 @@ class Conversation:
 
     def correct(self, record: Correction) -> None:
         """Take in what was corrected of messages and replies, and of what they count as."""
-        for id_ in record.forgotten:
-            self._replies.assign(id_, None, [])
         slots = self._slots(record.subjects)
-        opened = {id_: (slots[who], at, answered) for id_, who, at, answered in record.opened if at >= self._from_ms}
-        awaiting = {id_: [(slots[who], at) for who, at in rest] for id_, rest in record.awaiting}
-        for id_ in {**opened, **awaiting}:
-            self._replies.assign(id_, opened.get(id_), awaiting.get(id_, []))
+        waiting = {id_: [(slots[who], at) for who, at in rest if at >= self._from_ms] for id_, rest in record.awaiting}
+        entries: dict[int, tuple[int, int, bool] | None] = {id_: None for id_, rest in waiting.items() if rest}
+        entries |= {id_: None for id_, at in record.forgotten if at >= self._from_ms}
+        entries |= {id_: (slots[who], at, said) for id_, who, at, said in record.opened if at >= self._from_ms}
+        for id_, entry in entries.items():
+            self._replies.assign(id_, entry, waiting.get(id_, []))
         for time_ms, times in record.messages:
             self.messages[time_ms] += times if time_ms >= self._from_ms else 0
         for parent_ms, latency_ms, first, times in record.latencies:
@@ -101,8 +101,10 @@ class Conversation:
             (entry, rest), (old, old_rest) = self._known(id_), former._known(id_)
             if (entry, rest) == (old, old_rest):
                 continue
+            if self._from_ms and entry is None and old is None:
+                continue  # the parent may be older than what the log still tells, and the reply matched long ago
             if entry is None and not rest:
-                forgotten.append(id_)
+                forgotten.append((id_, old[1] if old is not None else old_rest[0][1]))
             if entry is not None:
                 opened.append((id_, *entry))
             if rest:

@@ -72,7 +72,7 @@ class Folder:
         """Count what *record* says; return slots and hours touched."""
         entry = self._subjects.orgs[self._subjects.org_number(record.org)]
         slots = self._subjects.slots(record.subjects)
-        for id_ in record.forgotten:
+        for id_, _ in record.forgotten:
             self._replies.assign(id_, None, [])
         waiting = {id_: [(int(slots[who]), at) for who, at in replies] for id_, replies in record.awaiting}
         opened = {id_: (int(slots[who]), at, answered) for id_, who, at, answered in record.opened}

@@ -174,7 +174,7 @@ def test_what_was_corrected_and_taken_back_is_as_before(seed: int) -> None:
 @examples(20)
 @given(st.integers(0, 10**6), st.integers(0, 30))
 def test_what_the_log_no_longer_tells_stays_as_it_was_corrected(seed: int, days: int) -> None:
-    batches, times = world(seed, 12)
+    batches, _ = world(seed, 12)
     log: list[Record] = [packed(batch, OLD) for batch in batches]
     log += mended(log, NEW, from_ms=START - days * DAY)
     for from_ms in (START - days * DAY, START - 2 * DAY, START + 3 * DAY):
