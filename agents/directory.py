@@ -15,9 +15,11 @@ import msgspec
 
 from agents.members import ROW_OF_USER, decode_user, with_memberships
 from state.identity import Directory
+from streams.log_state import ends_of, stretches
 from streams.read_directory import DirectoryLimits, link_entry, org_entry, user_entry
 from streams.reading import Rejected
-from streams.topic_specs import TopicNames
+from streams.settings import Settings
+from streams.topic_specs import TopicNames, topic_names
 
 _NEVER = (-1, 0)
 
@@ -74,3 +76,22 @@ class DirectoryReader:
             self.directory.learn_user(user, row)
         elif known is not None:
             self.directory.learn_user(user, with_memberships(known, row, at_ms, offset))
+
+
+def directory_limits_of(settings: Settings) -> DirectoryLimits:
+    """Return how much of a directory's entry is taken in."""
+    ingest = settings.ingest
+    return DirectoryLimits(ingest.max_id_chars, ingest.max_aliases, ingest.max_value_bytes)
+
+
+async def read_directory(settings: Settings) -> Directory:
+    """Return the directory as it is now, of the generation in *settings*.
+
+    Raises:
+        OperatorError: If a topic is missing or could not be read to its end.
+    """
+    reader = DirectoryReader(Directory(), topic_names(settings), directory_limits_of(settings))
+    ends = await ends_of(settings.kafka.brokers, reader.followed)
+    async for tp, record in stretches(settings.kafka.brokers, dict.fromkeys(ends, 0), ends, whole=True):
+        reader.take(tp.topic, record)
+    return reader.directory

@@ -13,12 +13,12 @@ import structlog
 from faust.types import TP
 
 from agents.count_people import PARTITION as CENSUS_PARTITION
-from agents.directory import DirectoryReader
+from agents.directory import DirectoryReader, directory_limits_of
 from agents.generation_watch import GenerationWatch
 from agents.routing import Router
 from agents.tell_again import TellAgain
 from agents.tick import Ticker
-from agents.wiring import Pipeline, build, directory_limits_of
+from agents.wiring import Pipeline, build
 from streams.clock import Clock, WallClock
 from streams.faust_app import ChunkApp
 from streams.http import HttpServer

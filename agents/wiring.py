@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from agents.checkpoints import Checkpoints
 from agents.count_people import CountPeople
+from agents.directory import directory_limits_of
 from agents.documents import Documents
 from agents.fold import FoldAgent
 from agents.ingest import Ingest, Source
@@ -48,7 +49,6 @@ from streams.faust_app import ChunkApp, make_app
 from streams.metrics import Metrics
 from streams.model_file import load_shadow
 from streams.read_chat import chat_reader
-from streams.read_directory import DirectoryLimits
 from streams.read_product import product_reader
 from streams.read_syslog import syslog_reader
 from streams.read_transactions import transaction_reader
@@ -187,12 +187,6 @@ def limits_of(settings: Settings) -> Limits:
         rolling_months=settings.latency.rolling_months,
         quantile=settings.latency.quantile,
     )
-
-
-def directory_limits_of(settings: Settings) -> DirectoryLimits:
-    """Return how much of a directory's entry is taken in."""
-    ingest = settings.ingest
-    return DirectoryLimits(ingest.max_id_chars, ingest.max_aliases, ingest.max_value_bytes)
 
 
 def _app(settings: Settings) -> ChunkApp:

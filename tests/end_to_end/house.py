@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 from faust.types import TP
 
 from agents.count_people import CountPeople
-from agents.directory import DirectoryReader
+from agents.directory import DirectoryReader, directory_limits_of
 from agents.documents import Documents
 from agents.ingest import Ingest
 from agents.ledger import Ledger
 from agents.members import Members
 from agents.park import Park
 from agents.routing import Router
-from agents.wiring import directory_limits_of, limits_of, sources
+from agents.wiring import limits_of, sources
 from reports.collect import Rest
 from reports.recount import Raw
 from state.activity import Tick, decode_record

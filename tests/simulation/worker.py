@@ -14,7 +14,7 @@ from faust.types import TP
 
 from agents.checkpoints import Checkpoints
 from agents.count_people import PARTITION, CountPeople
-from agents.directory import DirectoryReader
+from agents.directory import DirectoryReader, directory_limits_of
 from agents.documents import Documents
 from agents.fold import FoldAgent
 from agents.ingest import Ingest
@@ -22,7 +22,7 @@ from agents.ledger import Ledger
 from agents.members import Members
 from agents.park import Park
 from agents.routing import Router
-from agents.wiring import directory_limits_of, sources
+from agents.wiring import sources
 from state.census import Census
 from state.identity import Directory
 from state.shard import Shard
