@@ -19,7 +19,7 @@ import xxhash
 from agents.ledger import Ledger
 from agents.routing import Router
 from state.activity import SEPARATOR, Packer, subject_of
-from state.identity import Directory, org_alias, spelled
+from state.identity import EVENT, Directory, Link, org_alias, spelled
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters, FloodGuard
 from streams.parked import Parked, encode_parked
@@ -67,11 +67,12 @@ class Ingest:
         max_value_bytes: int,
         max_ahead_ms: int,
         lateness_ms: int,
+        max_aliases: int,
         counted: Callable[[str, Counter[str]], None],
     ) -> None:
         self._source, self._router, self._directory = source, router, directory
         self._ledger, self._dead_letters, self._flood = ledger, dead_letters, flood
-        self._now, self._counted = now, counted
+        self._now, self._counted, self._max_aliases = now, counted, max_aliases
         self._max_value_bytes, self._max_ahead_ms, self._lateness_ms = max_value_bytes, max_ahead_ms, lateness_ms
 
     def handle(self, chunk: Chunk) -> Outcome:
@@ -133,6 +134,10 @@ class Ingest:
         if found.apart:
             work.counts[found.apart] += 1
             return
+        if found.link:
+            work.counts["identity"] += 1
+            self._link(found.who, found.link, work)
+            return
         org = found.org
         if not found.who:
             if self._source.unknown == PARK and org not in self._directory.orgs:
@@ -166,6 +171,26 @@ class Ingest:
         packer.id.append(id_)
         packer.ref.append(ref)
         packer.at.append(at)
+
+    def _link(self, who: str, alias: str, work: _Work) -> None:
+        """Link two aliases that an event says are one person, if just one of them is known.
+
+        Two known users are never merged by an event; and what an operator said of an alias stands.
+        """
+        directory = self._directory
+        known, other = directory.find(who), directory.find(alias)
+        if known is None:
+            known, other, alias = other, known, who
+        if known is None or other is not None:
+            same = known is not None and other is not None and known.user == other.user
+            work.counts["link:" + ("unknown" if known is None else "known" if same else "merge")] += 1
+        elif directory.link_of(alias) is not None:
+            work.counts["link:unlinked"] += 1
+        elif len(directory.aliases_of(known.user)) >= self._max_aliases:
+            work.counts["link:too_many"] += 1
+        else:
+            work.counts["link:made"] += 1
+            work.out += self._router.link(Link(alias, known.user, EVENT), directory.users[known.user])
 
     def _park(self, found: Reading, alias: str, at: int, chunk: Chunk, work: _Work) -> None:
         work.counts["parked"] += 1

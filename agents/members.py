@@ -28,6 +28,8 @@ from streams.tables import ChunkTable
 from streams.transactions import Outgoing
 from streams.transport import Chunk
 
+CARRIED = -2
+"""Offset in a row that was carried over from a former generation."""
 ROW_OF_USER = b"u:"
 """Keys of the table `members` begin with it."""
 _user = msgspec.msgpack.Decoder(UserRecord)
@@ -56,6 +58,8 @@ def members_of(user: str, former: UserRecord | None, found: UserRecord | None) -
     """
     stints = last_stints(found.memberships) if found else {}
     known = last_stints(former.memberships or [(ALWAYS_MS, FOREVER_MS, former.org)]) if former else {}
+    if former is not None and former.offset == CARRIED:
+        known = {}  # the shards of this generation were told nothing yet
     told = [Member(org, user, False, "", gone=True) for org in known if org not in stints]
     for org, (since, until) in stints.items():
         assert found is not None

@@ -12,10 +12,10 @@ the directory says now, so a run that was interrupted, or that overlapped with t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from aiokafka.structs import TopicPartition as TP
+from aiokafka.structs import TopicPartition
 
 from agents.directory import read_directory
 from agents.ingest import CREATE, salt_of
@@ -24,8 +24,9 @@ from state.activity import Correction, Record, Rows, decode_record, origin_of
 from state.health import Model
 from state.identity import Directory, spelled
 from state.limits import Limits
+from state.membership import FOREVER_MS
 from state.mending import Mending, Right
-from state.org_log import OrgLog, Scan
+from state.org_log import Scan
 from streams.errors import OperatorError
 from streams.log_state import ends_of, starts_of, stretches
 from streams.lone_sender import LoneSender, NotSentError
@@ -39,6 +40,8 @@ _SETTLE_SECONDS = 2.0
 """Between two passes: a worker reads of a change within that time, and activities under way reach their log."""
 
 Tell = Callable[[int, int], None]
+"""Gets (records read, records to read in all)."""
+Places = Mapping[TopicPartition, int]
 
 
 class MendingFailedError(OperatorError):
@@ -131,25 +134,50 @@ async def _look(
     """Return what has to be corrected now."""
     topic = topic_names(settings).activities
     starts, ends = await starts_of(settings.kafka.brokers, [topic]), await ends_of(settings.kafka.brokers, [topic])
-    total = 2 * sum(ends[tp] - starts[tp] for tp in ends)
+    log = _Log(settings, starts, ends, tell)
     found.from_ms = await _told_from_ms(settings, starts, ends)
-    concerned = _Concerned(aliases_of(directory, who))
-    read = 0
-    async for _, record in _records(settings, starts, ends):
-        _concern(concerned, record)
-        tell(read := read + 1, total)
+    concerned = await _concerned(log, aliases_of(directory, who))
     for alias in concerned.aliases:
         person = directory.find(alias)
         concerned.orgs |= {org for _, _, org in person.memberships} if person is not None else set()
     found.aliases = sorted(concerned.aliases)
-    scans = {tp: Scan(concerned.orgs, limits, found.from_ms) for tp in ends}
-    async for tp, record in _records(settings, starts, ends):
-        scans[tp].take(record)
-        tell(read := read + 1, total)
+    scans = {tp.partition: Scan(concerned.orgs, limits, found.from_ms) for tp in ends}
+    async for partition, record in log.records():
+        scans[partition].take(record)
     router = Router(topic_names(settings), settings.kafka.partitions, settings.kafka.max_message_bytes)
-    logs: dict[str, OrgLog] = {org: scans[TP(topic, router.partition(org))].logs[org] for org in sorted(concerned.orgs)}
+    logs = {org: scans[router.partition(org)].logs[org] for org in sorted(concerned.orgs)}
     mending = Mending(logs, right_of(directory, settings), salt_of, model.catalogue, limits, found.from_ms)
     return mending.corrections(concerned.aliases)
+
+
+class _Log:
+    """A stretch of `activities`, read again and again."""
+
+    def __init__(self, settings: Settings, starts: Places, ends: Places, tell: Tell) -> None:
+        self._brokers, self._starts, self._ends, self._tell = settings.kafka.brokers, starts, ends, tell
+        self._size, self._read = sum(ends[tp] - starts[tp] for tp in ends), 0
+
+    async def records(self) -> AsyncIterator[tuple[int, Record]]:
+        """Yield all of it, by partition."""
+        begun = self._read
+        async for tp, record in stretches(self._brokers, self._starts, self._ends, whole=True):
+            self._read += 1
+            self._tell(self._read, begun + 2 * self._size)
+            if record.value is not None:
+                yield tp.partition, decode_record(record.value)
+
+
+async def _concerned(log: _Log, aliases: set[str]) -> _Concerned:
+    """Return everybody and every org that a change of *aliases* may concern.
+
+    What comes in late in the log may concern what is early in it; so it is read until nothing new comes in.
+    """
+    known, found = set[str](), _Concerned(aliases)
+    while known != found.aliases:
+        known = set(found.aliases)
+        async for _, record in log.records():
+            _concern(found, record)
+    return found
 
 
 def _concern(concerned: _Concerned, record: Record) -> None:
@@ -165,14 +193,7 @@ def _concern(concerned: _Concerned, record: Record) -> None:
         concerned.aliases |= set(record.about)
 
 
-async def _records(settings: Settings, starts: dict[TP, int], ends: dict[TP, int]) -> AsyncIterator[tuple[TP, Record]]:
-    """Yield the records of the log, with their partition."""
-    async for tp, record in stretches(settings.kafka.brokers, starts, ends, whole=True):
-        if record.value is not None:
-            yield tp, decode_record(record.value)
-
-
-async def _told_from_ms(settings: Settings, starts: dict[TP, int], ends: dict[TP, int]) -> int:
+async def _told_from_ms(settings: Settings, starts: Places, ends: Places) -> int:
     """Return from which event time (ms) on the logs certainly hold every activity; 0 = they hold everything.
 
     An activity comes in after it happened, or as much ahead of its time as is allowed.
@@ -184,7 +205,7 @@ async def _told_from_ms(settings: Settings, starts: dict[TP, int], ends: dict[TP
             latest = max(latest, int(record.timestamp) + settings.time.max_ahead_seconds * 1000)
             break
         else:
-            return 2**62  # nothing is left of it
+            return FOREVER_MS  # nothing is left of it
     return latest
 
 

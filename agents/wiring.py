@@ -151,7 +151,8 @@ def _add_ingest(
             FloodGuard(source.name, ingest.flood_ratio, ingest.flood_window_events),
             now=clock.now, max_value_bytes=ingest.max_value_bytes,
             max_ahead_ms=settings.time.max_ahead_seconds * 1000,
-            lateness_ms=settings.time.allowed_lateness_hours * 3_600_000, counted=counted,
+            lateness_ms=settings.time.allowed_lateness_hours * 3_600_000, max_aliases=ingest.max_aliases,
+            counted=counted,
         )  # fmt: skip
         add_chunk_agent(app, source.topic, agent.handle, name=f"ingest-{source.name}")
 
@@ -218,6 +219,8 @@ def _count(metrics: Metrics, topic: str, counts: Counter[str]) -> None:
         source, _, what = outcome.partition("/")
         if what:
             metrics.events.add(number, source, what.rpartition("/")[2])
+        elif outcome.startswith("link:"):
+            metrics.identity_links.add(number, outcome[5:])
         elif outcome.startswith("dead:"):
             metrics.dead_letters.add(number, topic, outcome[5:])
         else:

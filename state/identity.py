@@ -154,14 +154,14 @@ class Directory:
 
     def learn_link(self, alias: str, link: Link | None) -> None:
         """Take in what an operator or an event says of *alias*; None = neither says anything any more."""
-        for by, links in self._linked.items():
+        for links in self._linked.values():
             user = links.pop(alias, "")
             if user:
                 self._linked_to[user].discard(alias)
-            if link is not None and link.by == by:
-                links[alias] = link.user
-                if link.user:
-                    self._linked_to.setdefault(link.user, set()).add(alias)
+        if link is not None:
+            self._linked[link.by][alias] = link.user
+            if link.user:
+                self._linked_to.setdefault(link.user, set()).add(alias)
         self._settle(alias)
 
     def learn_org(self, org: str, record: OrgRecord | None) -> None:

@@ -42,8 +42,9 @@ def joined(
     stop = FOREVER_MS if until_ms is None else until_ms
     if last is not None and last[2] == org and start > last[0] and since_ms is not None and not _is_new(last, start):
         former = former[:-1]  # the same membership began later than was said
-    before = [(begin, min(end, start), where) for begin, end, where in former if begin < start]
-    found = [each for each in before if each[0] < each[1]]
+    found = [(begin, min(end, start), where) for begin, end, where in former if begin < start]
+    if since_ms is None and found and found[-1][1:] == (start, org):
+        start = found.pop()[0]  # one membership, told in two parts
     if start < stop:
         found.append((start, stop, org))
     return found[-MAX_MEMBERSHIPS:]

@@ -94,6 +94,7 @@ class Sent:
     waiting: list[tuple[int, Parked | Alias]] = field(default_factory=list)
     dead: list[dict] = field(default_factory=list)
     kept: list[Outgoing] = field(default_factory=list)
+    links: list[Outgoing] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for record in self.records:
@@ -104,6 +105,8 @@ class Sent:
                 self.waiting.append((record.partition, decode_parked(record.value)))
             elif record.topic == TOPICS.dead_letters:
                 self.dead.append(msgspec.json.decode(record.value))
+            elif record.topic == TOPICS.identities:
+                self.links.append(record)
             else:
                 assert record.topic == "changelog"
                 self.kept.append(record)

@@ -95,8 +95,8 @@ class House:
         for source in sources(self.settings, model, names, clock):
             self._agents[source.name] = Ingest(
                 source, router, self.directory, self.ledger, dead, FloodGuard(source.name, 1.0, 10_000), now=clock.now,
-                max_value_bytes=ingest.max_value_bytes, max_ahead_ms=3_600_000, lateness_ms=1344 * 3_600_000,
-                counted=tell,
+                max_value_bytes=ingest.max_value_bytes, max_ahead_ms=3_600_000,
+                lateness_ms=1344 * 3_600_000, max_aliases=20, counted=tell,
             )  # fmt: skip
         self.shards = [Shard(number, model, limits_of(self.settings)) for number in range(partitions)]
         spell = Documents(model, names, 0, 1)

@@ -19,6 +19,7 @@ import atheris
 import msgspec
 
 with atheris.instrument_imports(include=["streams", "state", "agents"]):
+    from agents.directory import directory_limits_of
     from agents.wiring import sources
     from streams.clock import FixedClock
     from streams.model_file import load_model

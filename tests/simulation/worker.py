@@ -158,7 +158,7 @@ class Worker:
                 source, router, self.directory, self.ledger, dead,
                 FloodGuard(source.name, ingest.flood_ratio, ingest.flood_window_events), now=self._clock.now,
                 max_value_bytes=ingest.max_value_bytes, max_ahead_ms=time.max_ahead_seconds * 1000,
-                lateness_ms=time.allowed_lateness_hours * 3_600_000, counted=counted,
+                lateness_ms=time.allowed_lateness_hours * 3_600_000, max_aliases=20, counted=counted,
             ).handle  # fmt: skip
         for kind, topic in (("users", NAMES.users), ("orgs", NAMES.orgs)):
             found[topic] = Members(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state.identity import Directory, OrgRecord, UserRecord, spelled
+from state.identity import EVENT, Directory, Link, OrgRecord, UserRecord, spelled, unlinked_alias
+from state.membership import FOREVER_MS, Membership, joined, org_at
 from tests.state.worlds import examples
 
 
@@ -98,3 +101,53 @@ def test_every_alias_leads_to_its_oldest_claim(steps: list[tuple[str, list[str] 
                 users.append((name, str(number)))
             assert found(directory, alias) == ((users[0][1], users[0][0]) if users else None)
     assert directory._claims == {a: [n for n, _ in users] for a, users in claims.items() if users}
+
+
+def test_an_operators_word_goes_before_the_directorys_and_that_before_an_events() -> None:
+    directory = Directory()
+    for name in ("8", "9"):
+        directory.learn_user(name, user("a", name))
+    directory.learn_link("x", Link("x", "9", EVENT))
+    assert found(directory, "x") == ("a", "9")
+    directory.learn_user("8", user("a", "8", "x"))
+    assert found(directory, "x") == ("a", "8") and directory.aliases_of("9") == ["9"]
+    directory.learn_link("x", Link("x", "9"))
+    assert found(directory, "x") == ("a", "9") and directory.aliases_of("9") == ["9", "x"]
+    directory.learn_link("x", Link("x", ""))
+    assert found(directory, "x") is None and directory.waiting_alias("x") == unlinked_alias("x")
+    directory.learn_link("x", None)
+    assert found(directory, "x") == ("a", "8")
+
+
+def test_a_link_waits_for_its_user_and_ends_with_them() -> None:
+    directory = Directory()
+    directory.learn_link("x", Link("x", "8"))
+    assert found(directory, "x") is None
+    directory.learn_user("8", user("a", "8"))
+    assert found(directory, "x") == ("a", "8")
+    directory.learn_user("8", user("b", "8"))
+    assert found(directory, "x") == ("b", "8")
+    directory.learn_user("8", None)
+    assert found(directory, "x") is None
+
+
+@examples(150)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abc"), st.none() | st.integers(1, 60), st.none() | st.integers(61, 99), st.integers(1, 99)
+        ),
+        max_size=8,
+    )
+)
+def test_memberships_never_overlap_and_what_was_said_last_holds(said: list) -> None:
+    known: list[Membership] = []
+    for org, since, until, at in said:
+        once = joined(known, org, since, until, at)
+        assert joined(once, org, since, until, at) == once
+        known = once
+        assert all(begin < end for begin, end, _ in known)
+        assert all(left[1] <= right[0] for left, right in pairwise(known))
+        if since is not None:
+            assert org_at(known, since) == org and org_at(known, (until or FOREVER_MS) - 1) == org
+            assert org_at(known, until or FOREVER_MS) == ""
