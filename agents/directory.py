@@ -8,6 +8,7 @@ into the dead letters).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from state.identity import Directory
 from streams.read_directory import DirectoryLimits, org_entry, user_entry
@@ -16,15 +17,15 @@ from streams.reading import Rejected
 
 def directory_taker(
     directory: Directory, users_topic: str, limits: DirectoryLimits
-) -> Callable[[str, bytes | None, bytes | None], None]:
-    """Return what takes (topic, key, value) into *directory*."""
+) -> Callable[[str, Any], None]:
+    """Return what takes a topic's record into *directory*."""
 
-    def take(topic: str, key: bytes | None, value: bytes | None) -> None:
+    def take(topic: str, record: Any) -> None:
         try:
             if topic == users_topic:
-                directory.learn_user(*user_entry(key, value, limits))
+                directory.learn_user(*user_entry(record.key, record.value, limits), record.timestamp)
             else:
-                directory.learn_org(*org_entry(key, value, limits))
+                directory.learn_org(*org_entry(record.key, record.value, limits))
         except Rejected:
             return
 

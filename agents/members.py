@@ -16,7 +16,7 @@ import msgspec
 from agents.ledger import Ledger
 from agents.routing import Router
 from state.activity import Member, Org
-from state.identity import OrgRecord, UserRecord, org_alias
+from state.identity import OrgRecord, UserRecord, org_alias, with_claims
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters
 from streams.parked import Alias, encode_parked
@@ -76,15 +76,16 @@ class Members:
         if former is not None and (found is None or found.org != former.org):
             out.append(self._router.activity(former.org, Member(former.org, user, False, "", gone=True)))
         if found is not None:
+            found = with_claims(found, former, record.timestamp)
             # A bot's seat is no customer's: it counts as no member.
             member = Member(found.org, user, found.licensed, found.job_type, gone=found.bot)
             out.append(self._router.activity(found.org, member))
         for alias in former.aliases if former else ():
             if found is None or alias not in found.aliases:
                 out.append(self._router.unresolved(alias, encode_parked(Alias(alias, "", user, gone=True))))
-        for alias in found.aliases if found else ():
+        for alias, since_ms in zip(found.aliases, found.claimed_ms, strict=True) if found else ():
             assert found is not None
-            known = Alias(alias, found.org, user, bot=found.bot)
+            known = Alias(alias, found.org, user, bot=found.bot, claimed_ms=since_ms)
             out.append(self._router.unresolved(alias, encode_parked(known)))
         value = None if found is None else msgspec.msgpack.encode(found)
         return [*out, self._table.stage(partition, key, value)]

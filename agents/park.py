@@ -111,7 +111,7 @@ class Park:
             work.refused.append(Refused(error, place, parked.partition))
 
     def _take_alias(self, partition: int, alias: Alias, work: _Work) -> None:
-        """Note a claim or its end; as in the directory, the first user to claim an alias has it."""
+        """Note a claim or its end; as in the directory, the earliest claim to an alias counts."""
         claims = self._claims(partition, alias.alias, work)
         place = next((at for at, claim in enumerate(claims) if claim.user == alias.user), None)
         if alias.gone:
@@ -121,6 +121,7 @@ class Park:
             claims[place] = alias
         elif len(claims) < MAX_CLAIMS:
             claims.append(alias)
+        claims.sort(key=lambda claim: (claim.claimed_ms, claim.user))
         waiting = self._waiting(partition, alias.alias, work)
         if claims and waiting.parked:
             self._send_on(waiting.parked, claims[0], work)

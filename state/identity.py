@@ -1,7 +1,8 @@
 """Who an alias is: e-mail, user name or user id → one user of one org.
 
 Owns the directory as ingest sees it. Invariant: an alias leads to at most one
-user; the first user to claim one keeps it, and leaves it to the next one.
+user: of those who claim it to the one whose claim the directory's log holds
+first, whichever was read first, and then to the next one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ class UserRecord(msgspec.Struct, array_like=True, frozen=True):
     job_type: str
     licensed: bool
     bot: bool
+    claimed_ms: list[int] = []
+    """By alias: when the directory first said that it is theirs (epoch); empty = not known, before all others."""
+
+    def claim_of(self, alias: str, user: str) -> tuple[int, str]:
+        """Return what tells whose claim to *alias*, one of its own, is the earliest: the least."""
+        return (self.claimed_ms[self.aliases.index(alias)] if self.claimed_ms else 0), user
 
 
 class OrgRecord(msgspec.Struct, array_like=True, frozen=True):
@@ -55,6 +62,14 @@ def org_alias(org: str) -> str:
     return f"org{SEPARATOR}{org}"
 
 
+def with_claims(record: UserRecord, former: UserRecord | None, said_ms: int) -> UserRecord:
+    """Return *record*, which the directory said at *said_ms*, with the times of its claims: kept ones stay as old."""
+    if record.claimed_ms:
+        return record
+    kept = dict(zip(former.aliases, former.claimed_ms, strict=False)) if former else {}
+    return msgspec.structs.replace(record, claimed_ms=[kept.get(alias, said_ms) for alias in record.aliases])
+
+
 def _person(user: str, record: UserRecord) -> Person:
     return Person(user, record.org, record.org + SEPARATOR + user, record.bot)
 
@@ -67,15 +82,15 @@ class Directory:
         """Alias → person; reading it directly saves a call per event."""
         self.orgs: dict[str, OrgRecord] = {}
         self._users: dict[str, UserRecord] = {}
-        self._claims: dict[str, list[str]] = {}  # alias → users who claim it too, in their order
+        self._claims: dict[str, list[str]] = {}  # alias → users who claim it too
         self.conflicts = 0
         """Aliases that a second user claimed."""
 
     def __len__(self) -> int:
         return len(self._users)
 
-    def learn_user(self, user: str, record: UserRecord | None) -> None:
-        """Take in a user; None = gone, with all aliases."""
+    def learn_user(self, user: str, record: UserRecord | None, said_ms: int = 0) -> None:
+        """Take in what the directory said of a user at *said_ms* (epoch); None = gone, with all aliases."""
         former = self._users.pop(user, None)
         kept = frozenset(record.aliases if record else ())
         for alias in former.aliases if former else ():
@@ -83,15 +98,24 @@ class Directory:
                 self._give_up(alias, user)
         if record is None:
             return
-        self._users[user] = record
+        record = self._users[user] = with_claims(record, former, said_ms)
         person = _person(user, record)
         for alias in record.aliases:
             holder = self.people.get(alias)
             if holder is None or holder.user == user:
                 self.people[alias] = person
-            elif user not in self._claims.setdefault(alias, []):
-                self._claims[alias].append(user)
-                self.conflicts += 1
+            else:
+                self._contest(alias, holder.user, user)
+
+    def _contest(self, alias: str, holder: str, user: str) -> None:
+        """Let *user* claim an alias that *holder* has: partitions of the log are read in any order."""
+        claims = self._claims.setdefault(alias, [])
+        if user not in claims:
+            claims.append(user)
+            self.conflicts += 1
+        if self._users[user].claim_of(alias, user) < self._users[holder].claim_of(alias, holder):
+            claims[claims.index(user)] = holder
+            self.people[alias] = _person(user, self._users[user])
 
     def _give_up(self, alias: str, user: str) -> None:
         """Take *alias* from *user*; who claimed it next has it from now on."""
@@ -99,7 +123,8 @@ class Directory:
         if self.people[alias].user != user:
             claims.remove(user)
         elif claims:
-            heir = claims.pop(0)
+            heir = min(claims, key=lambda name: self._users[name].claim_of(alias, name))
+            claims.remove(heir)
             self.people[alias] = _person(heir, self._users[heir])
         else:
             del self.people[alias]

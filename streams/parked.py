@@ -34,6 +34,8 @@ class Alias(msgspec.Struct, array_like=True, tag="a", frozen=True):
     user: str
     bot: bool = False
     gone: bool = False
+    claimed_ms: int = 0
+    """When the directory first said so (epoch); of several claims the earliest counts."""
 
 
 _decoder: msgspec.msgpack.Decoder[Parked | Alias] = msgspec.msgpack.Decoder(Parked | Alias)

@@ -13,7 +13,7 @@ from state.ledger import SourceLedger
 from streams.metrics import Metrics
 from streams.parked import Alias
 from streams.read_directory import DirectoryLimits
-from tests.agents.by_hand import DEAD, Counted, Sent, Table, chunk_of, router
+from tests.agents.by_hand import DEAD, NOW, Counted, Sent, Table, chunk_of, router
 
 
 class Place:
@@ -40,10 +40,15 @@ class Place:
         return self.send("orgs", (org.encode(), orjson.dumps({"org_id": org} | fields)))
 
 
+def claim(alias: str, org: str, user: str, *, bot: bool = False) -> Alias:
+    """Return what those who wait hear of an alias that the directory tells of now."""
+    return Alias(alias, org, user, bot=bot, claimed_ms=int(NOW * 1000))
+
+
 def test_a_new_user_is_told_to_its_org_and_to_who_waits_for_it() -> None:
     sent = Place().user("8", email="Ann@Example.ORG", licensed=False, job_type="ops")
     assert sent.activities == [(router().partition("a"), Member("a", "8", False, "ops"))]
-    assert sent.aliases == [Alias("8", "a", "8"), Alias("ann@example.org", "a", "8")]
+    assert sent.aliases == [claim("8", "a", "8"), claim("ann@example.org", "a", "8")]
     assert [p for p, _ in sent.waiting] == [router().partition("8"), router().partition("ann@example.org")]
 
 
@@ -55,7 +60,7 @@ def test_a_change_of_org_is_told_to_both() -> None:
         (router().partition("a"), Member("a", "8", False, "", gone=True)),
         (router().partition("b"), Member("b", "8", True, "")),
     ]
-    assert sent.aliases == [Alias("8", "b", "8")]
+    assert sent.aliases == [claim("8", "b", "8")]
 
 
 def test_an_alias_that_is_no_longer_given_is_taken_away() -> None:
@@ -63,9 +68,9 @@ def test_an_alias_that_is_no_longer_given_is_taken_away() -> None:
     place.user("8", aliases=["x", "y"])
     assert place.user("8", aliases=["y", "z"]).aliases == [
         Alias("x", "", "8", gone=True),
-        Alias("8", "a", "8"),
-        Alias("y", "a", "8"),
-        Alias("z", "a", "8"),
+        claim("8", "a", "8"),
+        claim("y", "a", "8"),
+        claim("z", "a", "8"),
     ]
 
 
@@ -83,7 +88,7 @@ def test_a_tombstone_takes_the_user_and_every_alias_away() -> None:
 def test_a_bot_takes_no_seat() -> None:
     sent = Place().user("8", bot=True)
     assert sent.activities[0][1] == Member("a", "8", True, "", gone=True)
-    assert sent.aliases == [Alias("8", "a", "8", bot=True)]
+    assert sent.aliases == [claim("8", "a", "8", bot=True)]
 
 
 def test_an_org_is_told_to_its_shard_and_to_who_waits_for_it() -> None:

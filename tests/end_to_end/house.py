@@ -112,7 +112,7 @@ class House:
         records = [Record(offset, key, value, stamp) for _, _, offset, key, value, stamp in raw]
         if topic in ("users", "orgs"):
             for record in records:
-                self._take(topic, record.key, record.value)
+                self._take(topic, record)
         self._run(self._agents[topic], TP(topic, partition), records)
 
     def tick(self, time_ms: int = 0, *, new_round: bool = False) -> None:

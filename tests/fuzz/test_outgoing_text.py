@@ -169,7 +169,7 @@ def test_a_dead_letter_fits_in_a_record_however_large_key_detail_and_value_are()
 )
 def test_an_entry_that_is_refused_changes_nothing_anywhere(key: bytes, value: bytes, reason: str) -> None:
     directory = Directory()
-    directory_taker(directory, "users", DirectoryLimits(40, 5, 1000))("users", key, value)
+    directory_taker(directory, "users", DirectoryLimits(40, 5, 1000))("users", FakeRecord(0, value, key))
     sent = MembersPlace().send("users", (key, value))
     assert ([letter["reason"] for letter in sent.dead], sent.activities, sent.aliases) == ([reason], [], [])
     assert not len(directory) and not directory.people

@@ -177,7 +177,7 @@ class Worker:
         for tp, at in self._followed.items():
             records, self._followed[tp] = self._broker.read(tp, at)
             for record in records:
-                self._take(tp.topic, record.key, record.value)
+                self._take(tp.topic, record)
 
     def take_over(self, units: list[int], crash_after: int | None = None) -> None:
         """Become the owner of *units*: rights first, then tables, then shards; *crash_after* that many steps."""
