@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from agents.members import ROW_OF_USER, decode_user, with_memberships
+from agents.members import ROW_OF_USER, decode_user, with_past
 from state.identity import Directory
 from streams.log_state import ends_of, stretches
 from streams.read_directory import DirectoryLimits, link_entry, org_entry, user_entry
@@ -61,7 +61,7 @@ class DirectoryReader:
         if former is not None and former.offset >= record.offset:
             return  # a row told of it already, or of a later one
         if found is not None:
-            found = with_memberships(found, former, record.timestamp, record.offset)
+            found = with_past(found, former, record.timestamp, record.offset)
         self.directory.learn_user(user, found)
 
     def _take_row(self, record: Any) -> None:
@@ -75,7 +75,7 @@ class DirectoryReader:
         elif row.offset >= offset:
             self.directory.learn_user(user, row)
         elif known is not None:
-            self.directory.learn_user(user, with_memberships(known, row, at_ms, offset))
+            self.directory.learn_user(user, with_past(known, row, at_ms, offset))
 
 
 def directory_limits_of(settings: Settings) -> DirectoryLimits:

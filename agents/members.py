@@ -16,7 +16,7 @@ import msgspec
 from agents.ledger import Ledger
 from agents.routing import Router
 from state.activity import Member, Org
-from state.identity import OrgRecord, UserRecord, org_alias
+from state.identity import OrgRecord, UserRecord, org_alias, with_claims
 from state.membership import ALWAYS_MS, FOREVER_MS, Membership, joined, last_stints
 from state.records import record_of
 from streams.chunks import Outcome
@@ -44,8 +44,9 @@ def decode_user(raw: bytes) -> UserRecord:
     return record_of(_user, raw)
 
 
-def with_memberships(found: UserRecord, former: UserRecord | None, at_ms: int, offset: int) -> UserRecord:
-    """Return an entry of the directory, said at *at_ms* at *offset* of its log, with all memberships up to now."""
+def with_past(found: UserRecord, former: UserRecord | None, at_ms: int, offset: int) -> UserRecord:
+    """Return an entry of the directory, said at *at_ms* at *offset* of its log, with all memberships and claims."""
+    found = with_claims(found, former, at_ms)
     before = former.memberships or [(ALWAYS_MS, FOREVER_MS, former.org)] if former else []
     known = joined(before, found.org, found.since_ms, found.until_ms, at_ms)
     return msgspec.structs.replace(found, memberships=known, offset=offset)
@@ -120,14 +121,14 @@ class Members:
         former_raw = self._table.read(partition, key)
         former = None if former_raw is None else decode_user(former_raw)
         if found is not None:
-            found = with_memberships(found, former, record.timestamp, record.offset)
+            found = with_past(found, former, record.timestamp, record.offset)
         out = [self._router.activity(member.org, member) for member in members_of(user, former, found)]
         for alias in former.aliases if former else ():
             if found is None or alias not in found.aliases:
                 out.append(self._router.unresolved(alias, encode_parked(Alias(alias, "", user, gone=True))))
-        for alias in found.aliases if found else ():
+        for alias, since_ms in zip(found.aliases, found.claimed_ms, strict=True) if found else ():
             assert found is not None
-            known = Alias(alias, found.org, user, bot=found.bot, memberships=_told(found))
+            known = Alias(alias, found.org, user, bot=found.bot, claimed_ms=since_ms, memberships=_told(found))
             out.append(self._router.unresolved(alias, encode_parked(known)))
         value = None if found is None else msgspec.msgpack.encode(found)
         return [*out, self._table.stage(partition, key, value)]

@@ -122,7 +122,7 @@ class Park:
             work.refused.append(Refused(error, place, parked.partition))
 
     def _take_alias(self, partition: int, alias: Alias, work: _Work) -> None:
-        """Note a claim or its end; as in the directory, the first user to claim an alias has it."""
+        """Note a claim or its end; as in the directory, the earliest claim to an alias counts."""
         claims = self._claims(partition, alias.alias, work)
         place = next((at for at, claim in enumerate(claims) if claim.user == alias.user), None)
         if alias.gone:
@@ -132,6 +132,7 @@ class Park:
             claims[place] = alias
         elif len(claims) < MAX_CLAIMS:
             claims.append(alias)
+        claims.sort(key=lambda claim: (claim.claimed_ms, claim.user))
         waiting = self._waiting(partition, alias.alias, work)
         going = [p for p in waiting.parked if _can_go(p, claims[0])] if claims else []
         if going:

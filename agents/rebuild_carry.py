@@ -1,7 +1,7 @@
 """Carries over to the next generation what its sources can't tell it.
 
-Owns the memberships: `users` is compacted, so it has forgotten where people were before. Invariant: only what nobody
-has written to in the next generation yet is written.
+Owns the rows of people: `users` is compacted, so it has forgotten where they were before, and who claimed an alias
+first. Invariant: only a table that nobody has written to in the next generation yet is written.
 """
 
 from __future__ import annotations
@@ -10,23 +10,21 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from agents.members import CARRIED, ROW_OF_USER, decode_user
-from state.membership import ALWAYS_MS, FOREVER_MS
 from streams.log_state import content_of, ends_of
 from streams.settings import Settings
 from streams.topic_specs import topic_names
 
 
-async def carry_memberships(live: Settings, aside: Settings) -> int:
-    """Write the memberships that *live* knows into the table of *aside*, if that is empty; return of how many users."""
+async def carry_people(live: Settings, aside: Settings) -> int:
+    """Write what *live* knows of people into the table of *aside*, if that is empty; return how many they are."""
     source, target = topic_names(live).members_changelog, topic_names(aside).members_changelog
     if any((await ends_of(aside.kafka.brokers, [target])).values()):
         return 0
     rows: list[tuple[int, bytes, bytes]] = []
     for partition, content in enumerate(await content_of(live.kafka.brokers, source)):
         for key, raw in content.items():
-            found = decode_user(raw) if key.startswith(ROW_OF_USER) else None
-            if found is not None and found.memberships not in ([], [(ALWAYS_MS, FOREVER_MS, found.org)]):
-                carried = msgspec.structs.replace(found, offset=CARRIED)
+            if key.startswith(ROW_OF_USER):
+                carried = msgspec.structs.replace(decode_user(raw), offset=CARRIED)
                 rows.append((partition, key, msgspec.msgpack.encode(carried)))
     producer = AIOKafkaProducer(bootstrap_servers=aside.kafka.brokers, acks="all", enable_idempotence=True)
     await producer.start()

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.recount_latency import latency_cells, matched_replies
+from reports.recount_latency import latency_cells, local_times, matched_replies
 from reports.recount_people import OrgEntry, People, Raw
 from reports.recount_read import Options, Reader, Refused, Said
 from reports.recount_score import HOURS, Rules, attribute_table, population_cuts, scores, shared_out
@@ -244,20 +244,20 @@ def _orgs(
 
 def _weeks(happened: pd.DataFrame, rules: Rules, zones: Mapping[str, str]) -> pd.DataFrame:
     """Return calendar weeks (Monday to Sunday in the org's zone) by org."""
-    tables = []
-    for org, own in happened.groupby("org"):
-        local = pd.to_datetime(own["time_ms"], unit="ms", utc=True).dt.tz_convert(zones.get(str(org), "UTC"))
-        iso = local.dt.isocalendar()
-        label = iso["year"].astype(str) + "-W" + iso["week"].astype(str).str.zfill(2)
-        counted = (own["user"] != "") & ~own["measure"].isin(rules.flagged("passive"))
-        trade = own["measure"] == "transaction"
-        table = pd.DataFrame(
-            {
-                "activities": counted.groupby(label).sum(),
-                "active_users": own["user"].where(counted).groupby(label).nunique(),
-                "transactions_count": trade.groupby(label).sum(),
-                "transactions_cents": own["amount"].where(trade, 0).groupby(label).sum(),
-            }
-        )
-        tables.append(pd.concat({str(org): table}, names=["org", "week"]))
-    return pd.concat(tables).astype("int64") if tables else pd.DataFrame()
+    if not len(happened):
+        return pd.DataFrame()
+    iso = local_times(happened["time_ms"], happened["org"], zones).dt.isocalendar()
+    counted = (happened["user"] != "") & ~happened["measure"].isin(rules.flagged("passive"))
+    trade = happened["measure"] == "transaction"
+    columns = {
+        "org": happened["org"],
+        "week": iso["year"].astype("int64") * 100 + iso["week"].astype("int64"),
+        "activities": counted,
+        "active_users": happened["user"].where(counted),
+        "transactions_count": trade,
+        "transactions_cents": happened["amount"].where(trade, 0),
+    }
+    figures = dict.fromkeys(list(columns)[2:], "sum") | {"active_users": "nunique"}
+    found = pd.DataFrame(columns).groupby(["org", "week"]).agg(figures).astype("int64")
+    labels = [(org, f"{week // 100}-W{week % 100:02}") for org, week in found.index]
+    return found.set_axis(pd.MultiIndex.from_tuples(labels, names=["org", "week"]))

@@ -1,9 +1,10 @@
 """Who is who for the recount: the directory as it is at the end.
 
 Owns the recount's own reading of `users` and `orgs`. An alias leads to the
-first user who claimed it, for good; a user who is gone keeps what was theirs
-and is no member any more. Invariant: depends on the records alone, in the
-order of their time stamps (then partition, then offset).
+user who claimed it first (by the records' time stamps, in the same millisecond
+the lesser id), for good; a user who is gone keeps what was theirs and is no
+member any more. Invariant: depends on the records alone, in the order of their
+time stamps (then partition, then offset).
 """
 
 from __future__ import annotations
@@ -58,16 +59,17 @@ class People:
     """(topic, partition, reason) → unreadable entries."""
     consumed: Counter[tuple[str, int]] = field(default_factory=Counter)
     _persons: dict[str, Person] = field(default_factory=dict)
-    _aliases: dict[str, str] = field(default_factory=dict)
+    _aliases: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Alias → (time stamp of the first claim, user)."""
 
     def find(self, alias: str) -> Person | None:
         """Return whom *alias* leads to."""
-        user = self._aliases.get(alias) or self._aliases.get(spelling(alias))
-        return None if user is None else self._persons[user]
+        claim = self._aliases.get(alias) or self._aliases.get(spelling(alias))
+        return None if claim is None else self._persons[claim[1]]
 
     def learn(self, records: Iterable[Raw], options: Options) -> None:
         """Take in all records of `users` and `orgs`."""
-        for topic, partition, _, key, value, _ in sorted(records, key=lambda r: (r[5], r[1], r[2])):
+        for topic, partition, _, key, value, stamp in sorted(records, key=lambda r: (r[5], r[1], r[2])):
             self.consumed[topic, partition] += 1
             try:
                 known = identity if topic == "users" else org_identity
@@ -76,13 +78,13 @@ class People:
                     refuse("too_big")
                 found = None if value is None else parsed(topic, value)
                 if topic == "users":
-                    self._learn_user(name, found, options)
+                    self._learn_user(name, found, options, stamp)
                 else:
                     self._learn_org(name, found, options)
             except Refused as refusal:
                 self.dead[topic, partition, refusal.reason] += 1
 
-    def _learn_user(self, name: str, found: dict[str, Any] | None, options: Options) -> None:
+    def _learn_user(self, name: str, found: dict[str, Any] | None, options: Options, stamp: int) -> None:
         if found is None:
             if name in self._persons:
                 self.membership[self._persons[name].org, name] = "gone"
@@ -100,7 +102,7 @@ class People:
         licensed = "unlicensed" if found["licensed"] is False else "licensed"
         self.membership[org, user] = "gone" if found["bot"] else licensed
         for alias in aliases:
-            self._aliases.setdefault(alias, user)
+            self._aliases[alias] = min((stamp, user), self._aliases.get(alias, (stamp, user)))
 
     def _learn_org(self, name: str, found: dict[str, Any] | None, options: Options) -> None:
         if found is None:

@@ -147,7 +147,13 @@ def identity(value: Any, options: Options) -> str:
 
 
 def plain(text: str) -> str:
-    """Return *text* with blanks for control characters, line separators and turns of direction."""
+    """Return *text* with blanks for control characters, line separators and turns of direction.
+
+    >>> plain("a\\tb"), plain("Ünal")
+    ('a b', 'Ünal')
+    """
+    if text.isascii() and text.isprintable():  # nearly every id there is
+        return text
     return "".join(" " if category(c) in ("Cc", "Zl", "Zp", "Cs") or bidirectional(c) in _TURNS else c for c in text)
 
 

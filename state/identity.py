@@ -1,9 +1,10 @@
 """Who an alias is: e-mail, user name or user id → one user, and the org they belonged to at the time.
 
 Owns the directory as ingest sees it. Three sources say whom an alias leads to, and the first that knows one wins: what
-an operator linked or unlinked, what the directory says (the first user to claim an alias keeps it, and leaves it to
-the next one), what events linked. So an event never takes an alias from a known user, and two known users are never
-merged by one. Invariant: an alias leads to at most one user.
+an operator linked or unlinked, what the directory says (of those who claim an alias the one whose claim the
+directory's log holds first, whichever was read first, and then the next one), what events linked. So an event never
+takes an alias from a known user, and two known users are never merged by one. Invariant: an alias leads to at most one
+user.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ class UserRecord(msgspec.Struct, array_like=True, frozen=True):
     """All that are known; empty = always of `org`."""
     offset: int = -1
     """Of the record of `users` that this is, -1 = not known."""
+    claimed_ms: list[int] = []
+    """By alias: when the directory first said that it is theirs (epoch); empty = not known, before all others."""
+
+    def claim_of(self, alias: str, user: str) -> tuple[int, str]:
+        """Return what tells whose claim to *alias*, one of its own, is the earliest: the least."""
+        return (self.claimed_ms[self.aliases.index(alias)] if self.claimed_ms else 0), user
 
 
 class OrgRecord(msgspec.Struct, array_like=True, frozen=True):
@@ -94,6 +101,14 @@ def org_alias(org: str) -> str:
     return f"org{SEPARATOR}{org}"
 
 
+def with_claims(record: UserRecord, former: UserRecord | None, said_ms: int) -> UserRecord:
+    """Return *record*, which the directory said at *said_ms*, with the times of its claims: kept ones stay as old."""
+    if record.claimed_ms:
+        return record
+    kept = dict(zip(former.aliases, former.claimed_ms, strict=False)) if former else {}
+    return msgspec.structs.replace(record, claimed_ms=[kept.get(alias, said_ms) for alias in record.aliases])
+
+
 def unlinked_alias(alias: str) -> str:
     """Return under what activities wait whose alias an operator took from everybody; no alias is spelled like it."""
     return f"unlinked{SEPARATOR}{alias}"
@@ -126,7 +141,7 @@ class Directory:
         """Alias → person; reading it directly saves a call per event."""
         self.orgs: dict[str, OrgRecord] = {}
         self.users: dict[str, UserRecord] = {}
-        self._claims: dict[str, list[str]] = {}  # alias → users whose entries claim it, in their order
+        self._claims: dict[str, list[str]] = {}  # alias → users whose entries claim it, the earliest first
         self._linked: dict[str, dict[str, str]] = {OPERATOR: {}, EVENT: {}}  # alias → user
         self._linked_to: dict[str, set[str]] = {}  # user → aliases linked to them
         self.conflicts = 0
@@ -135,11 +150,11 @@ class Directory:
     def __len__(self) -> int:
         return len(self.users)
 
-    def learn_user(self, user: str, record: UserRecord | None) -> None:
-        """Take in a user; None = gone, with all aliases."""
+    def learn_user(self, user: str, record: UserRecord | None, said_ms: int = 0) -> None:
+        """Take in what the directory said of a user at *said_ms* (epoch); None = gone, with all aliases."""
         former = self.users.pop(user, None)
         if record is not None:
-            self.users[user] = record
+            record = self.users[user] = with_claims(record, former, said_ms)
         new = record.aliases if record else []
         for alias in former.aliases if former else ():
             if alias not in new:
@@ -149,6 +164,8 @@ class Directory:
             if user not in claims:
                 self.conflicts += bool(claims)
                 claims.append(user)
+            if len(claims) > 1:
+                claims.sort(key=lambda name: self.users[name].claim_of(alias, name))
         for alias in {*(former.aliases if former else ()), *new, *self._linked_to.get(user, ())}:
             self._settle(alias)
 

@@ -35,6 +35,8 @@ class Alias(msgspec.Struct, array_like=True, tag="a", frozen=True):
     user: str
     bot: bool = False
     gone: bool = False
+    claimed_ms: int = 0
+    """When the directory first said so (epoch); of several claims the earliest counts."""
     memberships: list[Membership] = []
     """Of the user; empty = always of `org`."""
 

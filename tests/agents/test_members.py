@@ -44,10 +44,15 @@ class Place:
         return self.send("orgs", (org.encode(), orjson.dumps({"org_id": org} | fields)))
 
 
+def claim(alias: str, org: str, user: str, *, bot: bool = False) -> Alias:
+    """Return what those who wait hear of an alias that the directory tells of now."""
+    return Alias(alias, org, user, bot=bot, claimed_ms=int(NOW * 1000))
+
+
 def test_a_new_user_is_told_to_its_org_and_to_who_waits_for_it() -> None:
     sent = Place().user("8", email="Ann@Example.ORG", licensed=False, job_type="ops")
     assert sent.activities == [(router().partition("a"), Member("a", "8", False, "ops"))]
-    assert sent.aliases == [Alias("8", "a", "8"), Alias("ann@example.org", "a", "8")]
+    assert sent.aliases == [claim("8", "a", "8"), claim("ann@example.org", "a", "8")]
     assert [p for p, _ in sent.waiting] == [router().partition("8"), router().partition("ann@example.org")]
 
 
@@ -59,7 +64,8 @@ def test_a_change_of_org_is_told_to_both() -> None:
         (router().partition("a"), Member("a", "8", True, "", until_ms=NOW_MS)),
         (router().partition("b"), Member("b", "8", True, "", since_ms=NOW_MS)),
     ]
-    assert sent.aliases == [Alias("8", "b", "8", memberships=[(0, NOW_MS, "a"), (NOW_MS, FOREVER_MS, "b")])]
+    moved = [(0, NOW_MS, "a"), (NOW_MS, FOREVER_MS, "b")]
+    assert sent.aliases == [msgspec.structs.replace(claim("8", "b", "8"), memberships=moved)]
 
 
 def test_a_membership_that_was_wrong_altogether_is_taken_back() -> None:
@@ -94,9 +100,9 @@ def test_an_alias_that_is_no_longer_given_is_taken_away() -> None:
     place.user("8", aliases=["x", "y"])
     assert place.user("8", aliases=["y", "z"]).aliases == [
         Alias("x", "", "8", gone=True),
-        Alias("8", "a", "8"),
-        Alias("y", "a", "8"),
-        Alias("z", "a", "8"),
+        claim("8", "a", "8"),
+        claim("y", "a", "8"),
+        claim("z", "a", "8"),
     ]
 
 
@@ -114,7 +120,7 @@ def test_a_tombstone_takes_the_user_and_every_alias_away() -> None:
 def test_a_bot_takes_no_seat() -> None:
     sent = Place().user("8", bot=True)
     assert sent.activities[0][1] == Member("a", "8", True, "", gone=True)
-    assert sent.aliases == [Alias("8", "a", "8", bot=True)]
+    assert sent.aliases == [claim("8", "a", "8", bot=True)]
 
 
 def test_an_org_is_told_to_its_shard_and_to_who_waits_for_it() -> None:

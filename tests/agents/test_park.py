@@ -128,6 +128,12 @@ def test_of_two_users_who_claim_an_alias_the_first_has_it_and_leaves_it_to_the_o
     assert place.send(parked(offset=8)).acts == []
 
 
+def test_the_earlier_claim_counts_even_if_it_is_heard_of_later() -> None:
+    place = Place()
+    place.send(Alias("zoe", "b", "09", claimed_ms=2000), Alias("zoe", "a", "10", claimed_ms=1000))
+    assert place.send(parked()).acts == [("a", "10", "search", 5)]
+
+
 def test_a_claim_kept_by_a_former_version_is_known() -> None:
     place = Place()
     place.table.stage(0, b"k:zoe", encode_parked(ZOE))

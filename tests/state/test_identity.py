@@ -37,6 +37,20 @@ def test_the_first_to_claim_an_alias_keeps_it() -> None:
     assert directory.conflicts == 1
 
 
+def test_of_two_claims_the_earlier_counts_whichever_is_read_first() -> None:
+    # Two users are in two partitions of the directory's log, which a worker that starts reads in any order.
+    for first, second in ((("8", 1000), ("7", 2000)), (("7", 2000), ("8", 1000))):
+        directory = Directory()
+        for name, said_ms in (first, second):
+            directory.learn_user(name, user("a", "x"), said_ms)
+        directory.learn_user("8", user("b", "x", "y"), 3000)  # said again: its claim stays as old as it is
+        assert found(directory, "x") == ("b", "8")
+        directory.learn_user("8", user("b", "y"), 4000)
+        assert found(directory, "x") == ("a", "7")
+        directory.learn_user("8", user("b", "y", "x"), 5000)  # back again: the other one's is older now
+        assert found(directory, "x") == ("a", "7")
+
+
 def test_a_users_new_entry_replaces_the_former_one() -> None:
     directory = Directory()
     directory.learn_user("8", user("a", "x", "y"))
@@ -66,8 +80,8 @@ def test_orgs_come_and_go() -> None:
 def test_an_alias_that_is_left_goes_to_who_claimed_it_next() -> None:
     # A worker that starts now reads of 9 alone; one that runs since before must come to the same.
     directory = Directory()
-    for name in ("8", "9", "7"):
-        directory.learn_user(name, user("a", "x"))
+    for said_ms, name in enumerate(("8", "9", "7")):
+        directory.learn_user(name, user("a", "x"), said_ms)
     directory.learn_user("8", None)
     assert found(directory, "x") == ("a", "9")
     directory.learn_user("9", user("a", "y"))
@@ -93,7 +107,7 @@ steps_strategy = st.lists(
 def test_every_alias_leads_to_its_oldest_claim(steps: list[tuple[str, list[str] | None]]) -> None:
     directory, claims = Directory(), {alias: [] for alias in "wxyz"}
     for number, (name, aliases) in enumerate(steps):
-        directory.learn_user(name, None if aliases is None else user(str(number), *aliases))
+        directory.learn_user(name, None if aliases is None else user(str(number), *aliases), number)
         for alias, users in claims.items():
             users[:] = [(n, org) for n, org in users if n != name or alias in (aliases or ())]
             users[:] = [(n, str(number) if n == name else org) for n, org in users]
