@@ -78,7 +78,7 @@ def recount(raw: Iterable[Raw], model: Mapping[str, Any], as_of_ms: int, options
     options, rules = options or Options(), Rules.of(model)
     records = list(raw)
     people = People()
-    people.learn([r for r in records if r[0] in ("users", "orgs")], options)
+    people.learn([r for r in records if r[0] in ("users", "orgs", "identities")], options, as_of_ms)
     gathered = _gather([r for r in records if r[0] in SOURCES], Reader(model, options), people, options)
     events = pd.DataFrame(gathered.rows, columns=_COLUMNS).sort_values(["arrived_ms", "offset"], kind="stable")
     again = events.duplicated(["org", "id"])
@@ -125,7 +125,9 @@ def _resolve(said: Said, people: People, unknown: str) -> tuple[str, str, str]:
         return ("taken", said.org, "") if known else ("waiting", "", "")
     person = people.find(said.who)
     if person is not None:
-        return ("bot", "", "") if person.bot else ("taken", said.org or person.org, person.user)
+        org = said.org or person.org_at(said.time_ms)
+        outcome = "bot" if person.bot else "taken" if org else "waiting"
+        return (outcome, org, person.user) if outcome == "taken" else (outcome, "", "")
     if not said.org or unknown == "park":
         return "waiting", "", ""
     name = said.who.strip()
@@ -148,7 +150,18 @@ def _ledger(gathered: _Gathered, repeated: pd.DataFrame, people: People) -> pd.D
         dead = sum(reasons.values())
         rows[source] = {"consumed": consumed, "dead_lettered": dead, "directory": consumed - dead} | reasons
     table = pd.DataFrame.from_dict(rows, orient="index").fillna(0).astype("int64")
-    wanted = ["consumed", "accepted", "duplicate", "dead_lettered", "waiting", "ghost", "system", "bot", "directory"]
+    wanted = [
+        "consumed",
+        "accepted",
+        "duplicate",
+        "dead_lettered",
+        "waiting",
+        "ghost",
+        "system",
+        "bot",
+        "directory",
+        "identity",
+    ]
     table = table.reindex(columns=[*wanted, *sorted(c for c in map(str, table) if c.startswith("dead:"))], fill_value=0)
     table.index = pd.MultiIndex.from_tuples(table.index, names=["topic", "partition"])
     return table.sort_index()

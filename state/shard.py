@@ -313,10 +313,8 @@ class Shard:
 
     def _set_time(self, time_ms: int) -> None:
         self.watermark_ms = max(self.watermark_ms, time_ms)
-        new_hour = self.watermark_ms // HOUR_MS > self.week.hour
         touched = self.week.advance(self.watermark_ms // HOUR_MS)
-        if new_hour:
-            self._turn_memberships()
+        self._turn_memberships()
         if len(touched):
             self.board.dirty[touched] = True
             self._population_changed = True

@@ -48,6 +48,7 @@ class Subjects:
         self.membership = np.zeros(0, np.uint8)
         self._by_origin: dict[str, int] = {}  # names as `Rows` spell them → slot; a cache
         self._dated: dict[int, tuple[int, int, int]] = {}  # slot → membership, from, until (ms)
+        self._next_turn_ms = _FOREVER_MS
         self.zone_names: list[str] = ["UTC"]
         self.zone_of = np.zeros(0, np.int16)  # by org number, an index into zone_names
 
@@ -82,11 +83,14 @@ class Subjects:
         if not member.gone and (member.since_ms or member.until_ms):
             until_ms = member.until_ms or _FOREVER_MS
             self._dated[slot] = (int(self.membership[slot]), member.since_ms, until_ms)
+            self._next_turn_ms = 0  # to be seen at once
         return slot
 
     def turn(self, time_ms: int) -> list[int]:
         """Let memberships begin and end that do so until *time_ms*; return the slots that this changed."""
-        changed = []
+        changed: list[int] = []
+        if time_ms < self._next_turn_ms:
+            return changed
         for slot, (membership, since_ms, until_ms) in list(self._dated.items()):
             now = membership if since_ms <= time_ms < until_ms else GONE
             if self.membership[slot] != now:
@@ -94,6 +98,8 @@ class Subjects:
                 changed.append(slot)
             if until_ms <= time_ms or (since_ms <= time_ms and until_ms == _FOREVER_MS):
                 del self._dated[slot]  # time does not go back: this is how it stays
+        ahead = (edge for _, *edges in self._dated.values() for edge in edges if edge > time_ms)
+        self._next_turn_ms = min(ahead, default=_FOREVER_MS)
         return changed
 
     def learn_org(self, org: Org) -> int:
@@ -126,6 +132,7 @@ class Subjects:
         self.slots(segments["subjects"])
         self.membership[: len(self.names)] = np.frombuffer(segments["membership"], np.uint8)
         self._dated = {slot: (kind, since, until) for slot, kind, since, until in segments.get("dated", [])}
+        self._next_turn_ms = 0
         for name, (title, zone, group_type) in segments["orgs"].items():
             self._describe(self._org_numbers[name], title, zone, group_type)
 
