@@ -15,9 +15,7 @@ from streams.read_directory import DirectoryLimits, org_entry, user_entry
 from streams.reading import Rejected
 
 
-def directory_taker(
-    directory: Directory, users_topic: str, limits: DirectoryLimits
-) -> Callable[[str, Any], None]:
+def directory_taker(directory: Directory, users_topic: str, limits: DirectoryLimits) -> Callable[[str, Any], None]:
     """Return what takes a topic's record into *directory*."""
 
     def take(topic: str, record: Any) -> None:
