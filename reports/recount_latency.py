@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from reports.recount_read import Options
@@ -66,7 +67,8 @@ def _placed(table: pd.DataFrame, column: str, zones: Mapping[str, str], months: 
     local = local_times(table[column], table["org"], zones)
     month = local.dt.year * 12 + local.dt.month - 1
     place, hour = table["org"] + "\x1f" + table["ref"], local.dt.day_of_week * 24 + local.dt.hour
-    return table.assign(place=place, hour=hour)[month.isin(months)]
+    within = np.flatnonzero(month.isin(months))
+    return table.assign(place=place, hour=hour).take(within)
 
 
 def _cells(written: pd.DataFrame, waited: pd.DataFrame, quantile: float) -> pd.DataFrame:

@@ -60,16 +60,10 @@ class HardPeople:
                 self.owner[text] = user.id
             if user.later_email:
                 self.owner[user.later_email] = user.id
+        known = (self._spelled, self._sharing, self._namesakes, self._lookalikes)
         for group in range(self.groups):
             org = self.base.orgs[self.chance.randrange(len(self.base.orgs))].id
-            for case in (
-                self._spelled,
-                self._sharing,
-                self._namesakes,
-                self._lookalikes,
-                self._changing,
-                self._strangers,
-            ):
+            for case in (*known, self._learnt_later, self._strangers):
                 case(group, org)
 
     def note_news(self, messages: Iterable[Message]) -> None:
@@ -128,7 +122,7 @@ class HardPeople:
             self._says(user, org, name)
             self._says(user, org, user)
 
-    def _changing(self, group: int, org: str) -> None:
+    def _learnt_later(self, group: int, org: str) -> None:
         user, mail, new = f"renamed{group}", f"before{group}@wed.example", f"after{group}@wed.example"
         self._entry(self.first, user, org, email=mail)
         self._entry(self.later, user, org, email=mail, aliases=[new])
@@ -160,13 +154,7 @@ class HardPeople:
             self._send("product-events", person, text, fields)
 
     def _chats(self, person: str, org: str, text: str) -> None:
-        fields = {
-            "message_id": self._id(),
-            "author": text,
-            "time": self._time(),
-            "channel": f"{org}-all",
-            "org_id": org,
-        }
+        fields = {"message_id": self._id(), "author": text, "time": self._time(), "channel": org, "org_id": org}
         self._send("chat-messages", person, text, fields)
 
     def _acts(self, person: str, org: str, text: str | int) -> None:

@@ -165,9 +165,10 @@ class System:
             player.join()
         assert sum(player.acknowledged for player in self._players) == sum(p.total for p in self._players)
         kafka, redis = self.settings.kafka, self.settings.redis
+        two_rounds = 2 * self.settings.calibration.every_seconds + 2.0
         self._rest = wait_at_rest(
             self.workers.urls, partitions=kafka.partitions, activities_topic=topic_names(self.settings).activities,
-            settle_seconds=6.0, timeout_seconds=timeout_seconds, redis_url=redis.url, redis_prefix=redis.prefix,
+            settle_seconds=two_rounds, timeout_seconds=timeout_seconds, redis_url=redis.url, redis_prefix=redis.prefix,
         )  # fmt: skip
         return self._rest
 

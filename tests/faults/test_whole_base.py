@@ -37,6 +37,9 @@ CHANGES: dict[str, Any] = (
         # A backlog that keeps two cores busy for minutes makes everybody slow to answer, and that is no fault here.
         "kafka.session_timeout_seconds": 20.0,
         "kafka.transaction_timeout_seconds": 40.0,
+        # With every round all 20,000 are scored, and with every tick what changed is told: seldom enough to keep up.
+        "calibration.every_seconds": 15.0,
+        "time.tick_seconds": 1.0,
     }
     if LONG
     else {"ingest.chunk_records": 300}  # small chunks, so that there is a middle
