@@ -162,10 +162,14 @@ class Documents:
             "reply_latency_seconds_sum": found.sums.get("reply_given", 0),
             "counts": found.counts,
             "sums": found.sums,
-            "score": None if found.score is None else percent(found.score),
+            "score": percent(found.score) or None,
+            "score_licensed": percent(found.score_licensed) or None,
+            "score_median": percent(found.score_median) or None,
             "contributions": None
             if found.contributions is None
             else {name: percent(points) for name, points in found.contributions.items()},
+            "calibration": found.calibration,
+            "attributes": found.attributes,
         }
         return Outgoing(self.topics.weeks, partition, f"{subject}|{found.week}".encode(), orjson.dumps(row))
 
