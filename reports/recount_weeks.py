@@ -4,7 +4,7 @@ Owns the recount's own hours of a calendar week, and the rows that the topic `we
 rows depend on the messages of that week and on cut points that are given, never on when anything was read.
 
 A week's hours are counted back from its end in the org's zone; the 169th holds what is beyond it (where clocks
-change by more than an hour). Everything else is scored like the rolling week whose running hour is the last one of the week.
+change by more than an hour). Everything else is scored like the rolling week whose running hour is the week's last.
 """
 
 from __future__ import annotations
