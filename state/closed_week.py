@@ -10,6 +10,7 @@ counts, sums and hours. Invariant: the outcome depends on what it is given alone
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -25,6 +26,9 @@ from state.org_scores import OrgFigures, org_figures
 from state.ring import Slots
 from state.scoring import score_users
 from state.subjects import GONE, Subjects
+
+MOST_USERS = 4_096
+"""Users whose week is looked at together: tables of all of a partition's would take more room than what is kept."""
 
 
 class WeekView:
@@ -116,6 +120,14 @@ def score_week(
         len(orgs), place, membership, active, scores.astype(np.int16), parts.astype(np.int16), own
     )  # fmt: skip
     return Closed(week, by[0], orgs, users, active, scores, parts, row_of, values, known, figures, totals, moved)
+
+
+def blocks(subjects: Subjects, orgs: Slots) -> Iterator[Slots]:
+    """Yield *orgs* (numbers) some at a time: with MOST_USERS users at most, or one org that has more."""
+    sizes = np.array([len(subjects.orgs[number].members) for number in orgs.tolist()], np.int64)
+    block = np.cumsum(sizes) // MOST_USERS
+    for number in np.unique(block).tolist():
+        yield orgs[block == number]
 
 
 def users_of(subjects: Subjects, orgs: Slots) -> Slots:

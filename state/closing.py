@@ -11,13 +11,14 @@ points and members at its close; so late events lead to the scores that they wou
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from state.arrays import grown, packed, unpacked
-from state.closed_week import Closed, score_week, users_of
+from state.closed_week import Closed, blocks, score_week, users_of
 from state.health import Cuts, Mask, Matrix, Model
 from state.history import History
 from state.org_scores import NONE
@@ -48,34 +49,35 @@ class Closing:
         """Note the cut points that count for weeks that were over before the first event came."""
         self._keep_cuts(time_ms)
 
-    def close(self, week: int, zone: str, orgs: Slots) -> Closed:
+    def close(self, week: int, zone: str, orgs: Slots) -> Iterator[Closed]:
         """Score the *orgs* (numbers, ascending) of a zone in which *week* ended; their scores become the former ones.
 
-        What cut points or another model changed of live scores until now belongs to the week that ends, so the
-        board must have been evaluated.
+        Yields them some at a time. What cut points or another model changed of live scores until now belongs to the
+        week that ends, so the board must have been evaluated.
         """
         end_ms, board = week_end_ms(week, zone), self._board
         self._keep_cuts(end_ms)
-        users = users_of(self._subjects, orgs)
-        self._keep_members(week, users)
-        closed = self._score(week, end_ms, orgs)
-        self._keep(closed)
-        seen = users[self._were_seen(closed.users, closed.active, end_ms)]
-        board.drift[seen] = board.reloaded[seen] = 0
-        board.stale[seen] = True
-        self._make_former(closed, end_ms)
-        return closed
+        for some in blocks(self._subjects, orgs):
+            self._keep_members(week, users_of(self._subjects, some))
+            closed = self._score(week, end_ms, some)
+            self._keep(closed)
+            seen = closed.users[self._were_seen(closed.users, closed.active, end_ms)]
+            board.drift[seen] = board.reloaded[seen] = 0
+            board.stale[seen] = True
+            self._make_former(closed, end_ms)
+            yield closed
 
-    def restate(self, week: int, zone: str, touched: Slots, last: int) -> tuple[Closed, Slots] | None:
-        """Score anew the orgs of *touched* slots, all of one zone, in a week that is closed; None = it can't be.
+    def can_restate(self, week: int, zone: str) -> bool:
+        """Say whether *week*, which is closed in *zone*, can be scored from itself."""
+        return week_end_ms(week, zone) > self._from_ms
+
+    def restate(self, week: int, zone: str, orgs: Slots, touched: Slots, last: int) -> tuple[Closed, Slots]:
+        """Score anew *orgs* (numbers, ascending) of one zone, those of *touched* slots, in a week that is closed.
 
         Returns them with the slots of users who have something new to tell: who was touched, and whose share of the
         org became another. *last* is the last closed week of the zone.
         """
         end_ms = week_end_ms(week, zone)
-        if end_ms <= self._from_ms:
-            return None
-        orgs = np.unique(self._subjects.org_of[touched]).astype(np.int64)
         closed = self._score(week, end_ms, orgs)
         before = self._history.scores_at(week, closed.users)
         self._keep(closed)
@@ -116,8 +118,8 @@ class Closing:
             found |= {f"{name}/{week}": packed(array) for week, array in sorted(weeks.items())}
         return found
 
-    def restore(self, segments: dict[str, Any], watermark_ms: int) -> None:
-        """Take over what `segments` returned, the board and the subjects being restored already.
+    def restore(self, segments: dict[str, Any], watermark_ms: int) -> bool:
+        """Take over what `segments` returned, the board and the subjects being restored already; say if it could.
 
         Weeks that were closed by another model, or by a version that kept nothing here, keep their scores.
         """
@@ -125,7 +127,7 @@ class Closing:
             self._from_ms = watermark_ms
             if watermark_ms:
                 self._keep_cuts(watermark_ms)
-            return
+            return False
         self._from_ms = segments["from"]
         self._cuts = [(since_ms, generation, cuts) for since_ms, generation, cuts in segments["cuts"]]
         for name, value in segments.items():
@@ -134,6 +136,7 @@ class Closing:
                 self._members[int(week)] = unpacked(value)
             elif kind == "totals" and week:
                 self._totals[int(week)] = unpacked(value)
+        return True
 
     def _score(self, week: int, end_ms: int, orgs: Slots) -> Closed:
         totals = grown(self._totals.get(week, np.zeros(0, np.int64)), len(self._subjects.orgs))

@@ -111,8 +111,8 @@ class WeekRow(msgspec.Struct, array_like=True, tag="w"):
     """None too for weeks that were closed by another model, which keep their scores."""
     calibration: int | None = None
     """Generation of the cut points of the close."""
-    attributes: dict[str, int] | None = None
-    """A user's attribute values, before ranking; those without data are left out."""
+    attributes: list[int | None] | None = None
+    """A user's attribute values before ranking, in the order of the model; None = no data. Empty: was not active."""
     score_licensed: int | None = None
     score_median: int | None = None
 

@@ -23,7 +23,7 @@ from state.alerts import Alerts
 from state.arrays import SchemaError, decode, encode
 from state.closing import Closing
 from state.dedupe import Dedupe
-from state.effects import Effect, Gap, Late, LatencyMap
+from state.effects import Effect, Gap, Late, LatencyMap, WeekRow
 from state.fold import Folder
 from state.health import Matrix, Model
 from state.history import History
@@ -197,11 +197,14 @@ class Shard:
         self.outcomes = {(t, p): o for t, p, o in meta["outcomes"]}
         self.receipts.load(meta.get("receipts"))
         self.closed_until, self._restless_maps = meta["closed"], set(meta["maps"])
-        self.closing.restore(parts.get("closing", {}), self.watermark_ms)
+        same_model = self.closing.restore(parts.get("closing", {}), self.watermark_ms)
         if "closing" not in parts:
             self.closing.refill(self.week, self.closed_until)
         self._round, self._ticks, self._scored_hour, self._population_changed = meta["ticks"]
         self._said = msgspec.msgpack.decode(meta["said"], type=list[Effect])
+        for row in [] if same_model else self._said:
+            if isinstance(row, WeekRow):
+                row.attributes = None  # they go by the order of the other model's
 
     def _meta(self) -> dict[str, Any]:
         return {
@@ -328,7 +331,8 @@ class Shard:
             self.board.evaluate()
             orgs = np.array([i for i, entry in enumerate(self.subjects.orgs) if entry.zone == zone], np.int64)
             self.closed_until[zone] = week + 1
-            self._said += final_rows(self, self.closing.close(week, zone, orgs))
+            for closed in self.closing.close(week, zone, orgs):
+                self._said += final_rows(self, closed)
         running, oldest = week_of(self.watermark_ms, "UTC"), week_of(self.dedupe.floor_ms, "UTC") - 1
         for forgotten in [week for week in self.history.dirty_weeks() if week < oldest]:
             self._said += restated_rows(self, forgotten)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from state.cells import Counts, sum_by_key
-from state.closed_week import Closed, users_of
+from state.closed_week import Closed, blocks, users_of
 from state.effects import WeekRow
 from state.health import LOWER_IS_BETTER, Model
 from state.measures import MAX_MEASURES
@@ -54,10 +54,12 @@ def restated_rows(shard: Shard, week: int) -> list[WeekRow]:
     # By name: numbers of zones are others after a restart.
     for zone, number in sorted((subjects.zone_names[number], number) for number in np.unique(zones).tolist()):
         here = touched[zones == number]
-        restated = shard.closing.restate(week, zone, here, shard.closed_until[zone] - 1)
-        closed, users = restated or (None, here[subjects.is_user[here]])
-        orgs = np.unique(subjects.org_of[here]).astype(np.int64)
-        found += _rows(shard, week, "restated", users, orgs, closed)
+        for orgs in blocks(subjects, np.unique(subjects.org_of[here]).astype(np.int64)):
+            own = here[np.isin(subjects.org_of[here], orgs)]
+            closed, users = None, own[subjects.is_user[own]]
+            if shard.closing.can_restate(week, zone):
+                closed, users = shard.closing.restate(week, zone, orgs, own, shard.closed_until[zone] - 1)
+            found += _rows(shard, week, "restated", users, orgs, closed)
     return found
 
 
@@ -157,11 +159,11 @@ def _tell_users(shard: Shard, rows: list[WeekRow], users: Slots, closed: Closed)
         rows, closed.scores[at].tolist(), closed.parts[at].tolist(), closed.row_of[at].tolist(), strict=True
     )  # fmt: skip
     for row, score, parts, place in columns:
-        row.score, row.calibration, row.attributes = score, closed.calibration, {}
+        row.score, row.calibration, row.attributes = score, closed.calibration, []
         row.contributions = {n: p for n, p in zip(names, parts, strict=True) if p}
         if place >= 0:
             values, known = (closed.values[place] * signs).tolist(), closed.known[place].tolist()
-            row.attributes = {n: v for n, v, k in zip(names, values, known, strict=True) if k}
+            row.attributes = values if all(known) else [v if k else None for v, k in zip(values, known, strict=True)]
 
 
 def _tell_orgs(model: Model, rows: list[WeekRow], orgs: Slots, closed: Closed) -> None:

@@ -118,7 +118,7 @@ def test_users_whose_share_of_the_org_changes_are_restated_too_and_others_are_no
     (effects,) = play(shard, [rows_of(searches("cat", 2, MONDAY + DAY), 50), Tick(MONDAY + WEEK + 1, 0)], 2)
     rows = {(r.org, r.user): r for r in of(WeekRow, effects)}
     assert {place: row.attributes for place, row in rows.items()} == {
-        ("a", "ann"): {"share": 2500}, ("a", "bob"): {"share": 2500}, ("a", "cat"): {"share": 5000}, ("a", ""): None,
+        ("a", "ann"): [2500], ("a", "bob"): [2500], ("a", "cat"): [5000], ("a", ""): None,
     }  # fmt: skip
     assert [rows["a", user].score for user in ("ann", "bob", "cat", "")] == [2000, 2000, 5000, 3000]
     (again,) = play(shard, [Tick(MONDAY + WEEK + 2, 0)], 4)
@@ -151,10 +151,10 @@ def test_who_only_received_something_in_a_week_scores_nothing_in_it() -> None:
     received = Act("a", "ann", "alert_received", MONDAY, 1)
     (effects,) = play(shard_of(), [rows_of([received]), Tick(MONDAY + WEEK, 0)])
     ann = next(row for row in of(WeekRow, effects) if row.user)
-    assert (ann.score, ann.contributions, ann.attributes) == (0, {}, {})
+    assert (ann.score, ann.contributions, ann.attributes) == (0, {}, [])
 
 
-def test_attributes_are_told_in_their_own_units_and_those_without_data_are_left_out() -> None:
+def test_attributes_are_told_in_their_own_units_and_those_without_data_are_none() -> None:
     model = model_of(
         attribute("recency", "recency_hours", cuts=[-9 + n for n in range(9)]),
         attribute("gap", "gap_hours", cuts=[-9 + n for n in range(9)]),
@@ -164,7 +164,7 @@ def test_attributes_are_told_in_their_own_units_and_those_without_data_are_left_
     (effects,) = play(shard_of(model), [rows_of(acts), Tick(MONDAY + WEEK, 0)])
     rows = {row.user: row.attributes for row in of(WeekRow, effects)}
     # The week's last hour is Sunday 23h: Tuesday 00h is 143 hours before it.
-    assert rows == {"ann": {"recency": 143, "gap": 21, "days": 2}, "bob": {"recency": 167, "days": 1}, "": None}
+    assert rows == {"ann": [143, 21, 2], "bob": [167, None, 1], "": None}
 
 
 def as_of_a_version_without_closing(saved: dict[str, bytes]) -> dict[str, bytes]:
@@ -193,7 +193,7 @@ def test_weeks_closed_by_a_version_before_keep_their_scores_and_the_open_one_is_
         {r.week: r for r in of(WeekRow, play(s, [late, new, end], 9)[-1]) if r.user} for s in (shard, plain)
     )
     assert rows["2024-W11"] == expected["2024-W11"]
-    assert rows["2024-W11"].attributes == {"days": 3, "searches": 5}
+    assert rows["2024-W11"].attributes == [3, 5]
     kept = rows["2024-W10"]
     assert (kept.state, kept.counts, kept.score) == ("restated", {"search": 7}, 3000)
     assert (kept.contributions, kept.attributes, kept.calibration) == (None, None, None)
@@ -210,6 +210,16 @@ def test_weeks_closed_by_another_model_keep_their_scores() -> None:
     rows = {r.week: r for r in of(WeekRow, play(shard, records, 5)[-1]) if r.user}
     assert (rows["2024-W10"].counts, rows["2024-W10"].score) == ({"search": 4}, 3000)
     assert (rows["2024-W11"].score, rows["2024-W11"].contributions) == (2000, {"exports": 2000})
+
+
+def test_rows_that_wait_to_be_told_lose_the_attributes_of_another_model() -> None:
+    log = [rows_of(searches("ann", 3, MONDAY)), rows_of(searches("ann", 1, MONDAY + WEEK), 50)]
+    for model, attributes in ((model_of(), [3]), (model_of(SHARE), None)):
+        shard = shard_of()
+        play(shard, log)
+        (effects,) = play(restored(shard.checkpoint(), model), [Tick(0, 0)], 2)
+        (row,) = (row for row in of(WeekRow, effects) if row.user)
+        assert (row.score, row.contributions, row.attributes) == (3000, {"searches": 3000}, attributes)
 
 
 def told(effects: list[Effect]) -> list[tuple[str, str]]:

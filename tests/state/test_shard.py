@@ -109,7 +109,7 @@ def test_a_late_event_restates_its_week_and_its_score() -> None:
     assert {r.state for r in restated.values()} == {"restated"}
     assert (final["ann"].score, restated["ann"].score, restated["bob"].score) == (1000, 2000, 1000)
     ann = restated["ann"]
-    assert (ann.counts, ann.attributes, ann.contributions) == ({"search": 2}, {"searches": 2}, {"searches": 2000})
+    assert (ann.counts, ann.attributes, ann.contributions) == ({"search": 2}, [2], {"searches": 2000})
     assert (restated[""].active_users, restated[""].activities, restated[""].score) == (2, 3, 1500)
 
 
