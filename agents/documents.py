@@ -55,6 +55,7 @@ class Documents:
     def __init__(self, model: Model, topics: TopicNames, generation: int, min_count: int) -> None:
         self.topics, self._generation, self._min_count = topics, generation, min_count
         weights = sum(a.weight for a in model.attributes)
+        self._attributes = [a.name for a in model.attributes]
         self._heads = [f'{{"attribute":{orjson.dumps(a.name).decode()},"points":"' for a in model.attributes]
         self._tails = [f'","of":"{percent(a.weight * 10_000 // weights)}' for a in model.attributes]
 
@@ -168,10 +169,16 @@ class Documents:
             "reply_latency_seconds_sum": found.sums.get("reply_given", 0),
             "counts": found.counts,
             "sums": found.sums,
-            "score": None if found.score is None else percent(found.score),
+            "score": percent(found.score) or None,
+            "score_licensed": percent(found.score_licensed) or None,
+            "score_median": percent(found.score_median) or None,
             "contributions": None
             if found.contributions is None
             else {name: percent(points) for name, points in found.contributions.items()},
+            "calibration": found.calibration,
+            "attributes": None
+            if found.attributes is None
+            else {n: v for n, v in zip(self._attributes, found.attributes, strict=False) if v is not None},
         }
         return Outgoing(self.topics.weeks, partition, f"{subject}|{found.week}".encode(), orjson.dumps(row))
 

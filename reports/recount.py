@@ -4,8 +4,9 @@ Owns a second way from raw messages to figures, which shares no line with the
 first (an import rule says so). Invariant, and what may be compared: at rest (no
 input, every partition evaluated after its last event, all in the same running
 hour) the system's documents are a function of the *set* of events, the
-directory and `as_of_ms`, whatever the order of arrival was. What depends on the
-past by definition (band with hysteresis, `previous`, `changes`) is left out.
+directory and `as_of_ms`, whatever the order of arrival was; so are the rows of closed
+weeks, given the cut points of each close (`recount_weeks`). What depends on the
+past by definition (band with hysteresis, `changes`) is left out.
 
 It holds as long as no event is older than the allowed lateness when it comes
 (but for those older than the newest of their own source partition, which are
@@ -56,6 +57,8 @@ class Recount:
     ledger: pd.DataFrame  # (topic, partition) → consumed and what became of them; dead:<reason>
     weeks: pd.DataFrame  # (org, ISO week) → activities, active_users, transactions_count, transactions_cents
     entries: dict[str, OrgEntry]  # the directory's word on each org
+    happened: pd.DataFrame  # all that counts, a row each: org, user, measure, time_ms, amount, hour
+    people: People
 
 
 @dataclass
@@ -194,12 +197,13 @@ def _scored(
     figures, parts = scores(rules, values, known, cuts)
     users = _users(happened, week, figures, rules, hour)
     parts = parts.reindex(users.index, fill_value=0)
-    orgs, org_parts = _orgs(happened, week, users, parts, people)
+    orgs, org_parts = org_table(happened, week, users, parts, people)
     weeks = _weeks(happened, rules, {org: entry.zone for org, entry in people.orgs.items()})
     population, entries = len(values), {org: people.orgs.get(org, OrgEntry()) for org in orgs.index}
     return Recount(
-        as_of_ms, users, parts, orgs, org_parts, latency, cuts, population, calibrated, ledger, weeks, entries
-    )
+        as_of_ms, users, parts, orgs, org_parts, latency, cuts, population, calibrated, ledger, weeks, entries,
+        happened, people,
+    )  # fmt: skip
 
 
 def _users(happened: pd.DataFrame, week: pd.DataFrame, figures: pd.DataFrame, rules: Rules, hour: int) -> pd.DataFrame:
@@ -215,7 +219,7 @@ def _users(happened: pd.DataFrame, week: pd.DataFrame, figures: pd.DataFrame, ru
     return users
 
 
-def _orgs(
+def org_table(
     happened: pd.DataFrame, week: pd.DataFrame, users: pd.DataFrame, parts: pd.DataFrame, people: People
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the figures of every org that is known or did something, and its contributions."""

@@ -17,6 +17,7 @@ import pandas as pd
 WHOLE = 10_000  # basis points
 HOURS = 168
 ABOVE_ALL = 2**63 - 1
+LOWER_IS_BETTER = ("recency_hours", "gap_hours", "mean")
 _BUILT_IN: dict[str, dict[str, bool]] = {
     "other": {},
     "message": {"feature": True},
@@ -158,7 +159,7 @@ def scores(
     for entry in rules.ranked:
         name = entry["name"]
         rank = sum(((values[name] >= cut).astype("int64") for cut in cuts[name]), values[name] * 0)
-        if entry["kind"] not in ("recency_hours", "gap_hours", "mean"):
+        if entry["kind"] not in LOWER_IS_BETTER:
             rank = rank.where(values[name] > 0, 0)
         share[name] = rank * (WHOLE // 10)
     weights = pd.Series({a["name"]: a["weight"] for a in rules.attributes})

@@ -63,6 +63,26 @@ class Cells:
         self.merge()
         return self._keys.astype(np.uint64), self._values.astype(np.int64)
 
+    def find(self, keys: Keys) -> Counts:
+        """Return the values at *keys* (shape n), 0 where there is no cell."""
+        self.merge()
+        if not len(self._keys):
+            return np.zeros(len(keys), np.int64)
+        at = np.minimum(np.searchsorted(self._keys, keys.astype(np.uint32)), len(self._keys) - 1)
+        return np.where(self._keys[at] == keys, self._values[at], 0).astype(np.int64)
+
+    def between(self, starts: Counts, stops: Counts) -> tuple[Counts, Counts, Counts]:
+        """Return the cells of n ranges of keys: which range each is in (0 … n−1), its key and its value.
+
+        A range holds its start and not its stop. Looking up a few ranges does not touch the rest.
+        """
+        self.merge()
+        first, last = (np.searchsorted(self._keys, edges.astype(np.uint32)) for edges in (starts, stops))
+        sizes = last - first
+        at = np.arange(int(sizes.sum())) + np.repeat(first - np.cumsum(sizes) + sizes, sizes)
+        where = np.repeat(np.arange(len(starts)), sizes)
+        return where, self._keys[at].astype(np.int64), self._values[at].astype(np.int64)
+
     def __len__(self) -> int:
         return len(self._keys) + self._tail_size
 

@@ -52,9 +52,9 @@ class Conversation:
         self._org, self._names, self._heard, self._subjects = org, catalogue.names, _Heard(), Subjects()
         self._subjects.learn_org(Org(org, "", zone, ""))
         self._replies = Replies(limits.reply_horizon_hours * HOUR_MS, limits.max_open_messages)
-        self._folder = Folder(
-            catalogue, self._subjects, RollingWeek(()), History(np.zeros(0, bool)), self._heard, self._replies
-        )
+        nothing = np.zeros(0, bool)
+        week, history = RollingWeek(()), History(nothing, nothing)
+        self._folder = Folder(catalogue, self._subjects, week, history, self._heard, self._replies)
 
     @property
     def messages(self) -> Counter[int]:

@@ -106,7 +106,15 @@ class WeekRow(msgspec.Struct, array_like=True, tag="w"):
     activities: int
     active_users: int
     score: int | None
+    """At the close, from the week itself; of an org the mean over active users. None = none, or the week is open."""
     contributions: dict[str, int] | None
+    """None too for weeks that were closed by another model, which keep their scores."""
+    calibration: int | None = None
+    """Generation of the cut points of the close."""
+    attributes: list[int | None] | None = None
+    """A user's attribute values before ranking, in the order of the model; None = no data. Empty: was not active."""
+    score_licensed: int | None = None
+    score_median: int | None = None
 
 
 class Summary(msgspec.Struct, array_like=True, tag="s"):

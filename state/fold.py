@@ -19,9 +19,9 @@ from state.measures import Catalogue
 from state.replies import Match, Replies
 from state.ring import RollingWeek, Slots
 from state.subjects import Subjects
-from state.week import HOUR_MS, local_ms_array
+from state.week import HOUR_MS
+from state.week_hours import places_in_week
 
-_DAY_HOURS = 24
 Derived = list[tuple[int, int, int, int, int, int]]  # slot, measure, time_ms, weight, amount, time_ms of the cause
 
 
@@ -91,7 +91,8 @@ class Folder:
         """Count activities (all of shape n) in the rolling and the calendar week; return their hours."""
         hours = times // HOUR_MS
         self._week.add(slots, measures, hours, weights, amounts)
-        self._history.add(slots, measures, self._weeks(slots, times), weights, amounts)
+        weeks, hours_there = self._weeks(slots, times)
+        self._history.add(slots, measures, weeks, weights, amounts, hours_there)
         return hours
 
     def take_touched_maps(self) -> set[str]:
@@ -117,15 +118,14 @@ class Folder:
         self._transactions = {e[0]: (e[1], e[2], e[3], e[4]) for e in segments["transactions"]}
         self.apart = segments["apart"]
 
-    def _weeks(self, slots: Slots, times: Slots) -> Slots:
-        """Return each row's calendar week in its org's zone."""
+    def _weeks(self, slots: Slots, times: Slots) -> tuple[Slots, Slots]:
+        """Return each row's calendar week in its org's zone, and its hour there (`places_in_week`)."""
         zones = self._subjects.zone_of[self._subjects.org_of[slots]]
-        weeks = np.empty(len(slots), np.int64)
+        weeks, hours = np.empty(len(slots), np.int64), np.empty(len(slots), np.int64)
         for zone in np.unique(zones).tolist():
             here = zones == zone
-            local = local_ms_array(times[here], self._subjects.zone_names[zone])
-            weeks[here] = (local // (_DAY_HOURS * HOUR_MS) + 3) // 7
-        return weeks
+            weeks[here], hours[here] = places_in_week(times[here], self._subjects.zone_names[zone])
+        return weeks, hours
 
     def take_message(self, columns: Columns, row: int, floor_ms: int) -> Derived:
         slot, time_ms = int(columns.subject[row]), int(columns.time_ms[row])

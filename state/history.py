@@ -1,6 +1,6 @@
 """Calendar weeks: what each subject did, week by week.
 
-Owns one bucket of counts and sums per calendar week (of the org's zone) within
+Owns one bucket of counts, sums and active hours per calendar week (of the org's zone) within
 the history horizon, and which of them have something new to tell. Invariant: a
 week's content depends only on the set of its events, not on their order.
 """
@@ -16,27 +16,47 @@ from state.arrays import packed, unpacked
 from state.cells import Cells, Counts, Keys
 from state.measures import MAX_MEASURES
 from state.ring import Slots
+from state.week_hours import WeekHours
 
 
 class History:
-    """Weeks of one partition: week → (counts, sums), and the slots touched since last told."""
+    """Weeks of one partition: week → (counts, sums), active hours, and the slots touched since last told."""
 
-    def __init__(self, summed: NDArray[np.bool_]) -> None:
-        self._summed = summed
+    def __init__(self, summed: NDArray[np.bool_], active: NDArray[np.bool_]) -> None:
+        self._summed, self._active = summed, active
         self._weeks: dict[int, tuple[Cells, Cells]] = {}
+        self._hours: dict[int, WeekHours] = {}
         self._dirty: dict[int, list[Slots]] = {}
         self._scores: dict[int, tuple[NDArray[np.uint32], NDArray[np.int16]]] = {}  # by slot, ascending
 
-    def add(self, slots: Slots, measures: Slots, weeks: Slots, weights: Counts, amounts: Counts) -> None:
-        """Fold activities (all of shape n) into their weeks."""
+    def add(self, slots: Slots, measures: Slots, weeks: Slots, weights: Counts, amounts: Counts, hours: Slots) -> None:
+        """Fold activities (all of shape n) into their weeks; *hours* are those of `week_hours.places_in_week`."""
         keys = (slots * MAX_MEASURES + measures).astype(np.uint64)
-        summed = self._summed[measures]
+        summed, active = self._summed[measures], self._active[measures]
         for week in np.unique(weeks).tolist():
             here = weeks == week
             counts, sums = self._weeks.setdefault(week, (Cells(), Cells()))
             counts.add(keys[here], weights[here])
             sums.add(keys[here & summed], amounts[here & summed])
+            self.add_hours(week, slots[here & active], hours[here & active], weights[here & active])
             self._dirty.setdefault(week, []).append(np.unique(slots[here]))
+
+    def add_hours(self, week: int, slots: Slots, hours: Slots, weights: Counts) -> None:
+        """Note activities (all of shape n) in hours of *week*."""
+        self._hours.setdefault(week, WeekHours()).add(slots, hours, weights)
+
+    def cells(self, week: int, slots: Slots) -> tuple[tuple[Counts, Counts, Counts], tuple[Counts, Counts, Counts]]:
+        """Return the counts and the sums of *slots* (shape n) in *week*: which of them, measure, value by cell."""
+        starts = slots * MAX_MEASURES
+        found = []
+        for cells in self._weeks.get(week, (Cells(), Cells())):
+            where, keys, values = cells.between(starts, starts + MAX_MEASURES)
+            found.append((where, keys % MAX_MEASURES, values))
+        return found[0], found[1]
+
+    def active_hours(self, week: int, slots: Slots) -> NDArray[np.bool_]:
+        """Return in which hours of *week* each of *slots* was active, oldest first, shape (n, 169)."""
+        return self._hours.get(week, WeekHours()).of(slots)
 
     def weeks(self) -> list[int]:
         """Return the weeks held, oldest first."""
@@ -90,7 +110,7 @@ class History:
         """Forget the weeks before *week*, but scores only before *scores_before*."""
         # Each by itself: a week in which nothing happened has scores all the same.
         held: tuple[tuple[dict[int, Any], int], ...] = (
-            (self._weeks, week), (self._dirty, week), (self._scores, min(week, scores_before)),
+            (self._weeks, week), (self._hours, week), (self._dirty, week), (self._scores, min(week, scores_before)),
         )  # fmt: skip
         for weeks, first in held:
             for old in [w for w in weeks if w < first]:
@@ -99,7 +119,8 @@ class History:
     @property
     def size_bytes(self) -> int:
         """Memory held, in bytes."""
-        return sum(c.size_bytes + s.size_bytes for c, s in self._weeks.values())
+        hours = sum(hours.size_bytes for hours in self._hours.values())
+        return hours + sum(c.size_bytes + s.size_bytes for c, s in self._weeks.values())
 
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint: one segment a week."""
@@ -108,6 +129,8 @@ class History:
             found[f"week/{week}"] = [packed(array) for array in self.read(week)]
             if week in self._dirty:
                 found[f"week-dirty/{week}"] = packed(np.unique(np.concatenate(self._dirty[week])))
+        for week, hours in sorted(self._hours.items()):
+            found[f"week-hours/{week}"] = hours.segment()
         for week, scores in sorted(self._scores.items()):
             found[f"week-scores/{week}"] = [packed(array) for array in scores]
         return found
@@ -123,6 +146,8 @@ class History:
                 )
             elif name.startswith("week-dirty/"):
                 self._dirty[int(name[11:])] = [unpacked(value)]
+            elif name.startswith("week-hours/"):
+                self._hours[int(name[11:])] = WeekHours.restored(value)
             elif name.startswith("week-scores/"):
                 slots, scores = (unpacked(v) for v in value)
                 self._scores[int(name[12:])] = (slots, scores)

@@ -6,14 +6,29 @@ everywhere; what is better when lower is negated.
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import numpy as np
+from numpy.typing import NDArray
 
 from state.health import FULL, Mask, Matrix, Model
-from state.ring import RollingWeek, Slots
+from state.ring import Slots
 from state.week import WEEK_HOURS
 
 
-def attribute_values(model: Model, week: RollingWeek, slots: Slots, org_activities: Matrix) -> tuple[Matrix, Mask]:
+class Week(Protocol):
+    """What is read of a week: the rolling one, or a calendar week that is closed."""
+
+    counts: NDArray[Any]
+
+    def sum_of(self, measure: int) -> Matrix:
+        """Return every slot's exact sum of *measure*."""
+
+    def active_hours(self, slots: Slots) -> Mask:
+        """Return in which hours each of *slots* was active, oldest first, shape (n, 169)."""
+
+
+def attribute_values(model: Model, week: Week, slots: Slots, org_activities: Matrix) -> tuple[Matrix, Mask]:
     """Return attribute values and where there was data, both of shape (n, A).
 
     *org_activities* (n,) is each user's org's number of activities in the week.

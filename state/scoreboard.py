@@ -192,26 +192,6 @@ class Scoreboard:
         ).astype(np.int64)
         return attribute_values(self.model, self.week, users, org_activities[self.subjects.org_of[users]])
 
-    def scores_of(self, orgs: list[int]) -> tuple[Slots, Matrix]:
-        """Return the slots of *orgs* (numbers) and of their users with a past, and their scores."""
-        users = np.array([s for n in orgs for s in self.subjects.orgs[n].members], np.int64)
-        users = users[self.since[users] >= 0]
-        own = np.array([self.subjects.orgs[n].slot for n in orgs], np.int64)
-        scores = np.concatenate([self.score[users], self.org_score[orgs, 0]])
-        return np.concatenate([users, own]), scores.astype(np.int64)
-
-    def close_week(self, orgs: list[int]) -> None:
-        """Make the present scores of *orgs* (numbers) and of their users the former ones."""
-        for number in orgs:
-            slots = np.array(self.subjects.orgs[number].members, np.int64)
-            seen = slots[self.since[slots] >= 0]
-            self.previous[seen], self.former_parts[seen] = self.score[seen], self.parts[seen]
-            self.drift[seen] = self.reloaded[seen] = 0
-            self.stale[seen] = True
-            self.org_previous[number] = self.org_score[number, 0]
-            self.org_former_parts[number] = self.org_parts[number]
-            self._stale_orgs.add(number)
-
     def take_stale(self, window_end_ms: int) -> Iterator[UserScore | OrgScore]:
         """Yield the documents that are out of date, and count them as said."""
         n = len(self.subjects)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, NamedTuple
 
+import orjson
 from faust.types import TP
 
 from agents.count_people import CountPeople
@@ -21,7 +22,7 @@ from agents.routing import Router
 from agents.wiring import limits_of, sources
 from reports.collect import Rest
 from reports.recount import Raw
-from state.activity import Tick, decode_record
+from state.activity import Calibration, Tick, decode_record
 from state.census import Census
 from state.effects import Effect, Summary, WeekRow
 from state.identity import Directory
@@ -99,13 +100,16 @@ class House:
                 lateness_ms=1344 * 3_600_000, max_aliases=20, counted=tell,
             )  # fmt: skip
         self.shards = [Shard(number, model, limits_of(self.settings)) for number in range(partitions)]
-        spell = Documents(model, names, 0, 1)
+        self._spell = spell = Documents(model, names, 0, 1)
         self.people = CountPeople(
             lambda: Census(30), table(), spell, Metrics(), names.activities, partitions, 0.8
         )  # fmt: skip
         self._offsets: Counter[TP] = Counter()
         self._round = 0
         self.weeks: dict[tuple[str, str], WeekRow] = {}
+        self.told_weeks: dict[str, dict[str, Any]] = {}
+        """Last rows of closed weeks, by the key that they have in Kafka."""
+        self.generations: dict[int, dict[str, list[int]]] = {}
 
     def handle(self, topic: str, partition: int, raw: list[Raw]) -> None:
         """Let the agent of *topic* handle consecutive records of one partition."""
@@ -136,8 +140,12 @@ class House:
 
     def _hear(self, effects: list[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, WeekRow) and not effect.user:
-                self.weeks[effect.org, effect.week] = effect
+            if isinstance(effect, WeekRow):
+                if not effect.user:
+                    self.weeks[effect.org, effect.week] = effect
+                told = self._spell.week(effect, 0)
+                if effect.state != "provisional":
+                    self.told_weeks[(told.key or b"").decode()] = orjson.loads(told.value or b"")
             elif isinstance(effect, Summary):
                 self._run(self.people, TP("summaries", 0), [Record(0, None, encode_summary(effect), 0)])
 
@@ -148,8 +156,10 @@ class House:
             outcome.after_commit()
         for out in all_records(outcome):
             if out.topic == "activities":
-                shard = self.shards[out.partition]
-                shard.apply(decode_record(out.value), shard.position)
+                shard, record = self.shards[out.partition], decode_record(out.value)
+                shard.apply(record, shard.position)
+                if isinstance(record, Calibration):
+                    self.generations[record.generation] = record.cuts
             elif out.topic == "unresolved":
                 place = TP("unresolved", out.partition)
                 self._offsets[place] += 1

@@ -14,6 +14,7 @@ import pytest
 import state
 from agents.simulate import directory, history, make_base
 from reports.compare import Comparison, compare_documents, expected_documents
+from reports.compare_weeks import compare_weeks
 from reports.recount import Raw, Recount, recount
 from tests.end_to_end.house import House
 
@@ -33,8 +34,11 @@ def world(seed: int) -> tuple[tuple[Raw, ...], Recount]:
     return tuple(raw), recount(raw, MODEL, END_MS)
 
 
-def read_somehow(house: House, raw: tuple[Raw, ...], chance: random.Random) -> None:
-    """Read partitions in stretches of any length in any order, after the directory as it was at first."""
+def read_somehow(house: House, raw: tuple[Raw, ...], chance: random.Random, *, evenly: bool = False) -> None:
+    """Read partitions in stretches of any length in any order, after the directory as it was at first.
+
+    *evenly* reads them at about one pace, so that weeks close one after the other.
+    """
     queues: dict[tuple[str, int], list[Raw]] = {}
     for record in raw:
         if record[5] < END_MS:
@@ -43,8 +47,10 @@ def read_somehow(house: House, raw: tuple[Raw, ...], chance: random.Random) -> N
             queues.setdefault((record[0], record[1]), []).append(record)
     while queues:
         place = chance.choice(sorted(queues))
+        if evenly and chance.random() < 0.95:
+            place = max(sorted(queues), key=lambda name: len(queues[name]))
         queue = queues[place]
-        length = min(len(queue), chance.choice((1, 40, 400, 4000)))
+        length = min(len(queue), chance.choice((1, 40, 200) if evenly else (1, 40, 400, 4000)))
         house.handle(*place, queue[:length])
         queues[place] = queue[length:]
         if not queues[place]:
@@ -70,6 +76,22 @@ def test_documents_do_not_depend_on_the_order_of_reading(seed: int) -> None:
         for place, r in house.weeks.items()
     }
     assert {p: row for p, row in told.items() if any(row)} == {p: row for p, row in expected.items() if any(row)}
+
+
+@pytest.mark.parametrize(("seed", "evenly"), [(1, False), (2, True), (3, True)])
+def test_rows_of_closed_weeks_are_those_of_the_recount_by_the_cut_points_they_name(seed: int, evenly: bool) -> None:
+    raw, found = world(3 + seed % 2)
+    house = House(END_MS)
+    read_somehow(house, raw, random.Random(seed), evenly=evenly)
+    house.rest(END_MS)
+    result = Comparison()
+    compare_weeks(result, house.told_weeks, found, MODEL, house.generations)
+    assert result.kinds["week"] > 300
+    assert not result.differences, result.differences[:20]
+    states = Counter(row["state"] for row in house.told_weeks.values())
+    assert states["final"] + states["restated"] > 300 and states["restated"] > 50
+    named = {row["calibration"] for row in house.told_weeks.values()}
+    assert not evenly or len(named) > 2, "weeks were closed by cut points of the population"
 
 
 def test_the_worlds_hold_activities_that_come_before_the_directory_knows_whose_they_are() -> None:

@@ -112,6 +112,10 @@ def content(shard: Shard) -> dict[str, Any]:
                 if not name.startswith("zz"):
                     place = f"week {week} {name} {names[key % 128]}"
                     found[place] = (*found.get(place, ()), value)
+    for week, (known, scores) in shard.history._scores.items():
+        for slot, score in zip(known.tolist(), scores.tolist(), strict=True):
+            if slot in slots and score:
+                found[f"closing {week} {subjects.names[slot]}"] = score
     for org in shard.latency.orgs():
         for hour, cell in shard.latency.grid(org).items():
             if org != "zz" and (cell.messages or cell.answered or cell.latencies.count):
