@@ -16,6 +16,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from state.amounts import Answer
 from state.cells import Counts
 from state.health import Cuts, Mask, Matrix, Model
 from state.history import History
@@ -37,6 +38,7 @@ class WeekView:
         self.sums: NDArray[np.int64] = np.zeros((len(slots), len(measures)), np.int64)
         self.sums[sums[0], sums[1]] = sums[2]
         self._hours = history.active_hours(week, slots)
+        self._history, self._week, self._slots = history, week, slots
 
     def sum_of(self, measure: int) -> Counts:
         """Return everybody's exact sum of *measure*."""
@@ -49,6 +51,14 @@ class WeekView:
     def are_active(self, slots: Slots) -> NDArray[np.bool_]:
         """Return for each of *slots* whether it was active within the week."""
         return np.asarray(self._hours[slots].any(axis=1))
+
+    def medians(self, measures: tuple[int, ...], slots: Slots) -> Answer:
+        """Return the lower median of all amounts of *measures* of each of *slots*, and where there is one."""
+        return self._history.medians(self._week, measures, self._slots[slots])
+
+    def newest(self, measure: int, slots: Slots) -> Answer:
+        """Return the newest amount of *measure* of each of *slots*, and where there is one."""
+        return self._history.newest(self._week, measure, self._slots[slots])
 
 
 @dataclass(frozen=True, slots=True)

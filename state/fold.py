@@ -66,11 +66,10 @@ class Folder:
         times = np.concatenate([columns.time_ms[plain], extra[:, 2]])
         weights = np.concatenate([np.ones(int(plain.sum()), np.int64), extra[:, 3]])
         amounts = np.concatenate([columns.amount[plain], extra[:, 4]])
-        hours = times // HOUR_MS
-        self._week.add(slots, measures, hours, weights, amounts)
+        self._week.add(slots, measures, times, weights, amounts)
         weeks, hours_there = self._weeks(slots, times)
-        self._history.add(slots, measures, weeks, weights, amounts, hours_there)
-        return slots, hours
+        self._history.add(slots, measures, weeks, weights, amounts, hours_there, times)
+        return slots, times // HOUR_MS
 
     def take_touched_maps(self) -> set[str]:
         """Return the orgs whose latency grid changed since last asked."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from state.health import BAND_NAMES, DECILES, FULL, LOWER_IS_BETTER, Bands, Cuts, Mask, Matrix, Model
+from state.health import BAND_NAMES, DECILES, FULL, Bands, Cuts, Mask, Matrix, Model
+from state.kinds import LOWER_IS_BETTER
 
 
 @dataclass(frozen=True, slots=True)

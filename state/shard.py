@@ -27,6 +27,7 @@ from state.effects import Effect, Gap, Late, LatencyMap
 from state.fold import Folder
 from state.health import Matrix, Model
 from state.history import History
+from state.kinds import single_measures
 from state.latency import Latency
 from state.limits import Limits
 from state.receipts import Receipts
@@ -64,9 +65,12 @@ class Shard:
         """Offset of the next record to apply."""
         self.watermark_ms = 0
         self.subjects = Subjects()
-        self.week = RollingWeek(model.catalogue.measures)
-        measures = model.catalogue.measures
-        self.history = History(np.array([m.summed for m in measures]), np.array([not m.passive for m in measures]))
+        measures, models = model.catalogue.measures, [model] if shadow is None else [model, shadow]
+        single = sorted({m for each in models for m in single_measures(each)})
+        self.week = RollingWeek(measures, single)
+        self.history = History(
+            np.array([m.summed for m in measures]), np.array([not m.passive for m in measures]), single
+        )
         self.dedupe = Dedupe(limits.allowed_lateness_hours, limits.max_ids)
         self.latency = Latency()
         self.replies = Replies(limits.reply_horizon_hours * HOUR_MS, limits.max_open_messages)
