@@ -10,6 +10,7 @@ counts, sums and hours. Invariant: the outcome depends on what it is given alone
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 
@@ -91,7 +92,7 @@ class Closed:
 
 def score_week(
     model: Model, subjects: Subjects, history: History, week: int, orgs: Slots, membership: NDArray[np.uint8],
-    by: tuple[int, Cuts], former_totals: Matrix,
+    by: tuple[int, Cuts], former_totals: Matrix, carried: Callable[[Slots, Matrix, Mask], tuple[Matrix, Mask]],
 ) -> Closed:  # fmt: skip
     """Return *orgs* (numbers, ascending) in *week*, scored from what *history* has of it.
 
@@ -104,6 +105,7 @@ def score_week(
         membership: At the close, of `users_of(subjects, orgs)`.
         by: Generation and cut points.
         former_totals: Activities of each org when it was last scored, shape (m,).
+        carried: Slots, values and where there was data → values with what is carried, and where something stands.
     """
     users = users_of(subjects, orgs)
     place = np.searchsorted(orgs, subjects.org_of[users])
@@ -117,7 +119,8 @@ def score_week(
     if (former_totals != totals).any():
         former, _ = attribute_values(model, view, counted, former_totals[place[counted]])
         moved[counted] = (former != values).any(axis=1)
-    found = score_users(model, values, known, by[1])
+    filled, stands = carried(users[counted], values, known)
+    found = score_users(model, filled, known, by[1], stands)
     scores, parts = np.zeros(len(users), np.int64), np.zeros((len(users), len(model.attributes)), np.int64)
     scores[counted], parts[counted] = found.score, found.contributions
     row_of = np.full(len(users), -1, np.int64)

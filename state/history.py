@@ -7,7 +7,7 @@ week's content depends only on the set of its events, not on their order.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,17 @@ from state.week_hours import WeekHours
 class History:
     """Weeks of one partition: week → (counts, sums), active hours, amounts, and the slots touched since last told."""
 
-    def __init__(self, summed: NDArray[np.bool_], active: NDArray[np.bool_], single: Collection[int] = ()) -> None:
+    def __init__(
+        self, summed: NDArray[np.bool_], active: NDArray[np.bool_], single: Collection[int] = (), carried: int = 0
+    ) -> None:
+        """*single* measures keep their amounts one by one; scores of a week may look at *carried* weeks before it."""
         self._summed, self._active, self._single = summed, active, np.array(sorted(single), np.int64)
         self._weeks: dict[int, tuple[Cells, Cells]] = {}
         self._hours: dict[int, WeekHours] = {}
         self._amounts: dict[int, Bag] = {}
         self._dirty: dict[int, list[Slots]] = {}
+        self._carried = carried
+        self._watchers: list[Callable[[int, Slots], None]] = []
         self._scores: dict[int, tuple[NDArray[np.uint32], NDArray[np.int16]]] = {}  # by slot, ascending
 
     def add(
@@ -60,7 +65,22 @@ class History:
                 of_then, weight = amounts[kept] * weights[kept], weights[kept]
                 bag = self._amounts.setdefault(week, Bag())
                 bag.add(slots[kept], measures[kept], times_ms[kept] - _origin_ms(week), of_then, weight)
-            self._dirty.setdefault(week, []).append(np.unique(slots[here]))
+            self._touch(week, np.unique(slots[here]))
+
+    def watch(self, see: Callable[[int, Slots], None]) -> None:
+        """Have *see* called with a week and slots (distinct) whenever something of theirs changed in it."""
+        self._watchers.append(see)
+
+    def _touch(self, week: int, slots: Slots) -> None:
+        """Note that something of *slots* (ascending) in *week* changed, and what is said of those they did later."""
+        self._dirty.setdefault(week, []).append(slots)
+        for see in self._watchers:
+            see(week, slots)
+        for later in range(week + 1, week + 1 + self._carried):
+            if later in self._weeks:
+                starts = slots * MAX_MEASURES
+                which, _, _ = self._weeks[later][0].between(starts, starts + MAX_MEASURES)
+                self._dirty.setdefault(later, []).append(slots[np.unique(which)])
 
     def add_hours(self, week: int, slots: Slots, hours: Slots, weights: Counts) -> None:
         """Note activities (all of shape n) in hours of *week*."""
@@ -139,7 +159,8 @@ class History:
         return np.where(known[at] == slots, scores[at], -1).astype(np.int64)
 
     def drop_before(self, week: int, scores_before: int) -> None:
-        """Forget the weeks before *week*, but scores only before *scores_before*."""
+        """Forget the weeks before *week* that are not carried any more, but scores only before *scores_before*."""
+        week -= self._carried
         # Each by itself: a week in which nothing happened has scores all the same.
         held: tuple[tuple[dict[int, Any], int], ...] = (
             (self._weeks, week), (self._hours, week), (self._amounts, week), (self._dirty, week),
