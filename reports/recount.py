@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports.recount_calendar import mondays, placed
 from reports.recount_carry import with_carried
 from reports.recount_latency import latency_cells, matched_replies
 from reports.recount_people import OrgEntry, People, Raw
@@ -183,7 +184,12 @@ def _scored(
     calibrated = len(values) >= options.min_population
     cuts = population_cuts(rules, values, known) if calibrated else {a["name"]: list(a["cuts"]) for a in rules.ranked}
     zones = {org: entry.zone for org, entry in people.orgs.items()}
-    filled, stands = with_carried(rules, happened, values, known, zones, as_of_ms)
+    filled, stands = values, known
+    if rules.carrying:
+        now = pd.Series([as_of_ms])
+        filled, stands = with_carried(
+            rules, placed(happened, zones), values, known, lambda org: mondays(now, zones.get(org, "UTC"))[0]
+        )
     figures, parts = scores(rules, filled, known, cuts, stands)
     users = _users(happened, week, figures, rules, hour)
     parts = parts.reindex(users.index, fill_value=0)

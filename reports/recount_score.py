@@ -48,6 +48,11 @@ class Rules:
         return [name for name, entry in self.measures.items() if entry.get(flag)]
 
     @property
+    def carrying(self) -> list[Mapping[str, Any]]:
+        """The attributes that stay what they were while there is no data."""
+        return [a for a in self.attributes if a.get("missing") == "carry"]
+
+    @property
     def ranked(self) -> list[Mapping[str, Any]]:
         """The attributes that decile ranks replace."""
         return [a for a in self.attributes if a["kind"] not in ("ratio", "boolean")]
