@@ -70,7 +70,7 @@ def _models(live: Model, old: str, new: str) -> tuple[tuple[Model, Model], list[
     models, said = [], []
     for path in (old, new):
         try:
-            model, remarks = translated(load_model(path), live.catalogue)
+            model, remarks = translated(load_model(path), live)
         except ValueError as error:
             raise ToldError(f"{path}: {error}", "Put it live with `orgpulse rebuild`.", EXIT_USAGE) from None
         models.append(model)

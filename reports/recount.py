@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports.recount_calendar import mondays, placed
+from reports.recount_carry import with_carried
 from reports.recount_latency import latency_cells, local_times, matched_replies
 from reports.recount_people import OrgEntry, People, Raw
 from reports.recount_read import Options, Reader, Refused, Said
@@ -194,11 +196,18 @@ def _scored(
     values, known = values[members], known[members]
     calibrated = len(values) >= options.min_population
     cuts = population_cuts(rules, values, known) if calibrated else {a["name"]: list(a["cuts"]) for a in rules.ranked}
-    figures, parts = scores(rules, values, known, cuts)
+    zones = {org: entry.zone for org, entry in people.orgs.items()}
+    filled, stands = values, known
+    if rules.carrying:
+        now = pd.Series([as_of_ms])
+        filled, stands = with_carried(
+            rules, placed(happened, zones), values, known, lambda org: mondays(now, zones.get(org, "UTC"))[0]
+        )
+    figures, parts = scores(rules, filled, known, cuts, stands)
     users = _users(happened, week, figures, rules, hour)
     parts = parts.reindex(users.index, fill_value=0)
     orgs, org_parts = org_table(happened, week, users, parts, people)
-    weeks = _weeks(happened, rules, {org: entry.zone for org, entry in people.orgs.items()})
+    weeks = _weeks(happened, rules, zones)
     population, entries = len(values), {org: people.orgs.get(org, OrgEntry()) for org in orgs.index}
     return Recount(
         as_of_ms, users, parts, orgs, org_parts, latency, cuts, population, calibrated, ledger, weeks, entries,

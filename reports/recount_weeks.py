@@ -1,26 +1,24 @@
 """Closing scores for the recount: each closed calendar week from its own messages.
 
-Owns the recount's own hours of a calendar week, and the rows that the topic `weeks` should have. Invariant: a week's
-rows depend on the messages of that week and on cut points that are given, never on when anything was read.
+Owns the rows that the topic `weeks` should have. Invariant: a week's rows depend on the messages of that week (and
+of the four before it, if an attribute is carried) and on cut points that are given, never on when anything was read.
 
-A week's hours are counted back from its end in the org's zone; the 169th holds what is beyond it (where clocks
-change by more than an hour). Everything else is scored like the rolling week whose running hour is the week's last.
+A week is scored like the rolling one whose running hour is the last one of the week.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pandas as pd
 
 from reports.recount import Recount, org_table
-from reports.recount_people import OrgEntry, People
+from reports.recount_calendar import placed
+from reports.recount_carry import with_carried
+from reports.recount_people import People
 from reports.recount_score import HOURS, LOWER_IS_BETTER, Rules, attribute_table, scores
 
-_HOUR_MS = 3_600_000
 Cuts = Mapping[str, Sequence[int]]
 CutsOf = Callable[[str, str], Cuts]
 """Org and ISO week → the cut points of the week's close."""
@@ -40,13 +38,13 @@ def closed_weeks(found: Recount, model: Mapping[str, Any], cuts_of: CutsOf | Non
     """
     rules = Rules.of(model)
     shipped = shipped_cuts(model)
-    placed = _placed(found.happened, {org: entry.zone for org, entry in found.people.orgs.items()})
-    over = placed[placed["end_ms"] <= found.as_of_ms]
+    everything = placed(found.happened, {org: entry.zone for org, entry in found.people.orgs.items()})
+    over = everything[everything["end_ms"] <= found.as_of_ms]
     rows: Rows = {}
     for label, week in over.groupby("week"):
         name = str(label)
         _add_counts(rows, rules, week, name)
-        _add_scores(rows, rules, week, name, found.people, cuts_of or (lambda org, week: shipped))
+        _add_scores(rows, rules, week, everything, name, found.people, cuts_of or (lambda org, week: shipped))
     return rows
 
 
@@ -65,25 +63,6 @@ def cuts_named(rows: Mapping[str, Mapping[str, Any]], generations: Mapping[int, 
         return {**shipped, **generations[generation]} if generation else shipped
 
     return of
-
-
-def _placed(happened: pd.DataFrame, zones: Mapping[str, str]) -> pd.DataFrame:
-    """Return what happened with its ISO week, the week's end (ms) and its hour there (the last one is HOURS)."""
-    parts = []
-    for org, own in happened.groupby("org"):
-        zone = zones.get(str(org), OrgEntry().zone)
-        local = pd.to_datetime(own["time_ms"], unit="ms", utc=True).dt.tz_convert(zone).dt.tz_localize(None)
-        monday = local.dt.normalize() - pd.to_timedelta(local.dt.day_of_week, unit="D")
-        ends = {day: _instant_ms(day.to_pydatetime() + timedelta(days=7), zone) for day in monday.unique()}
-        labels = {day: "{}-W{:02d}".format(*day.isocalendar()[:2]) for day in monday.unique()}
-        end_ms = monday.map(ends).astype("int64")
-        back = ((end_ms - 1 - own["time_ms"]) // _HOUR_MS).clip(upper=HOURS)
-        parts.append(own.assign(week=monday.map(labels), end_ms=end_ms, hour=HOURS - back))
-    return pd.concat(parts) if parts else happened.assign(week="", end_ms=0)
-
-
-def _instant_ms(midnight: datetime, zone: str) -> int:
-    return int(midnight.replace(tzinfo=ZoneInfo(zone)).timestamp()) * 1000
 
 
 def _add_counts(rows: Rows, rules: Rules, week: pd.DataFrame, label: str) -> None:
@@ -107,15 +86,18 @@ def _add_counts(rows: Rows, rules: Rules, week: pd.DataFrame, label: str) -> Non
             }
 
 
-def _add_scores(rows: Rows, rules: Rules, week: pd.DataFrame, label: str, people: People, cuts_of: CutsOf) -> None:
+def _add_scores(
+    rows: Rows, rules: Rules, week: pd.DataFrame, everything: pd.DataFrame, label: str, people: People, cuts_of: CutsOf
+) -> None:
     """Add to the rows of *week* what it was worth."""
     values, known = attribute_table(rules, week, HOURS)
     members = [people.membership.get(key, "unlisted") != "gone" for key in values.index]
     values, known = values[members], known[members]
+    filled, stands = with_carried(rules, everything, values, known, lambda _: week["monday"].iloc[0])
     figures, parts = [], []
     for org in sorted(set(values.index.get_level_values("org"))):
         here = values.index.get_level_values("org") == org
-        found = scores(rules, values[here], known[here], cuts_of(org, label))
+        found = scores(rules, filled[here], known[here], cuts_of(org, label), stands[here])
         figures.append(found[0])
         parts.append(found[1])
     everybody = pd.MultiIndex.from_frame(week.loc[week["user"] != "", ["org", "user"]].drop_duplicates())

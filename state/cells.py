@@ -36,13 +36,13 @@ class Cells:
     def __init__(self, keys: NDArray[np.uint32] | None = None, values: Counts | None = None) -> None:
         # Kept narrow: 4 bytes a key, and as many bytes a value as the largest needs.
         self._keys: NDArray[np.uint32] = np.empty(0, np.uint32) if keys is None else keys
-        self._values = _narrow(np.empty(0, np.int64) if values is None else values)
+        self._values = narrow(np.empty(0, np.int64) if values is None else values)
         self._tail: list[tuple[NDArray[np.uint32], NDArray[np.int64]]] = []
         self._tail_size = 0
 
     def add(self, keys: Keys, values: Counts) -> None:
         """Add *values* (int64) at *keys*, both of shape n."""
-        self._tail.append((keys.astype(np.uint32), _narrow(values)))
+        self._tail.append((keys.astype(np.uint32), narrow(values)))
         self._tail_size += len(keys)
         if self._tail_size > max(_SMALLEST_TAIL, len(self._keys)):
             self.merge()
@@ -55,7 +55,7 @@ class Cells:
         values = np.concatenate([self._values.astype(np.int64), *(v.astype(np.int64) for _, v in self._tail)])
         merged, sums = sum_by_key(keys.astype(np.uint64), values)
         kept = sums != 0
-        self._keys, self._values = merged[kept].astype(np.uint32), _narrow(sums[kept])
+        self._keys, self._values = merged[kept].astype(np.uint32), narrow(sums[kept])
         self._tail, self._tail_size = [], 0
 
     def read(self) -> tuple[Keys, Counts]:
@@ -93,7 +93,7 @@ class Cells:
         return self._keys.nbytes + self._values.nbytes + tail
 
 
-def _narrow(values: Counts) -> NDArray[np.int64]:
+def narrow(values: Counts) -> NDArray[np.int64]:
     """Return *values* in the narrowest signed type that holds them all (typed as int64 for callers)."""
     low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
     for kind, edge in _EDGES:

@@ -10,13 +10,14 @@ counts, sums and hours. Invariant: the outcome depends on what it is given alone
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from state.amounts import Answer
 from state.cells import Counts
 from state.health import Cuts, Mask, Matrix, Model
 from state.history import History
@@ -41,6 +42,7 @@ class WeekView:
         self.sums: NDArray[np.int64] = np.zeros((len(slots), len(measures)), np.int64)
         self.sums[sums[0], sums[1]] = sums[2]
         self._hours = history.active_hours(week, slots)
+        self._history, self._week, self._slots = history, week, slots
 
     def sum_of(self, measure: int) -> Counts:
         """Return everybody's exact sum of *measure*."""
@@ -53,6 +55,14 @@ class WeekView:
     def are_active(self, slots: Slots) -> NDArray[np.bool_]:
         """Return for each of *slots* whether it was active within the week."""
         return np.asarray(self._hours[slots].any(axis=1))
+
+    def medians(self, measures: tuple[int, ...], slots: Slots) -> Answer:
+        """Return the lower median of all amounts of *measures* of each of *slots*, and where there is one."""
+        return self._history.medians(self._week, measures, self._slots[slots])
+
+    def newest(self, measure: int, slots: Slots) -> Answer:
+        """Return the newest amount of *measure* of each of *slots*, and where there is one."""
+        return self._history.newest(self._week, measure, self._slots[slots])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +95,7 @@ class Closed:
 
 def score_week(
     model: Model, subjects: Subjects, history: History, week: int, orgs: Slots, membership: NDArray[np.uint8],
-    by: tuple[int, Cuts], former_totals: Matrix,
+    by: tuple[int, Cuts], former_totals: Matrix, carried: Callable[[Slots, Matrix, Mask], tuple[Matrix, Mask]],
 ) -> Closed:  # fmt: skip
     """Return *orgs* (numbers, ascending) in *week*, scored from what *history* has of it.
 
@@ -98,6 +108,7 @@ def score_week(
         membership: At the close, of `users_of(subjects, orgs)`.
         by: Generation and cut points.
         former_totals: Activities of each org when it was last scored, shape (m,).
+        carried: Slots, values and where there was data → values with what is carried, and where something stands.
     """
     users = users_of(subjects, orgs)
     place = np.searchsorted(orgs, subjects.org_of[users])
@@ -111,7 +122,8 @@ def score_week(
     if (former_totals != totals).any():
         former, _ = attribute_values(model, view, counted, former_totals[place[counted]])
         moved[counted] = (former != values).any(axis=1)
-    found = score_users(model, values, known, by[1])
+    filled, stands = carried(users[counted], values, known)
+    found = score_users(model, filled, known, by[1], stands)
     scores, parts = np.zeros(len(users), np.int64), np.zeros((len(users), len(model.attributes)), np.int64)
     scores[counted], parts[counted] = found.score, found.contributions
     row_of = np.full(len(users), -1, np.int64)

@@ -12,12 +12,14 @@ points and members at its close; so late events lead to the scores that they wou
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from state.arrays import grown, packed, unpacked
+from state.carry import Carry
 from state.closed_week import Closed, blocks, score_week, users_of
 from state.health import Cuts, Mask, Matrix, Model
 from state.history import History
@@ -35,8 +37,9 @@ _UNKNOWN = 255  # not known at the close
 class Closing:
     """Closes the weeks of one partition, and restates them."""
 
-    def __init__(self, model: Model, subjects: Subjects, history: History, board: Scoreboard) -> None:
+    def __init__(self, model: Model, subjects: Subjects, history: History, board: Scoreboard, carry: Carry) -> None:
         self._model, self._subjects, self._history, self._board = model, subjects, history, board
+        self._carry = carry
         self.pasts = Pasts(history, self._first_weeks)
         # Cut points in force at closes: (first close, generation, cuts), the oldest first. At most one for each zone
         # and week that can be restated, because a generation that saw no close is not kept.
@@ -143,8 +146,9 @@ class Closing:
         self._totals[week] = totals
         membership = self._membership(week, users_of(self._subjects, orgs))
         by = self._cuts_at(end_ms)
+        carried = partial(self._carry.fill_at_close, week)
         return score_week(
-            self._model, self._subjects, self._history, week, orgs, membership, by, totals[orgs]
+            self._model, self._subjects, self._history, week, orgs, membership, by, totals[orgs], carried
         )  # fmt: skip
 
     def _keep(self, closed: Closed) -> None:

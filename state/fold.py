@@ -89,11 +89,10 @@ class Folder:
 
     def _count(self, slots: Slots, measures: Slots, times: Slots, weights: Slots, amounts: Slots) -> Slots:
         """Count activities (all of shape n) in the rolling and the calendar week; return their hours."""
-        hours = times // HOUR_MS
-        self._week.add(slots, measures, hours, weights, amounts)
+        self._week.add(slots, measures, times, weights, amounts)
         weeks, hours_there = self._weeks(slots, times)
-        self._history.add(slots, measures, weeks, weights, amounts, hours_there)
-        return hours
+        self._history.add(slots, measures, weeks, weights, amounts, hours_there, times)
+        return times // HOUR_MS
 
     def take_touched_maps(self) -> set[str]:
         """Return the orgs whose latency grid changed since last asked."""

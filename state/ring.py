@@ -1,9 +1,10 @@
 """The rolling week: the last 168 whole hours and the running one.
 
 Owns, for every subject slot, the counts and exact sums by measure of the
-rolling week, and in which of its hours the subject was active. Totals are kept
-up to date by adding on fold and subtracting when an hour leaves, so reading
-them costs nothing. Invariant: totals equal the sum of the hours held.
+rolling week, in which of its hours the subject was active, and single amounts
+of the measures that need them. Totals are kept up to date by adding on fold and
+subtracting when an hour leaves, so reading them costs nothing. Invariant:
+totals equal the sum of the hours held.
 
            now-168h                                        now
     ── gone ──┤ hour │ hour │ …  168 whole hours …  │ hour │ running │── not yet
@@ -11,16 +12,17 @@ them costs nothing. Invariant: totals equal the sum of the hours held.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from state.amounts import Answer, HourlyAmounts
 from state.arrays import grown, packed, unpacked
 from state.cells import Cells, Counts, Keys, sum_by_key
 from state.measures import MAX_MEASURES, Measure
-from state.week import WEEK_HOURS
+from state.week import HOUR_MS, WEEK_HOURS
 
 Slots = NDArray[np.int64]
 _WORDS = 3  # 192 bits hold the 169 hours of the window, by hour modulo 192
@@ -28,9 +30,9 @@ _BITS = 64 * _WORDS
 
 
 class RollingWeek:
-    """Counts, sums and active hours of every slot of one partition."""
+    """Counts, sums and active hours of every slot of one partition; amounts one by one of the measures in *single*."""
 
-    def __init__(self, measures: tuple[Measure, ...]) -> None:
+    def __init__(self, measures: tuple[Measure, ...], single: Collection[int] = ()) -> None:
         self._measures = len(measures)
         self._active = np.array([not m.passive for m in measures])
         summed = [i for i, m in enumerate(measures) if m.summed]
@@ -40,6 +42,7 @@ class RollingWeek:
         self.sums = np.zeros((0, max(1, len(summed))), np.int64)
         self._bits = np.zeros((0, _WORDS), np.uint64)
         self._hours: dict[int, tuple[Cells, Cells]] = {}
+        self._amounts = HourlyAmounts(single)
         self.hour = 0
         """The running hour (since 1970, UTC)."""
 
@@ -48,17 +51,19 @@ class RollingWeek:
         self.counts, self.sums = grown(self.counts, slots), grown(self.sums, slots)
         self._bits = grown(self._bits, slots)
 
-    def add(self, slots: Slots, measures: Slots, hours: Slots, weights: Counts, amounts: Counts) -> None:
+    def add(self, slots: Slots, measures: Slots, times_ms: Slots, weights: Counts, amounts: Counts) -> None:
         """Fold activities (all arrays of shape n); those outside the window are left alone.
 
         *weights* is +1, or −1 for an activity taken back; *amounts* is already signed.
         """
+        hours = times_ms // HOUR_MS
         inside = (hours >= self.hour - WEEK_HOURS) & (hours <= self.hour)
         if not inside.all():
             slots, measures, hours = slots[inside], measures[inside], hours[inside]
-            weights, amounts = weights[inside], amounts[inside]
+            times_ms, weights, amounts = times_ms[inside], weights[inside], amounts[inside]
         if not len(slots):
             return
+        self._amounts.add(slots, measures, times_ms, amounts * weights, weights)
         cell = slots * MAX_MEASURES + measures
         base = int(hours.min())
         # One sort for all hours: hour in the high bits, cell in the low ones.
@@ -87,6 +92,7 @@ class RollingWeek:
             word, bit = divmod(old % _BITS, 64)
             self._bits[slots, word] &= ~np.uint64(1 << bit)
             touched.append(slots)
+        self._amounts.drop_before((hour - WEEK_HOURS) * HOUR_MS)
         return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int64)
 
     def active_cells(self) -> Iterator[tuple[int, Slots, Counts]]:
@@ -113,23 +119,32 @@ class RollingWeek:
         """Return every slot's exact sum of *measure* (which must be a summed one)."""
         return self.sums[:, self._sum_column[measure]]
 
+    def medians(self, measures: tuple[int, ...], slots: Slots) -> Answer:
+        """Return the lower median of all amounts of *measures* (in *single*) of each of *slots*, and where it is."""
+        return self._amounts.medians(measures, slots)
+
+    def newest(self, measure: int, slots: Slots) -> Answer:
+        """Return the newest amount of *measure* (in *single*) of each of *slots*, and where there is one."""
+        return self._amounts.newest(measure, slots)
+
     @property
     def size_bytes(self) -> int:
         """Memory held, in bytes."""
         cells = sum(c.size_bytes + s.size_bytes for c, s in self._hours.values())
-        return self.counts.nbytes + self.sums.nbytes + self._bits.nbytes + cells
+        return self.counts.nbytes + self.sums.nbytes + self._bits.nbytes + cells + self._amounts.size_bytes
 
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint: one segment an hour."""
         found: dict[str, Any] = {"hour": self.hour}
         for hour, (counts, sums) in sorted(self._hours.items()):
             found[f"hour/{hour}"] = [packed(array) for cells in (counts, sums) for array in cells.read()]
-        return found
+        return found | self._amounts.segments()
 
     def restore(self, segments: dict[str, Any], slots: int) -> None:
         """Take over what `segments` returned, for *slots* subjects."""
         self.grow(slots)
         self.hour = segments["hour"]
+        self._amounts.restore(segments)
         for name, value in segments.items():
             if name.startswith("hour/"):
                 hour = int(name[5:])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from state.arrays import grown, packed, unpacked
 from state.effects import OrgScore, UserScore
-from state.health import BAND_NAMES, Cuts, Matrix, Model
+from state.health import BAND_NAMES, Cuts, Mask, Matrix, Model
 from state.kinds import attribute_values
 from state.org_scores import NONE, org_figures
 from state.ring import RollingWeek, Slots
@@ -65,6 +65,9 @@ class Scoreboard:
         self.past: Callable[[Slots], tuple[Matrix, Matrix]] = _no_past
         """Closing scores of the last weeks by slot and their trends, shapes (n, weeks) and (n,); whoever keeps them
         sets it."""
+        self.carried: Callable[[Slots, Matrix, Mask], tuple[Matrix, Mask]] = lambda _, values, known: (values, known)
+        """Values of slots and where there was data → values with what is carried, and where something stands; whoever
+        keeps closed weeks sets it."""
         self.alert_since: Callable[[int], int] = lambda _: 0
         """Since when (ms) an episode of alerts of an org is open, 0 = none; whoever keeps them sets it."""
         self._activities = np.zeros(0, np.int64)
@@ -166,9 +169,11 @@ class Scoreboard:
         nothing = np.zeros(len(idle), np.int64)
         self._store(idle, nothing, np.zeros((len(idle), self.parts.shape[1]), np.int64), nothing)
         values, known = attribute_values(self.model, self.week, active, org_activities[self.subjects.org_of[active]])
-        scores = score_users(self.model, values, known, self.cuts)
+        values, stands = self.carried(active, values, known)
+        scores = score_users(self.model, values, known, self.cuts, stands)
         if self._former_cuts is not None:
-            self._note_drift(active, scores.score - score_users(self.model, values, known, self._former_cuts).score)
+            former = score_users(self.model, values, known, self._former_cuts, stands)
+            self._note_drift(active, scores.score - former.score)
         self._store(active, scores.score, scores.contributions, scores.coverage)
         self._restless_orgs.update(np.unique(self.subjects.org_of[everyone]).tolist())
         if orgs:

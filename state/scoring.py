@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from state.health import BAND_NAMES, DECILES, FULL, LOWER_IS_BETTER, Bands, Cuts, Mask, Matrix, Model
+from state.health import BAND_NAMES, DECILES, FULL, Bands, Cuts, Mask, Matrix, Model
+from state.kinds import LOWER_IS_BETTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,12 @@ def cut_points(values: Matrix, weights: Matrix) -> list[int]:
     return found
 
 
-def score_users(model: Model, values: Matrix, known: Mask, cuts: Cuts) -> Scores:
-    """Return the scores of n users from their attribute values (n, A) by *cuts*."""
+def score_users(model: Model, values: Matrix, known: Mask, cuts: Cuts, stands: Mask | None = None) -> Scores:
+    """Return the scores of n users from their attribute values (n, A) by *cuts*.
+
+    *stands* says where there is a value, be it of the week or carried; without it, where there is data (*known*).
+    """
+    stands = known if stands is None else stands
     x = np.zeros_like(values)
     for i, attribute in enumerate(model.attributes):
         if attribute.is_ranked:
@@ -57,7 +62,7 @@ def score_users(model: Model, values: Matrix, known: Mask, cuts: Cuts) -> Scores
                 x[values[:, i] <= 0, i] = 0  # a user with nothing gets nothing
         else:
             x[:, i] = values[:, i]
-    x[~known] = 0
+    x[~stands] = 0
     weights = model.weights
     reweighted = np.array([a.missing == "reweight" for a in model.attributes])
     counted = np.where(~known & reweighted, 0, weights)

@@ -21,12 +21,15 @@ from numpy.typing import NDArray
 from state.activity import Calibration, Columns, Correction, Member, Note, Org, Record, Rows, Tick, unpack
 from state.alerts import Alerts
 from state.arrays import SchemaError, decode, encode
+from state.carry import CARRY_WEEKS, Carry
+from state.closed_week import users_of
 from state.closing import Closing
 from state.dedupe import Dedupe
 from state.effects import Effect, Gap, Gone, Late, LatencyMap, WeekRow
 from state.fold import Folder
 from state.health import Matrix, Model
 from state.history import History
+from state.kinds import single_measures
 from state.latency import Latency
 from state.limits import Limits
 from state.receipts import Receipts
@@ -64,16 +67,23 @@ class Shard:
         """Offset of the next record to apply."""
         self.watermark_ms = 0
         self.subjects = Subjects()
-        self.week = RollingWeek(model.catalogue.measures)
-        measures = model.catalogue.measures
-        self.history = History(np.array([m.summed for m in measures]), np.array([not m.passive for m in measures]))
+        measures, models = model.catalogue.measures, [model] if shadow is None else [model, shadow]
+        single = sorted({m for each in models for m in single_measures(each)})
+        carried = CARRY_WEEKS * any(a.missing == "carry" for each in models for a in each.attributes)
+        self.week = RollingWeek(measures, single)
+        summed, active = np.array([[m.summed, not m.passive] for m in measures]).T
+        self.history = History(summed, active, single, carried)
         self.dedupe = Dedupe(limits.allowed_lateness_hours, limits.max_ids)
         self.latency = Latency()
         self.replies = Replies(limits.reply_horizon_hours * HOUR_MS, limits.max_open_messages)
         self.board = Scoreboard(model, self.week, self.subjects)
         self.shadow = None if shadow is None else Shadow(shadow, self.week, self.subjects, self.board)
         self.folder = Folder(model.catalogue, self.subjects, self.week, self.history, self.latency, self.replies)
-        self.closing = Closing(model, self.subjects, self.history, self.board)
+        carry = Carry(model, self.history, self._last_closed)
+        self.board.carried = carry.fill
+        if self.shadow is not None:
+            self.shadow.board.carried = Carry(self.shadow.model, self.history, self._last_closed).fill
+        self.closing = Closing(model, self.subjects, self.history, self.board, carry)
         self.board.past = self._past
         self.alerts = Alerts(model, self.board, self.subjects)
         self.board.alert_since = self.alerts.open_since
@@ -357,6 +367,7 @@ class Shard:
             self.closed_until[zone] = week + 1
             for closed in self.closing.close(week, zone, orgs):
                 self._said += final_rows(self, closed)
+            self.board.dirty[users_of(self.subjects, orgs)] = True  # other weeks are carried from now on
         running, oldest = week_of(self.watermark_ms, "UTC"), week_of(self.dedupe.floor_ms, "UTC") - 1
         for forgotten in [week for week in self.history.dirty_weeks() if week < oldest]:
             self._said += restated_rows(self, forgotten)
@@ -417,9 +428,13 @@ class Shard:
 
     def _past(self, slots: Slots) -> tuple[Matrix, Matrix]:
         """Return the closing scores of the last weeks of *slots*, shape (n, WEEKS), and their trends."""
+        return self.closing.pasts.of(slots, self._last_closed(slots))
+
+    def _last_closed(self, slots: Slots) -> Matrix:
+        """Return the last closed week of each of *slots*, shape (n,)."""
         zones = self.subjects.zone_names
         last = np.array([self.closed_until.get(z, week_of(self.watermark_ms, z)) - 1 for z in zones], np.int64)
-        return self.closing.pasts.of(slots, last[self.subjects.zone_of[self.subjects.org_of[slots]]])
+        return last[self.subjects.zone_of[self.subjects.org_of[slots]]]
 
     def _zone(self, org: str) -> str:
         return self.subjects.orgs[self.subjects.org_number(org)].zone

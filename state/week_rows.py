@@ -17,7 +17,8 @@ import numpy as np
 from state.cells import Counts, sum_by_key
 from state.closed_week import Closed, blocks, users_of
 from state.effects import WeekRow
-from state.health import LOWER_IS_BETTER, Model
+from state.health import Model
+from state.kinds import LOWER_IS_BETTER
 from state.measures import MAX_MEASURES
 from state.org_scores import NONE
 from state.ring import Slots

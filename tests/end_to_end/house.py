@@ -25,6 +25,7 @@ from reports.recount import Raw
 from state.activity import Calibration, Tick, decode_record
 from state.census import Census
 from state.effects import Effect, Summary, WeekRow
+from state.health import Model
 from state.identity import Directory
 from state.shard import Shard
 from state.telling import encode_summary
@@ -76,9 +77,9 @@ class MemoryTable:
 class House:
     """Agents, shards and census; `handle` takes a stretch of a raw topic, `rest` lets everything settle."""
 
-    def __init__(self, now_ms: int) -> None:
+    def __init__(self, now_ms: int, model: Model | None = None) -> None:
         self.settings, clock = Settings(), FixedClock(now_ms / 1000)
-        names, model = topic_names(self.settings), load_model("")
+        names, model = topic_names(self.settings), model or load_model("")
         self.counted: Counter[str] = Counter()
         partitions, ingest = self.settings.kafka.partitions, self.settings.ingest
         self.directory = Directory()

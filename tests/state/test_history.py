@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from state.arrays import decode, encode
 from state.history import History
 from state.measures import MAX_MEASURES
-from tests.state.worlds import examples
+from tests.state.worlds import DAY, examples
 
 SUMMED = np.array([False, True, False])
 ACTIVE = np.array([True, True, False])
@@ -27,7 +27,7 @@ def history_of(rows: list[tuple[int, int, int, int, int]], batches: int = 1) -> 
     history = History(SUMMED, ACTIVE)
     for start in range(batches):
         table = np.array(rows[start::batches], np.int64).reshape(-1, 5)
-        history.add(*(table[:, i] for i in range(5)), table[:, 4] % 169)
+        history.add(*(table[:, i] for i in range(5)), table[:, 4] % 169, table[:, 2] * 7 * DAY)
     return history
 
 
