@@ -155,18 +155,8 @@ def _ledger(gathered: _Gathered, repeated: pd.DataFrame, people: People) -> pd.D
         dead = sum(reasons.values())
         rows[source] = {"consumed": consumed, "dead_lettered": dead, "directory": consumed - dead} | reasons
     table = pd.DataFrame.from_dict(rows, orient="index").fillna(0).astype("int64")
-    wanted = [
-        "consumed",
-        "accepted",
-        "duplicate",
-        "dead_lettered",
-        "waiting",
-        "ghost",
-        "system",
-        "bot",
-        "directory",
-        "identity",
-    ]
+    apart = ["ghost", "system", "bot", "directory", "identity"]
+    wanted = ["consumed", "accepted", "duplicate", "dead_lettered", "waiting", *apart]
     table = table.reindex(columns=[*wanted, *sorted(c for c in map(str, table) if c.startswith("dead:"))], fill_value=0)
     table.index = pd.MultiIndex.from_tuples(table.index, names=["topic", "partition"])
     return table.sort_index()

@@ -18,9 +18,18 @@ from state.mending import Mending, Right
 from state.org_log import Scan
 from state.shard import Shard
 from state.week import HOUR_MS
-from tests.state.random_logs import MEASURES, MODEL, START
+from tests.state.random_logs import MEASURES, START
 from tests.state.worlds import DAY, HOUR, Act, at, attribute, examples, model_of, rows_of, shard_of
 
+MODEL = model_of(
+    attribute("searches", "count", 2, measures=["search"]),
+    attribute("exported", "sum", 5, measures=["export"]),
+    attribute("typical", "median", 3, measures=["export"], cuts=[-900, -800, -700, -600, -500, -400, -300, -200, -100]),
+    attribute("stored", "gauge", 3, measures=["stored"], cuts=[n * 100 for n in range(1, 10)]),
+    attribute("days", "days_active", 3),
+    attribute("share", "share_of_org", 2, cuts=[n * 1000 for n in range(1, 10)]),
+    stored={"events": ["Stored"], "gauge": True},
+)
 LIMITS = {"allowed_lateness_hours": 40 * 24, "reply_horizon_hours": 400 * 24, "max_open_messages": 10_000}
 ORGS, ALIASES = ("a", "b"), ("p", "q", "r", "s")
 Identity = dict[str, tuple[str, str]]
@@ -36,8 +45,11 @@ class Said:
 
     def __init__(self, rng: random.Random, number: int, now_ms: int) -> None:
         self.alias, self.org = rng.choice(ALIASES), rng.choice(("", "", *ORGS))
-        self.measure, self.time_ms = rng.choice(MEASURES), now_ms - rng.randrange(1, 300) * HOUR // 3
-        self.amount = rng.randrange(1000) if self.measure == "export" else 0
+        self.measure, self.time_ms = (
+            rng.choice((*MEASURES, "stored", "stored")),
+            now_ms - rng.randrange(1, 300) * HOUR // 3,
+        )
+        self.amount = rng.randrange(1000) if self.measure in ("export", "stored") else 0
         self.id = 1000 + number
         self.ref = 1000 + rng.randrange(number + 3) if self.measure == "message" and rng.random() < 0.7 else 0
 
