@@ -4,7 +4,7 @@
     syslog-activities ─┤             activities            scores, weeks, alerts ► Kafka
     chat-messages ─────┼─► ingest ──► (by org) ──► fold ──► hashes, change stream ► Redis
     transactions ──────┘     │            ▲                  gauges, histograms   ► Prometheus
-    users, orgs ─► members ──┼────────────┤
+    users, orgs ─► members ──┼────────────┤          (identities: read by ingest, written by it and by operators)
                              ├─► unresolved ─► park
                              └─► dead-letters     fold ─► summaries ─► count people ─► activities
 
