@@ -32,10 +32,13 @@ from streams.log_state import ends_of, starts_of, stretches
 from streams.lone_sender import LoneSender, NotSentError
 from streams.settings import Settings
 from streams.topic_specs import topic_names
+from streams.transactions import Outgoing
 
 SENDER = "identity"
 """Part of the transactional id: one run at a time changes who is who, or mends."""
 MAX_PASSES = 5
+MAX_TRANSACTION_BYTES = 16 * 1024 * 1024
+"""Workers can't read on in a partition while a transaction is open there."""
 _SETTLE_SECONDS = 2.0
 """Between two passes: a worker reads of a change within that time, and activities under way reach their log."""
 
@@ -211,15 +214,26 @@ async def _told_from_ms(settings: Settings, starts: Places, ends: Places) -> int
 
 def _extent(corrections: list[Correction]) -> tuple[int, set[str]]:
     """Return how many activities count elsewhere now than before, and the orgs that this changes."""
-    gone = sum(1 for record in corrections for row in record.rows if row[3] < 0 and row[2] == row[5])
-    return gone, {record.org for record in corrections}
+    weights = [row[3] for record in corrections for row in record.rows if row[2] == row[5]]
+    gone, come = (sum(1 for weight in weights if weight * sign > 0) for sign in (-1, 1))
+    return max(gone, come), {record.org for record in corrections}
 
 
 async def _send(settings: Settings, corrections: list[Correction]) -> None:
+    """Send *corrections* in one transaction, or in several if they are many: the next pass mends what came between."""
     router = Router(topic_names(settings), settings.kafka.partitions, settings.kafka.max_message_bytes)
-    out = [router.activity(record.org, record) for record in corrections]
+    batches: list[list[Outgoing]] = [[]]
+    size = 0
+    for record in corrections:
+        out = router.activity(record.org, record)
+        size += len(out.value or b"")
+        if size > MAX_TRANSACTION_BYTES and batches[-1]:
+            batches.append([])
+            size = len(out.value or b"")
+        batches[-1].append(out)
     try:
         async with LoneSender(settings, SENDER) as sender:
-            await sender.send({"topic": o.topic, "partition": o.partition, "value": o.value} for o in out)
+            for batch in batches:
+                await sender.send({"topic": o.topic, "partition": o.partition, "value": o.value} for o in batch)
     except NotSentError as error:
         raise MendingFailedError(str(error), "Run `orgpulse identity mend` again: it goes on from there.") from error
