@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from agents.cli_errors import EXIT_USAGE, ToldError
+from agents.cli_progress import progress
 from agents.documents import percent
 from state.health import BAND_NAMES, Model
 from state.week import iso_time
@@ -27,7 +24,6 @@ from streams.model_file import load_model
 from streams.settings import Settings
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_SAY_EVERY = 20  # lines of progress where there is no terminal
 _TOP_ATTRIBUTES = 10
 _WIDTH = 150  # of a table that goes into a file or a pipe
 
@@ -74,7 +70,7 @@ def _models(live: Model, old: str, new: str) -> tuple[tuple[Model, Model], list[
     models, said = [], []
     for path in (old, new):
         try:
-            model, remarks = translated(load_model(path), live.catalogue)
+            model, remarks = translated(load_model(path), live)
         except ValueError as error:
             raise ToldError(f"{path}: {error}", "Put it live with `orgpulse rebuild`.", EXIT_USAGE) from None
         models.append(model)
@@ -88,32 +84,12 @@ def _sides(settings: Settings, live: Model, models: tuple[Model, Model]) -> tupl
     from agents.wiring import limits_of
 
     limits = limits_of(settings)
-    with _progress() as tell:
+    with progress("records after the checkpoints read") as tell:
         shards = asyncio.run(read_shards(settings, live, limits, tell))
     checkpoints = [shard.checkpoint() for shard in shards]
     least = settings.calibration.min_population
     before, after = (scored(checkpoints, model, limits, least) for model in models)
     return before, after
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    """Yield what is told of the progress: a bar on a terminal, lines elsewhere, both on standard error."""
-    if sys.stderr.isatty():
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("records", total=None)
-            yield lambda read, total: bar.update(task, completed=read, total=total)
-        return
-    said = [-1]
-
-    def tell(read: int, total: int) -> None:
-        step = read * _SAY_EVERY // max(total, 1)
-        if step != said[0]:
-            said[0] = step
-            click.echo(f"{read} of {total} records after the checkpoints read", err=True)
-
-    yield tell
 
 
 def document(before: Scored, after: Scored, found: Comparison, said: list[str]) -> dict[str, Any]:

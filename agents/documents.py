@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from state.change import CAUSES
-from state.effects import LatencyMap, OrgScore, UserScore, WeekRow
+from state.effects import Gone, LatencyMap, OrgScore, UserScore, WeekRow
 from state.health import Model
 from state.week import cell_name, iso_time
 from streams.fenced_write import Write
@@ -55,6 +55,7 @@ class Documents:
     def __init__(self, model: Model, topics: TopicNames, generation: int, min_count: int) -> None:
         self.topics, self._generation, self._min_count = topics, generation, min_count
         weights = sum(a.weight for a in model.attributes)
+        self._attributes = [a.name for a in model.attributes]
         self._heads = [f'{{"attribute":{orjson.dumps(a.name).decode()},"points":"' for a in model.attributes]
         self._tails = [f'","of":"{percent(a.weight * 10_000 // weights)}' for a in model.attributes]
 
@@ -109,6 +110,12 @@ class Documents:
         ranks = (("orgs:by-score", found.org, None if score is None else score / 100),)
         return self._both(subject, f"org:{{{found.org}}}", fields, ranks, change, position, partition)
 
+    def gone(self, found: Gone, position: int, partition: int) -> tuple[Outgoing, Write]:
+        """Return the end of the document of a user of whom nothing is left."""
+        ranks = ((f"org:{{{found.org}}}:users:by-score", found.user, None),)
+        write = Write(f"user:{{{found.org}}}:{found.user}", {}, self.fence(position), ranks, None, partition)
+        return Outgoing(self.topics.scores, partition, f"user:{found.org}/{found.user}".encode(), None), write
+
     def again(self, found: UserScore | OrgScore, position: int, partition: int) -> Write:
         """Return the write of a document that was said before: no change of its own, but the ones that Redis may lack.
 
@@ -162,10 +169,16 @@ class Documents:
             "reply_latency_seconds_sum": found.sums.get("reply_given", 0),
             "counts": found.counts,
             "sums": found.sums,
-            "score": None if found.score is None else percent(found.score),
+            "score": percent(found.score) or None,
+            "score_licensed": percent(found.score_licensed) or None,
+            "score_median": percent(found.score_median) or None,
             "contributions": None
             if found.contributions is None
             else {name: percent(points) for name, points in found.contributions.items()},
+            "calibration": found.calibration,
+            "attributes": None
+            if found.attributes is None
+            else {n: v for n, v in zip(self._attributes, found.attributes, strict=False) if v is not None},
         }
         return Outgoing(self.topics.weeks, partition, f"{subject}|{found.week}".encode(), orjson.dumps(row))
 

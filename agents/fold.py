@@ -22,7 +22,7 @@ from agents.ledger import SHARD, Ledger
 from agents.manifest import DamagedCheckpointError
 from agents.shadow import ShadowTeller
 from state.activity import Rows, decode_record
-from state.effects import Alert, Effect, Gap, Late, LatencyMap, OrgScore, Summary, UserScore, WeekRow
+from state.effects import Alert, Effect, Gap, Gone, Late, LatencyMap, OrgScore, Summary, UserScore, WeekRow
 from state.ledger import Shares
 from state.shard import Shard
 from state.telling import encode_summary
@@ -219,6 +219,9 @@ class FoldAgent:
                 return [alert], [self._alerts.write(effect, position, partition)]
             case LatencyMap():
                 return [], [self._documents.latency(effect, position, partition)]
+            case Gone():
+                record, write = self._documents.gone(effect, position, partition)
+                return [record], [write]
             case WeekRow():
                 return [self._documents.week(effect, partition)], []
             case Late():

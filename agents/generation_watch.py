@@ -6,6 +6,7 @@ Invariant: a worker aside is left alone; any other that is not of the live gener
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from streams.errors import StartAnewError
 from streams.generation import KEY, Generation, generation_in
@@ -32,9 +33,9 @@ class GenerationWatch:
         """End."""
         await self._follower.stop()
 
-    def _take(self, _: str, key: bytes | None, value: bytes | None) -> None:
-        if key == KEY:
-            self._found = generation_in(value)
+    def _take(self, _: str, record: Any) -> None:
+        if record.key == KEY:
+            self._found = generation_in(record.value)
             if self._follower.is_caught_up:  # what was before is history
                 self._judge()
 

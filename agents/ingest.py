@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -17,8 +18,8 @@ import xxhash
 
 from agents.ledger import Ledger
 from agents.routing import Router
-from state.activity import SEPARATOR, Packer
-from state.identity import Directory, org_alias, spelled
+from state.activity import SEPARATOR, Packer, subject_of
+from state.identity import EVENT, Directory, Link, org_alias, spelled
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters, FloodGuard
 from streams.parked import Parked, encode_parked
@@ -28,6 +29,7 @@ from streams.transport import Chunk
 
 CREATE, PARK = "create", "park"
 _hash = xxhash.xxh3_64_intdigest
+_ORG_SEED = 0x6F7267  # another one than ids have, or org and id could change places
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,12 @@ class Ingest:
         max_value_bytes: int,
         max_ahead_ms: int,
         lateness_ms: int,
+        max_aliases: int,
         counted: Callable[[str, Counter[str]], None],
     ) -> None:
         self._source, self._router, self._directory = source, router, directory
         self._ledger, self._dead_letters, self._flood = ledger, dead_letters, flood
-        self._now, self._counted = now, counted
+        self._now, self._counted, self._max_aliases = now, counted, max_aliases
         self._max_value_bytes, self._max_ahead_ms, self._lateness_ms = max_value_bytes, max_ahead_ms, lateness_ms
 
     def handle(self, chunk: Chunk) -> Outcome:
@@ -131,6 +134,10 @@ class Ingest:
         if found.apart:
             work.counts[found.apart] += 1
             return
+        if found.link:
+            work.counts["identity"] += 1
+            self._link(found.who, found.link, work)
+            return
         org = found.org
         if not found.who:
             if self._source.unknown == PARK and org not in self._directory.orgs:
@@ -141,16 +148,19 @@ class Ingest:
             person = self._directory.people.get(found.who) or self._directory.find(found.who)
             if person is None:
                 if not org or self._source.unknown == PARK:
-                    self._park(found, spelled(found.who), at, chunk, work)
+                    self._park(found, self._directory.waiting_alias(found.who), at, chunk, work)
                     return
-                subject = org + SEPARATOR + spelled(found.who)
+                subject = subject_of(org, spelled(found.who), named=True)
             elif person.bot:
                 work.counts["bot"] += 1
                 return
-            elif not org or org == person.org:
-                org, subject = person.org, person.subject
-            else:
-                subject = org + SEPARATOR + person.user
+            elif org:
+                subject = person.subject_in(org)
+            elif subject := person.subject_at(found.time_ms):
+                org = person.org or subject.partition(SEPARATOR)[0]
+            else:  # of no org at that time
+                self._park(found, spelled(found.who), at, chunk, work)
+                return
         packer = work.packer
         id_, ref = ids_of(org, found)
         subjects, measures = packer.subjects, packer.measures
@@ -162,6 +172,26 @@ class Ingest:
         packer.ref.append(ref)
         packer.at.append(at)
 
+    def _link(self, who: str, alias: str, work: _Work) -> None:
+        """Link two aliases that an event says are one person, if just one of them is known.
+
+        Two known users are never merged by an event; and what an operator said of an alias stands.
+        """
+        directory = self._directory
+        known, other = directory.find(who), directory.find(alias)
+        if known is None:
+            known, other, alias = other, known, who
+        if known is None or other is not None:
+            same = known is not None and other is not None and known.user == other.user
+            work.counts["link:" + ("unknown" if known is None else "known" if same else "merge")] += 1
+        elif directory.link_of(alias) is not None:
+            work.counts["link:unlinked"] += 1
+        elif len(directory.aliases_of(known.user)) >= self._max_aliases:
+            work.counts["link:too_many"] += 1
+        else:
+            work.counts["link:made"] += 1
+            work.out += self._router.link(Link(alias, known.user, EVENT), directory.users[known.user])
+
     def _park(self, found: Reading, alias: str, at: int, chunk: Chunk, work: _Work) -> None:
         work.counts["parked"] += 1
         parked = Parked(
@@ -171,7 +201,13 @@ class Ingest:
         work.out.append(self._router.unresolved(alias, encode_parked(parked)))
 
 
+@lru_cache(maxsize=1 << 16)
+def salt_of(org: str) -> int:
+    """Return what makes ids of *org* its own: they are told apart from other orgs', and can be made another org's."""
+    return _hash(org.encode(), seed=_ORG_SEED)
+
+
 def ids_of(org: str, found: Any) -> tuple[int, int]:
     """Return the 64-bit hashes of a reading's id and of what it refers to (0 = nothing), within its org."""
-    ref = found.ref
-    return _hash((org + SEPARATOR + found.id).encode()), _hash((org + SEPARATOR + ref).encode()) if ref else 0
+    ref, salt = found.ref, salt_of(org)
+    return _hash(found.id.encode()) ^ salt, _hash(ref.encode()) ^ salt if ref else 0

@@ -16,7 +16,9 @@ import msgspec
 from agents.ledger import Ledger
 from agents.routing import Router
 from state.activity import Member, Org
-from state.identity import OrgRecord, UserRecord, org_alias
+from state.identity import OrgRecord, UserRecord, org_alias, with_claims
+from state.membership import ALWAYS_MS, FOREVER_MS, Membership, joined, last_stints
+from state.records import record_of
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters
 from streams.parked import Alias, encode_parked
@@ -25,6 +27,52 @@ from streams.reading import Rejected
 from streams.tables import ChunkTable
 from streams.transactions import Outgoing
 from streams.transport import Chunk
+
+CARRIED = -2
+"""Offset in a row that was carried over from a former generation."""
+ROW_OF_USER = b"u:"
+"""Keys of the table `members` begin with it."""
+_user = msgspec.msgpack.Decoder(UserRecord)
+
+
+def decode_user(raw: bytes) -> UserRecord:
+    """Return the row of a user in the table `members`.
+
+    Raises:
+        msgspec.DecodeError: If *raw* is none.
+    """
+    return record_of(_user, raw)
+
+
+def with_past(found: UserRecord, former: UserRecord | None, at_ms: int, offset: int) -> UserRecord:
+    """Return an entry of the directory, said at *at_ms* at *offset* of its log, with all memberships and claims."""
+    found = with_claims(found, former, at_ms)
+    before = former.memberships or [(ALWAYS_MS, FOREVER_MS, former.org)] if former else []
+    known = joined(before, found.org, found.since_ms, found.until_ms, at_ms)
+    return msgspec.structs.replace(found, memberships=known, offset=offset)
+
+
+def members_of(user: str, former: UserRecord | None, found: UserRecord | None) -> list[Member]:
+    """Return what the shards of the orgs that a user belongs to, or belonged to, have to know now.
+
+    A bot's seat is no customer's: it counts as no member. So does who is gone from the directory.
+    """
+    stints = last_stints(found.memberships) if found else {}
+    known = last_stints(former.memberships or [(ALWAYS_MS, FOREVER_MS, former.org)]) if former else {}
+    if former is not None and former.offset == CARRIED:
+        known = {}  # the shards of this generation were told nothing yet
+    told = [Member(org, user, False, "", gone=True) for org in known if org not in stints]
+    for org, (since, until) in stints.items():
+        assert found is not None
+        if org == found.org or known.get(org) != (since, until):
+            end = 0 if until == FOREVER_MS else until
+            told.append(Member(org, user, found.licensed, found.job_type, found.bot, since, end))
+    return told
+
+
+def _told(found: UserRecord) -> list[Membership]:
+    """Return memberships as those that wait are told of them: none when the org never changes."""
+    return [] if found.memberships == [(ALWAYS_MS, FOREVER_MS, found.org)] else found.memberships
 
 
 class Members:
@@ -69,22 +117,18 @@ class Members:
 
     def _take_user(self, partition: int, record: Any) -> list[Outgoing]:
         user, found = user_entry(record.key, record.value, self._limits)
-        key = b"u:" + user.encode()
+        key = ROW_OF_USER + user.encode()
         former_raw = self._table.read(partition, key)
-        former = None if former_raw is None else msgspec.msgpack.decode(former_raw, type=UserRecord)
-        out = []
-        if former is not None and (found is None or found.org != former.org):
-            out.append(self._router.activity(former.org, Member(former.org, user, False, "", gone=True)))
+        former = None if former_raw is None else decode_user(former_raw)
         if found is not None:
-            # A bot's seat is no customer's: it counts as no member.
-            member = Member(found.org, user, found.licensed, found.job_type, gone=found.bot)
-            out.append(self._router.activity(found.org, member))
+            found = with_past(found, former, record.timestamp, record.offset)
+        out = [self._router.activity(member.org, member) for member in members_of(user, former, found)]
         for alias in former.aliases if former else ():
             if found is None or alias not in found.aliases:
                 out.append(self._router.unresolved(alias, encode_parked(Alias(alias, "", user, gone=True))))
-        for alias in found.aliases if found else ():
+        for alias, since_ms in zip(found.aliases, found.claimed_ms, strict=True) if found else ():
             assert found is not None
-            known = Alias(alias, found.org, user, bot=found.bot)
+            known = Alias(alias, found.org, user, bot=found.bot, claimed_ms=since_ms, memberships=_told(found))
             out.append(self._router.unresolved(alias, encode_parked(known)))
         value = None if found is None else msgspec.msgpack.encode(found)
         return [*out, self._table.stage(partition, key, value)]

@@ -17,7 +17,8 @@ import msgspec
 from agents.ingest import ids_of
 from agents.ledger import PARK, Ledger
 from agents.routing import Router
-from state.activity import SEPARATOR, Packer
+from state.activity import Packer, subject_of
+from state.identity import via_of
 from state.ledger import PARK_OUTCOMES
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters, Refused
@@ -56,6 +57,16 @@ class _Waiting:
         self.parked.append(parked)
         self.size_bytes += size
         return True
+
+    def keep(self, parked: list[Parked]) -> None:
+        """Let only these wait on."""
+        self.parked = parked
+        self.size_bytes = _HEAD_BYTES + sum(len(_encode(each)) for each in parked)
+
+
+def _can_go(parked: Parked, claim: Alias) -> bool:
+    """Say whether *parked* has a place now: a bot's has one apart, and nobody's is of no org."""
+    return claim.bot or bool(claim.org_of(parked))
 
 
 @dataclass(slots=True)
@@ -99,7 +110,7 @@ class Park:
 
     def _take_parked(self, partition: int, parked: Parked, work: _Work) -> None:
         claims = self._claims(partition, parked.alias, work)
-        if claims:
+        if claims and _can_go(parked, claims[0]):
             self._send_on([parked], claims[0], work)
         elif self._waiting(partition, parked.alias, work).add(parked):
             work.counts[f"{parked.topic}/{parked.partition}/waiting"] += 1
@@ -111,7 +122,7 @@ class Park:
             work.refused.append(Refused(error, place, parked.partition))
 
     def _take_alias(self, partition: int, alias: Alias, work: _Work) -> None:
-        """Note a claim or its end; as in the directory, the first user to claim an alias has it."""
+        """Note a claim or its end; as in the directory, the earliest claim to an alias counts."""
         claims = self._claims(partition, alias.alias, work)
         place = next((at for at, claim in enumerate(claims) if claim.user == alias.user), None)
         if alias.gone:
@@ -121,11 +132,13 @@ class Park:
             claims[place] = alias
         elif len(claims) < MAX_CLAIMS:
             claims.append(alias)
+        claims.sort(key=lambda claim: (claim.claimed_ms, claim.user))
         waiting = self._waiting(partition, alias.alias, work)
-        if claims and waiting.parked:
-            self._send_on(waiting.parked, claims[0], work)
-            work.counts.subtract(f"{p.topic}/{p.partition}/waiting" for p in waiting.parked)
-            work.waiting[alias.alias] = _Waiting(None)
+        going = [p for p in waiting.parked if _can_go(p, claims[0])] if claims else []
+        if going:
+            self._send_on(going, claims[0], work)
+            work.counts.subtract(f"{p.topic}/{p.partition}/waiting" for p in going)
+            waiting.keep([p for p in waiting.parked if not _can_go(p, claims[0])])
 
     def _send_on(self, waiting: list[Parked], alias: Alias, work: _Work) -> None:
         """Pack activities, by source partition, now that it is known whose they are."""
@@ -138,8 +151,8 @@ class Park:
             first = min(p.offset for p in mine)
             by_org: dict[str, Packer] = {}
             for parked in mine:
-                org = parked.org or alias.org
-                subject = org + SEPARATOR + alias.user
+                org = alias.org_of(parked)
+                subject = subject_of(org, alias.user, via_of(parked.alias), named=bool(parked.org))
                 by_org.setdefault(org, Packer()).add(
                     subject, parked.measure, parked.time_ms, parked.amount, *ids_of(org, parked),
                     min(parked.offset - first, 2**32 - 1),

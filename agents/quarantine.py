@@ -15,6 +15,7 @@ import structlog
 
 from agents.ledger import OUTCOMES_OF
 from state.activity import Calibration, decode_record
+from state.census import read_reference
 from state.identity import UserRecord
 from state.ledger import SourceLedger, load_shares
 from state.records import record_of
@@ -57,7 +58,9 @@ def read_park_row(key: bytes, value: bytes) -> object:
 
 
 def read_census_row(key: bytes, value: bytes) -> object:
-    """Read a row of the table `census`: a partition's summary, or the last cut points."""
+    """Read a row of the table `census`: a partition's summary, the last cut points, or those that they drift from."""
+    if key == b"r":
+        return read_reference(value)
     if key.startswith((b"s:", b"x:")):  # x: of a shadow model
         return decode_summary(value)
     return decode_record(value) if key == b"xc" else record_of(_cuts, value)

@@ -24,6 +24,7 @@ from typing import Any, Literal
 from faust.types import TP
 from kafka.errors import CoordinatorNotAvailableError
 
+from agents.rebuild_carry import carry_people
 from agents.rebuild_publish import publish
 from agents.rebuild_workers import MOST_UNREAD, Progress, RebuildError, WorkersAside
 from streams.clock import Clock
@@ -116,6 +117,7 @@ class Rebuild:
         if not self._in_swap:
             self._say(self.live, "live")  # said before there is anything of another generation (see ControlLostError)
         create_topics(self.aside)
+        asyncio.run(carry_people(self.live, self.aside))
         computing = override(self.aside, {"time.allowed_lateness_hours": self.lateness_hours})
         directory = override(computing, {"worker.aside": "directory"})
         with WorkersAside(directory, self._logs, self._workers) as workers:

@@ -14,6 +14,9 @@ import numpy as np
 import xxhash
 
 from state.activity import SEPARATOR, Record, Rows, encode_record
+from state.identity import Link, UserRecord, unlinked_alias
+from streams.parked import Alias, encode_parked
+from streams.read_directory import encode_link
 from streams.topic_specs import TopicNames
 from streams.transactions import Outgoing
 
@@ -61,6 +64,19 @@ class Router:
     def unresolved(self, alias: str, value: bytes) -> Outgoing:
         """Return *value* on its way to where *alias* is waited for."""
         return Outgoing(self._topics.unresolved, self.partition(alias), alias.encode(), value)
+
+    def link(self, link: Link, record: UserRecord | None) -> list[Outgoing]:
+        """Return what is said of an alias on its way to all workers, and to the activities that wait for it.
+
+        *record* is the user's; None = it is said that nobody has the alias, and whoever waits waits on.
+        """
+        value, key = encode_link(link), link.alias.encode()
+        out = [Outgoing(self._topics.identities, self.partition(link.alias), key, value)]
+        for name in (link.alias, unlinked_alias(link.alias)) if record is not None else ():
+            assert record is not None
+            claim = Alias(name, record.org, link.user, record.bot, memberships=record.memberships)
+            out.append(self.unresolved(name, encode_parked(claim)))
+        return out
 
 
 def halves(rows: Rows) -> tuple[Rows, Rows]:

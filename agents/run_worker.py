@@ -13,12 +13,12 @@ import structlog
 from faust.types import TP
 
 from agents.count_people import PARTITION as CENSUS_PARTITION
-from agents.directory import directory_taker
+from agents.directory import DirectoryReader, directory_limits_of
 from agents.generation_watch import GenerationWatch
 from agents.routing import Router
 from agents.tell_again import TellAgain
 from agents.tick import Ticker
-from agents.wiring import Pipeline, build, directory_limits_of
+from agents.wiring import Pipeline, build
 from streams.clock import Clock, WallClock
 from streams.faust_app import ChunkApp
 from streams.http import HttpServer
@@ -103,8 +103,8 @@ class Worker:
         if settings.worker.aside == "no":
             pipe.fold.sink = pipe.people.sink = self.sink
         self.generation = GenerationWatch(settings, self.fail)
-        taker = directory_taker(pipe.directory, topics.users, directory_limits_of(settings))
-        self.directory = Follower(settings.kafka.brokers, [topics.users, topics.orgs], taker)
+        known = DirectoryReader(pipe.directory, topics, directory_limits_of(settings))
+        self.directory = Follower(settings.kafka.brokers, known.followed, known.take)
         self.guard = TopicGuard(settings)
         self.restarts = Restarts(self.clock, settings.worker.longest_pause_seconds, self.metrics)
         self.kafka = KafkaWatch(

@@ -4,7 +4,7 @@
     syslog-activities ─┤             activities            scores, weeks, alerts ► Kafka
     chat-messages ─────┼─► ingest ──► (by org) ──► fold ──► hashes, change stream ► Redis
     transactions ──────┘     │            ▲                  gauges, histograms   ► Prometheus
-    users, orgs ─► members ──┼────────────┤
+    users, orgs ─► members ──┼────────────┤          (identities: read by ingest, written by it and by operators)
                              ├─► unresolved ─► park
                              └─► dead-letters     fold ─► summaries ─► count people ─► activities
 
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from agents.checkpoints import Checkpoints
 from agents.count_people import CountPeople
+from agents.directory import directory_limits_of
 from agents.documents import Documents
 from agents.fold import FoldAgent
 from agents.ingest import Ingest, Source
@@ -48,7 +49,6 @@ from streams.faust_app import ChunkApp, make_app
 from streams.metrics import Metrics
 from streams.model_file import load_shadow
 from streams.read_chat import chat_reader
-from streams.read_directory import DirectoryLimits
 from streams.read_product import product_reader
 from streams.read_syslog import syslog_reader
 from streams.read_transactions import transaction_reader
@@ -151,7 +151,8 @@ def _add_ingest(
             FloodGuard(source.name, ingest.flood_ratio, ingest.flood_window_events),
             now=clock.now, max_value_bytes=ingest.max_value_bytes,
             max_ahead_ms=settings.time.max_ahead_seconds * 1000,
-            lateness_ms=settings.time.allowed_lateness_hours * 3_600_000, counted=counted,
+            lateness_ms=settings.time.allowed_lateness_hours * 3_600_000, max_aliases=ingest.max_aliases,
+            counted=counted,
         )  # fmt: skip
         add_chunk_agent(app, source.topic, agent.handle, name=f"ingest-{source.name}")
 
@@ -189,12 +190,6 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def directory_limits_of(settings: Settings) -> DirectoryLimits:
-    """Return how much of a directory's entry is taken in."""
-    ingest = settings.ingest
-    return DirectoryLimits(ingest.max_id_chars, ingest.max_aliases, ingest.max_value_bytes)
-
-
 def _app(settings: Settings) -> ChunkApp:
     kafka, worker = settings.kafka, settings.worker
     return make_app(
@@ -224,6 +219,8 @@ def _count(metrics: Metrics, topic: str, counts: Counter[str]) -> None:
         source, _, what = outcome.partition("/")
         if what:
             metrics.events.add(number, source, what.rpartition("/")[2])
+        elif outcome.startswith("link:"):
+            metrics.identity_links.add(number, outcome[5:])
         elif outcome.startswith("dead:"):
             metrics.dead_letters.add(number, topic, outcome[5:])
         else:

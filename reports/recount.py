@@ -4,8 +4,9 @@ Owns a second way from raw messages to figures, which shares no line with the
 first (an import rule says so). Invariant, and what may be compared: at rest (no
 input, every partition evaluated after its last event, all in the same running
 hour) the system's documents are a function of the *set* of events, the
-directory and `as_of_ms`, whatever the order of arrival was. What depends on the
-past by definition (band with hysteresis, `previous`, `changes`) is left out.
+directory and `as_of_ms`, whatever the order of arrival was; so are the rows of closed
+weeks, given the cut points of each close (`recount_weeks`). What depends on the
+past by definition (band with hysteresis, `changes`) is left out.
 
 It holds as long as no event is older than the allowed lateness when it comes
 (but for those older than the newest of their own source partition, which are
@@ -27,7 +28,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.recount_latency import latency_cells, matched_replies
+from reports.recount_calendar import mondays, placed
+from reports.recount_carry import with_carried
+from reports.recount_latency import latency_cells, local_times, matched_replies
 from reports.recount_people import OrgEntry, People, Raw
 from reports.recount_read import Options, Reader, Refused, Said
 from reports.recount_score import HOURS, Rules, attribute_table, population_cuts, scores, shared_out
@@ -56,6 +59,8 @@ class Recount:
     ledger: pd.DataFrame  # (topic, partition) → consumed and what became of them; dead:<reason>
     weeks: pd.DataFrame  # (org, ISO week) → activities, active_users, transactions_count, transactions_cents
     entries: dict[str, OrgEntry]  # the directory's word on each org
+    happened: pd.DataFrame  # all that counts, a row each: org, user, measure, time_ms, amount, hour
+    people: People
 
 
 @dataclass
@@ -78,7 +83,7 @@ def recount(raw: Iterable[Raw], model: Mapping[str, Any], as_of_ms: int, options
     options, rules = options or Options(), Rules.of(model)
     records = list(raw)
     people = People()
-    people.learn([r for r in records if r[0] in ("users", "orgs")], options)
+    people.learn([r for r in records if r[0] in ("users", "orgs", "identities")], options, as_of_ms)
     gathered = _gather([r for r in records if r[0] in SOURCES], Reader(model, options), people, options)
     events = pd.DataFrame(gathered.rows, columns=_COLUMNS).sort_values(["arrived_ms", "offset"], kind="stable")
     again = events.duplicated(["org", "id"])
@@ -125,7 +130,9 @@ def _resolve(said: Said, people: People, unknown: str) -> tuple[str, str, str]:
         return ("taken", said.org, "") if known else ("waiting", "", "")
     person = people.find(said.who)
     if person is not None:
-        return ("bot", "", "") if person.bot else ("taken", said.org or person.org, person.user)
+        org = said.org or person.org_at(said.time_ms)
+        outcome = "bot" if person.bot else "taken" if org else "waiting"
+        return (outcome, org, person.user) if outcome == "taken" else (outcome, "", "")
     if not said.org or unknown == "park":
         return "waiting", "", ""
     name = said.who.strip()
@@ -148,7 +155,8 @@ def _ledger(gathered: _Gathered, repeated: pd.DataFrame, people: People) -> pd.D
         dead = sum(reasons.values())
         rows[source] = {"consumed": consumed, "dead_lettered": dead, "directory": consumed - dead} | reasons
     table = pd.DataFrame.from_dict(rows, orient="index").fillna(0).astype("int64")
-    wanted = ["consumed", "accepted", "duplicate", "dead_lettered", "waiting", "ghost", "system", "bot", "directory"]
+    apart = ["ghost", "system", "bot", "directory", "identity"]
+    wanted = ["consumed", "accepted", "duplicate", "dead_lettered", "waiting", *apart]
     table = table.reindex(columns=[*wanted, *sorted(c for c in map(str, table) if c.startswith("dead:"))], fill_value=0)
     table.index = pd.MultiIndex.from_tuples(table.index, names=["topic", "partition"])
     return table.sort_index()
@@ -178,15 +186,23 @@ def _scored(
     values, known = values[members], known[members]
     calibrated = len(values) >= options.min_population
     cuts = population_cuts(rules, values, known) if calibrated else {a["name"]: list(a["cuts"]) for a in rules.ranked}
-    figures, parts = scores(rules, values, known, cuts)
+    zones = {org: entry.zone for org, entry in people.orgs.items()}
+    filled, stands = values, known
+    if rules.carrying:
+        now = pd.Series([as_of_ms])
+        filled, stands = with_carried(
+            rules, placed(happened, zones), values, known, lambda org: mondays(now, zones.get(org, "UTC"))[0]
+        )
+    figures, parts = scores(rules, filled, known, cuts, stands)
     users = _users(happened, week, figures, rules, hour)
     parts = parts.reindex(users.index, fill_value=0)
-    orgs, org_parts = _orgs(happened, week, users, parts, people)
-    weeks = _weeks(happened, rules, {org: entry.zone for org, entry in people.orgs.items()})
+    orgs, org_parts = org_table(happened, week, users, parts, people)
+    weeks = _weeks(happened, rules, zones)
     population, entries = len(values), {org: people.orgs.get(org, OrgEntry()) for org in orgs.index}
     return Recount(
-        as_of_ms, users, parts, orgs, org_parts, latency, cuts, population, calibrated, ledger, weeks, entries
-    )
+        as_of_ms, users, parts, orgs, org_parts, latency, cuts, population, calibrated, ledger, weeks, entries,
+        happened, people,
+    )  # fmt: skip
 
 
 def _users(happened: pd.DataFrame, week: pd.DataFrame, figures: pd.DataFrame, rules: Rules, hour: int) -> pd.DataFrame:
@@ -202,7 +218,7 @@ def _users(happened: pd.DataFrame, week: pd.DataFrame, figures: pd.DataFrame, ru
     return users
 
 
-def _orgs(
+def org_table(
     happened: pd.DataFrame, week: pd.DataFrame, users: pd.DataFrame, parts: pd.DataFrame, people: People
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the figures of every org that is known or did something, and its contributions."""
@@ -244,20 +260,20 @@ def _orgs(
 
 def _weeks(happened: pd.DataFrame, rules: Rules, zones: Mapping[str, str]) -> pd.DataFrame:
     """Return calendar weeks (Monday to Sunday in the org's zone) by org."""
-    tables = []
-    for org, own in happened.groupby("org"):
-        local = pd.to_datetime(own["time_ms"], unit="ms", utc=True).dt.tz_convert(zones.get(str(org), "UTC"))
-        iso = local.dt.isocalendar()
-        label = iso["year"].astype(str) + "-W" + iso["week"].astype(str).str.zfill(2)
-        counted = (own["user"] != "") & ~own["measure"].isin(rules.flagged("passive"))
-        trade = own["measure"] == "transaction"
-        table = pd.DataFrame(
-            {
-                "activities": counted.groupby(label).sum(),
-                "active_users": own["user"].where(counted).groupby(label).nunique(),
-                "transactions_count": trade.groupby(label).sum(),
-                "transactions_cents": own["amount"].where(trade, 0).groupby(label).sum(),
-            }
-        )
-        tables.append(pd.concat({str(org): table}, names=["org", "week"]))
-    return pd.concat(tables).astype("int64") if tables else pd.DataFrame()
+    if not len(happened):
+        return pd.DataFrame()
+    iso = local_times(happened["time_ms"], happened["org"], zones).dt.isocalendar()
+    counted = (happened["user"] != "") & ~happened["measure"].isin(rules.flagged("passive"))
+    trade = happened["measure"] == "transaction"
+    columns = {
+        "org": happened["org"],
+        "week": iso["year"].astype("int64") * 100 + iso["week"].astype("int64"),
+        "activities": counted,
+        "active_users": happened["user"].where(counted),
+        "transactions_count": trade,
+        "transactions_cents": happened["amount"].where(trade, 0),
+    }
+    figures = dict.fromkeys(list(columns)[2:], "sum") | {"active_users": "nunique"}
+    found = pd.DataFrame(columns).groupby(["org", "week"]).agg(figures).astype("int64")
+    labels = [(org, f"{week // 100}-W{week % 100:02}") for org, week in found.index]
+    return found.set_axis(pd.MultiIndex.from_tuples(labels, names=["org", "week"]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from reports.recount_read import Options
@@ -51,15 +52,23 @@ def latency_cells(
     return pd.concat(tables)
 
 
+def local_times(times_ms: pd.Series, orgs: pd.Series, zones: Mapping[str, str]) -> pd.Series:
+    """Return what the clock on the wall of each row's org showed (UTC where its zone is not known)."""
+    found = pd.to_datetime(times_ms, unit="ms")
+    zone_of = orgs.map({org: zones.get(org, "UTC") for org in orgs.unique()})
+    for zone, own in found.groupby(zone_of):
+        found.loc[own.index] = own.dt.tz_localize("UTC").dt.tz_convert(str(zone)).dt.tz_localize(None)
+    return found
+
+
 def _placed(table: pd.DataFrame, column: str, zones: Mapping[str, str], months: range) -> pd.DataFrame:
     """Return the rows of *table* within *months*, with their hour of the week by *column*."""
-    parts = []
-    for org, own in table.groupby("org"):
-        local = pd.to_datetime(own[column], unit="ms", utc=True).dt.tz_convert(zones.get(str(org), "UTC"))
-        month = local.dt.year * 12 + local.dt.month - 1
-        placed = own.assign(place=own["org"] + "\x1f" + own["ref"], hour=local.dt.day_of_week * 24 + local.dt.hour)
-        parts.append(placed[month.isin(months)])
-    return pd.concat(parts) if parts else table.assign(place="", hour=0).iloc[:0]
+    table = table.reset_index(drop=True)
+    local = local_times(table[column], table["org"], zones)
+    month = local.dt.year * 12 + local.dt.month - 1
+    place, hour = table["org"] + "\x1f" + table["ref"], local.dt.day_of_week * 24 + local.dt.hour
+    within = np.flatnonzero(month.isin(months))
+    return table.assign(place=place, hour=hour).take(within)
 
 
 def _cells(written: pd.DataFrame, waited: pd.DataFrame, quantile: float) -> pd.DataFrame:

@@ -33,7 +33,8 @@ _ANYTHING = (dict, list, str, int, Decimal, bool)
 _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
     "product-events": {"name": _TEXT, "event": _TEXT, "event_id": _ID, "distinct_id": _ID, "time": _MOMENT,
                        "org_id": _ID, "quantity": _WHOLE, "unit": _TEXT, "properties": _ANYTHING},
-    "properties": {"distinct_id": _ID, "time": _MOMENT, "$insert_id": _ID, "org_id": _ID, "quantity": _WHOLE},
+    "properties": {"distinct_id": _ID, "time": _MOMENT, "$insert_id": _ID, "org_id": _ID, "quantity": _WHOLE,
+                   "alias": _ID, "$identified_id": _ID, "$anon_id": _ID},
     "syslog-activities": {"id": _ID, "org": _ID, "userid": _ID, "created": _MOMENT, "ghost": _WHOLE, "action": _TEXT},
     "chat-messages": {"message_id": _ID, "author": _ID, "time": _MOMENT, "channel": _ID, "in_reply_to": _ID,
                       "org_id": _ID, "server": _ID, "type": _TEXT, "online": _WHOLE},
@@ -56,7 +57,7 @@ class Refused(Exception):  # noqa: N818  # an outcome, not a fault of the progra
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One readable message. `org`/`who` empty = not said; `apart` = ghost or system."""
+    """One readable message. `org`/`who` empty = not said; `apart` = ghost, system or identity."""
 
     org: str
     who: str
@@ -147,7 +148,13 @@ def identity(value: Any, options: Options) -> str:
 
 
 def plain(text: str) -> str:
-    """Return *text* with blanks for control characters, line separators and turns of direction."""
+    """Return *text* with blanks for control characters, line separators and turns of direction.
+
+    >>> plain("a\\tb"), plain("Ünal")
+    ('a b', 'Ünal')
+    """
+    if text.isascii() and text.isprintable():  # nearly every id there is
+        return text
     return "".join(" " if category(c) in ("Cc", "Zl", "Zp", "Cs") or bidirectional(c) in _TURNS else c for c in text)
 
 
@@ -235,11 +242,20 @@ class Reader:
             inner = typed("properties", {} if found["properties"] is None else found["properties"])
             name, known = found["event"], known if inner["$insert_id"] is None else inner["$insert_id"]
             found = inner
+            if name in ("$identify", "$create_alias"):
+                return self._namesake(name, inner)
         org = "" if found["org_id"] is None else self._org(found["org_id"])
         measure = self._events.get(self._id(name), "other")
         who, time_ms = self._id(found["distinct_id"]), moment_ms(found["time"])
         number = value.decode() if known is None else self._id(known)
         return Said(org, who, measure, time_ms, quantity(found["quantity"]), f"event:{known is None}:{number}")
+
+    def _namesake(self, name: str, found: dict[str, Any]) -> Said:
+        """Two names of one person; what became of that stands in `identities`."""
+        first, other = found["distinct_id"], found["alias"]
+        if name == "$identify":
+            first, other = first if found["$identified_id"] is None else found["$identified_id"], found["$anon_id"]
+        return Said("", self._id(first), "", moment_ms(found["time"]), 0, self._id(other), apart="identity")
 
     def _syslog(self, value: bytes, now_ms: int) -> Said:
         if value.lstrip().startswith(b"{"):

@@ -17,6 +17,7 @@ import pandas as pd
 WHOLE = 10_000  # basis points
 HOURS = 168
 ABOVE_ALL = 2**63 - 1
+LOWER_IS_BETTER = ("recency_hours", "gap_hours", "mean", "median")
 _BUILT_IN: dict[str, dict[str, bool]] = {
     "other": {},
     "message": {"feature": True},
@@ -47,39 +48,61 @@ class Rules:
         return [name for name, entry in self.measures.items() if entry.get(flag)]
 
     @property
+    def carrying(self) -> list[Mapping[str, Any]]:
+        """The attributes that stay what they were while there is no data."""
+        return [a for a in self.attributes if a.get("missing") == "carry"]
+
+    @property
     def ranked(self) -> list[Mapping[str, Any]]:
         """The attributes that decile ranks replace."""
         return [a for a in self.attributes if a["kind"] not in ("ratio", "boolean")]
 
 
-def attribute_table(rules: Rules, week: pd.DataFrame, hour: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return (values, known) by (org, user) and attribute of everybody with an activity in *week*.
+def attribute_table(
+    rules: Rules, week: pd.DataFrame, hour: int, people: pd.Index[Any] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return (values, known) by (org, user) and attribute of *people*, or of everybody with an activity in *week*.
 
     *week* has a row for each thing that counts in the rolling week that ends in *hour* (since 1970): org, user,
-    measure, amount, hour. Lower-is-better values are negated.
+    measure, amount, time_ms, hour. Lower-is-better values are negated.
     """
     passive = week["measure"].isin(rules.flagged("passive"))
     active = week[~passive & (week["user"] != "")]
     by = [week["org"], week["user"]]
-    people = pd.MultiIndex.from_frame(active[["org", "user"]].drop_duplicates().sort_values(["org", "user"]))
+    if people is None:
+        people = pd.MultiIndex.from_frame(active[["org", "user"]].drop_duplicates().sort_values(["org", "user"]))
     counts = week.groupby([*by, "measure"]).size().unstack(fill_value=0)
     sums = week.groupby([*by, "measure"])["amount"].sum().unstack(fill_value=0)
     counts, sums = (t.reindex(index=people, columns=list(rules.measures), fill_value=0) for t in (counts, sums))
-    own = active.groupby(["org", "user"]).size().reindex(people).astype("int64")
+    own = active.groupby(["org", "user"]).size().reindex(people, fill_value=0).astype("int64")
     org_total = own.groupby(level="org").transform("sum")
-    seen = active.groupby(["org", "user"])["hour"].agg(lambda hours: sorted(set(hours))).reindex(people)
+    hours = active.groupby(["org", "user"])["hour"].agg(lambda hours: sorted(set(hours))).to_dict()
     values, known = {}, {}
     for entry in rules.attributes:
         value, has_data = _attribute(rules, entry, counts, sums)
-        if entry["kind"] == "share_of_org":
+        if entry["kind"] in ("median", "gauge"):
+            value, has_data = _of_amounts(entry, week, people)
+        elif entry["kind"] == "share_of_org":
             value = own * WHOLE // org_total
         elif value is None:
-            pairs = [_of_hours(entry["kind"], hours, hour) for hours in seen]
+            pairs = [_of_hours(entry["kind"], hours.get(person, []), hour) for person in people]
             value = pd.Series([v for v, _ in pairs], people, dtype="int64")
             has_data = pd.Series([k for _, k in pairs], people, dtype=bool)
         values[entry["name"]] = value
         known[entry["name"]] = pd.Series(True, people) if has_data is None else has_data
     return pd.DataFrame(values, people), pd.DataFrame(known, people)
+
+
+def _of_amounts(entry: Mapping[str, Any], week: pd.DataFrame, people: pd.Index[Any]) -> tuple[pd.Series, pd.Series]:
+    """Return (value, where there is data) of the kinds that look at single amounts."""
+    rows = week[week["measure"].isin(entry["measures"])]
+    if entry["kind"] == "gauge":
+        # The newest one; of those of one moment the largest.
+        found = rows.sort_values(["time_ms", "amount"]).groupby(["org", "user"])["amount"].last()
+    else:
+        # Of an even number the smaller one of the middle two.
+        found = -rows.groupby(["org", "user"])["amount"].agg(lambda amounts: sorted(amounts)[(len(amounts) - 1) // 2])
+    return found.reindex(people, fill_value=0).astype("int64"), pd.Series(people.isin(found.index), people)
 
 
 def _attribute(
@@ -108,6 +131,8 @@ def _attribute(
 def _of_hours(kind: str, seen: Sequence[int], hour: int) -> tuple[int, bool]:
     """Return (value, whether there is data) of the kinds that look at the hours somebody was *seen* (ascending)."""
     # Spans of 24 hours counted back from the running one; the 169th hour belongs to the seventh span.
+    if not seen:
+        return 0, False
     days = sorted({min((hour - h) // 24, 6) for h in seen})
     visits = sum(1 for i, h in enumerate(seen) if i == 0 or seen[i - 1] != h - 1)
     match kind:
@@ -151,21 +176,29 @@ def population_cuts(rules: Rules, values: pd.DataFrame, known: pd.DataFrame) -> 
 
 
 def scores(
-    rules: Rules, values: pd.DataFrame, known: pd.DataFrame, cuts: Mapping[str, Sequence[int]]
+    rules: Rules,
+    values: pd.DataFrame,
+    known: pd.DataFrame,
+    cuts: Mapping[str, Sequence[int]],
+    stands: pd.DataFrame | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return (score and coverage, contributions) by user, in basis points."""
+    """Return (score and coverage, contributions) by user, in basis points.
+
+    *stands* says where there is a value, of this week or an earlier one; without it, where there is data.
+    """
+    stands = known if stands is None else stands
     share = values.copy()
     for entry in rules.ranked:
         name = entry["name"]
         rank = sum(((values[name] >= cut).astype("int64") for cut in cuts[name]), values[name] * 0)
-        if entry["kind"] not in ("recency_hours", "gap_hours", "mean"):
+        if entry["kind"] not in LOWER_IS_BETTER:
             rank = rank.where(values[name] > 0, 0)
         share[name] = rank * (WHOLE // 10)
     weights = pd.Series({a["name"]: a["weight"] for a in rules.attributes})
     spread = [a["name"] for a in rules.attributes if a.get("missing", "zero") == "reweight"]
     counted = pd.DataFrame({n: pd.Series(int(w), values.index) for n, w in weights.items()})
     counted[spread] = counted[spread].where(known[spread], 0)
-    totals, parts = shared_out(share.where(known, 0) * counted, counted.sum(axis=1))
+    totals, parts = shared_out(share.where(stands, 0) * counted, counted.sum(axis=1))
     coverage = (known * weights).sum(axis=1) * WHOLE // int(weights.sum())
     return pd.DataFrame({"score": totals, "coverage": coverage}).astype("int64"), parts
 

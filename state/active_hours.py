@@ -21,6 +21,12 @@ _ONE = np.uint64(1)
 # Seven spans of 24 hours counted back from the running hour; the oldest one has an hour more.
 _DAYS = [(0, 25), *((first, first + 24) for first in range(25, WEEK_HOURS + 1, 24))]
 
+# Neighbouring bits, pairs, … halves of a word change places.
+_SWAPS = [
+    (np.uint64(by), np.uint64(sum((1 << by) - 1 << at for at in range(0, _WORD, 2 * by))))
+    for by in (1, 2, 4, 8, 16, 32)
+]
+
 
 def rotated(ring: Words, first: int) -> Words:
     """Return words (3, n) that begin with bit *first* of *ring* (3, n), 192 bits that go round; only 169 are kept."""
@@ -32,18 +38,12 @@ def rotated(ring: Words, first: int) -> Words:
     return low
 
 
-def days_active(hours: Words) -> Matrix:
-    """Return on how many of the seven days there was an active hour, shape (n,)."""
-    return np.asarray(np.sum(_active_days(hours), axis=0, dtype=np.int64))
-
-
-def longest_streak(hours: Words) -> Matrix:
-    """Return the longest run of days with an active hour, shape (n,)."""
-    run = best = np.zeros(hours.shape[1], np.uint8)
-    for day in _active_days(hours):
-        run = (run + np.uint8(1)) * day
-        best = np.maximum(best, run)
-    return best.astype(np.int64)
+def reverse(ring: Words) -> Words:
+    """Return words (3, n) whose bits stand in the opposite order, the last one first."""
+    found = ring[::-1]
+    for by, mask in _SWAPS:
+        found = found >> by & mask | (found & mask) << by
+    return found
 
 
 def sessions(hours: Words) -> Matrix:
@@ -71,8 +71,8 @@ def mean_gap(hours: Words) -> tuple[Matrix, Mask]:
     return np.where(visits > 1, idle // np.maximum(visits - 1, 1), 0), visits > 1
 
 
-def _active_days(hours: Words) -> list[Mask]:
-    """Return for each day, oldest first, who had an active hour in it, each of shape (n,)."""
+def active_days(hours: Words) -> list[Mask]:
+    """Return for each of the seven days, oldest first, who had an active hour in it, each of shape (n,)."""
     found = []
     for first, end in _DAYS:
         bits = (1 << end) - (1 << first)

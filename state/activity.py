@@ -19,6 +19,34 @@ from numpy.typing import NDArray
 from state.records import record_of
 
 SEPARATOR = "\x1f"  # between org and user in a subject's name; ids never contain it
+_NAMED = "!"
+
+
+def subject_of(org: str, user: str, via: str = "", *, named: bool = False) -> str:
+    """Return the name of a subject in `Rows`: "org␟user", and how its activities came to it where that may change.
+
+    *via* is the alias by which the user was found (left out when it is their id), *named* says that the message named
+    the org.
+
+    >>> subject_of("a", "8", "ann").split(SEPARATOR), subject_of("a", "8", "8", named=True).split(SEPARATOR)
+    (['a', '8', 'ann'], ['a', '8', '', '!'])
+    """
+    other = via if via != user else ""
+    if not user:
+        return org + SEPARATOR
+    if named:
+        return SEPARATOR.join((org, user, other, _NAMED))
+    return SEPARATOR.join((org, user, other) if other else (org, user))
+
+
+def origin_of(subject: str) -> tuple[str, str, str, bool]:
+    """Return org, user, the alias by which they were found, and whether the message named the org.
+
+    >>> origin_of(subject_of("a", "8", "ann")), origin_of(subject_of("a", "8"))
+    (('a', '8', 'ann', False), ('a', '8', '8', False))
+    """
+    org, user, *more = subject.split(SEPARATOR)
+    return org, user, (more[0] if more else "") or user, len(more) > 1
 
 
 class Rows(msgspec.Struct, array_like=True, tag="r", frozen=True):
@@ -31,7 +59,7 @@ class Rows(msgspec.Struct, array_like=True, tag="r", frozen=True):
     topic: str
     partition: int
     first_offset: int
-    subjects: list[str]  # "org␟user"; "org␟" is the org itself
+    subjects: list[str]  # see `subject_of`; "org␟" is the org itself
     measures: list[str]
     subject: bytes  # uint16 index into subjects
     measure: bytes  # uint8 index into measures
@@ -63,13 +91,16 @@ class Calibration(msgspec.Struct, array_like=True, tag="c", frozen=True):
 
 
 class Member(msgspec.Struct, array_like=True, tag="m", frozen=True):
-    """A directory user as their org's shard knows them; `gone` = no longer a member."""
+    """A directory user as their org's shard knows them; `gone` = no longer a member, at no time."""
 
     org: str
     user: str
     licensed: bool
     job_type: str
     gone: bool = False
+    since_ms: int = 0
+    until_ms: int = 0
+    """A member from `since_ms` until before `until_ms`; 0 = without end."""
 
 
 class Org(msgspec.Struct, array_like=True, tag="o", frozen=True):
@@ -90,7 +121,41 @@ class Note(msgspec.Struct, array_like=True, tag="n", frozen=True):
     muted_until_ms: int | None = None
 
 
-Record = Rows | Tick | Calibration | Member | Org | Note
+Row = tuple[int, int, int, int, int, int]
+"""Place in `subjects`, place in `measures`, time (ms), weight, amount (signed like the weight), and the time (ms) of
+the oldest event that it depends on."""
+Opened = tuple[int, int, int, bool]
+"""A message that may be answered: its id, who wrote it (place in `subjects`), when (ms), whether it was answered."""
+Awaiting = tuple[int, list[tuple[int, int]]]
+"""An id, and the replies to it that came before it: who wrote each (place in `subjects`) and when (ms)."""
+
+
+class Correction(msgspec.Struct, array_like=True, tag="x", frozen=True):
+    """What one org's activities should have been counted as, less what they were (see `state.mending`)."""
+
+    org: str
+    subjects: list[str]
+    measures: list[str]
+    rows: list[Row]
+    ids: list[tuple[int, int]] = []
+    """Id and time (ms) of events that are this org's now, and would be duplicates if they came again."""
+    messages: list[tuple[int, int]] = []
+    """Time (ms) of a message, and +1 or −1."""
+    latencies: list[tuple[int, int, bool, int]] = []
+    """Time (ms) of the parent, latency (ms), whether it was the first reply, and +1 or −1."""
+    opened: list[Opened] = []
+    awaiting: list[Awaiting] = []
+    forgotten: list[tuple[int, int]] = []
+    """Ids of messages, or of parents of waiting replies, that are not this org's any more, and their times (ms)."""
+    since: list[tuple[int, int]] = []
+    """Place in `subjects`, and hour of their first activity; −1 = they never did anything."""
+    known_from_ms: int = 0
+    """Events before that are left as they were: the log no longer told all of them. 0 = it told everything."""
+    about: list[str] = []
+    """Aliases whose activities were looked at."""
+
+
+Record = Rows | Tick | Calibration | Member | Org | Note | Correction
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 _encoder = msgspec.msgpack.Encoder()
 

@@ -11,6 +11,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+BLOCK = 16_000
+"""Rows worked on at a time, so that what is worked out stays in the processor's caches; columns of a power of two would
+keep falling on the same lines of them."""
+
 
 class SchemaError(ValueError):
     """A checkpoint was written by a version that this one can't read."""

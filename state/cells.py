@@ -36,13 +36,13 @@ class Cells:
     def __init__(self, keys: NDArray[np.uint32] | None = None, values: Counts | None = None) -> None:
         # Kept narrow: 4 bytes a key, and as many bytes a value as the largest needs.
         self._keys: NDArray[np.uint32] = np.empty(0, np.uint32) if keys is None else keys
-        self._values = _narrow(np.empty(0, np.int64) if values is None else values)
+        self._values = narrow(np.empty(0, np.int64) if values is None else values)
         self._tail: list[tuple[NDArray[np.uint32], NDArray[np.int64]]] = []
         self._tail_size = 0
 
     def add(self, keys: Keys, values: Counts) -> None:
         """Add *values* (int64) at *keys*, both of shape n."""
-        self._tail.append((keys.astype(np.uint32), _narrow(values)))
+        self._tail.append((keys.astype(np.uint32), narrow(values)))
         self._tail_size += len(keys)
         if self._tail_size > max(_SMALLEST_TAIL, len(self._keys)):
             self.merge()
@@ -55,13 +55,33 @@ class Cells:
         values = np.concatenate([self._values.astype(np.int64), *(v.astype(np.int64) for _, v in self._tail)])
         merged, sums = sum_by_key(keys.astype(np.uint64), values)
         kept = sums != 0
-        self._keys, self._values = merged[kept].astype(np.uint32), _narrow(sums[kept])
+        self._keys, self._values = merged[kept].astype(np.uint32), narrow(sums[kept])
         self._tail, self._tail_size = [], 0
 
     def read(self) -> tuple[Keys, Counts]:
         """Return keys (ascending) and values of all non-zero cells."""
         self.merge()
         return self._keys.astype(np.uint64), self._values.astype(np.int64)
+
+    def find(self, keys: Keys) -> Counts:
+        """Return the values at *keys* (shape n), 0 where there is no cell."""
+        self.merge()
+        if not len(self._keys):
+            return np.zeros(len(keys), np.int64)
+        at = np.minimum(np.searchsorted(self._keys, keys.astype(np.uint32)), len(self._keys) - 1)
+        return np.where(self._keys[at] == keys, self._values[at], 0).astype(np.int64)
+
+    def between(self, starts: Counts, stops: Counts) -> tuple[Counts, Counts, Counts]:
+        """Return the cells of n ranges of keys: which range each is in (0 … n−1), its key and its value.
+
+        A range holds its start and not its stop. Looking up a few ranges does not touch the rest.
+        """
+        self.merge()
+        first, last = (np.searchsorted(self._keys, edges.astype(np.uint32)) for edges in (starts, stops))
+        sizes = last - first
+        at = np.arange(int(sizes.sum())) + np.repeat(first - np.cumsum(sizes) + sizes, sizes)
+        where = np.repeat(np.arange(len(starts)), sizes)
+        return where, self._keys[at].astype(np.int64), self._values[at].astype(np.int64)
 
     def __len__(self) -> int:
         return len(self._keys) + self._tail_size
@@ -73,7 +93,7 @@ class Cells:
         return self._keys.nbytes + self._values.nbytes + tail
 
 
-def _narrow(values: Counts) -> NDArray[np.int64]:
+def narrow(values: Counts) -> NDArray[np.int64]:
     """Return *values* in the narrowest signed type that holds them all (typed as int64 for callers)."""
     low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
     for kind, edge in _EDGES:

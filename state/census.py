@@ -14,9 +14,13 @@ from state.cells import sum_by_key
 from state.effects import LatencyMap, Summary
 from state.health import DECILES, FULL, Matrix
 from state.latency import ALL_ORGS, Grid, load_grid, merge_grid
+from state.records import record_of
 from state.scoring import cut_points
 from state.telling import cells_of, decode_summary, encode_summary
 from state.week import HOUR_MS, WEEK_HOURS
+
+_DatedCuts = tuple[int, dict[str, list[int]]]  # as of when (ms), attribute → cut points
+_reference = msgspec.msgpack.Decoder(tuple[_DatedCuts, _DatedCuts])
 
 
 class Census:
@@ -26,8 +30,8 @@ class Census:
         self._min_population = min_population
         self.summaries: dict[int, Summary] = {}
         self.calibration = Calibration(0, 0, {})
-        self._reference: tuple[int, dict[str, list[int]]] = (0, {})
-        self._next: tuple[int, dict[str, list[int]]] = (0, {})
+        self._reference: _DatedCuts = (0, {})
+        self._next: _DatedCuts = (0, {})
         self._merged: dict[str, tuple[Matrix, Matrix]] = {}  # what the summaries amount to, once it was asked for
 
     def learn(self, summary: Summary) -> None:
@@ -132,9 +136,17 @@ class Census:
     def restore(self, summaries: list[bytes], calibration: bytes | None, reference: bytes | None = None) -> None:
         """Take over what was kept."""
         if reference is not None:
-            kept = tuple[tuple[int, dict[str, list[int]]], tuple[int, dict[str, list[int]]]]
-            self._reference, self._next = msgspec.msgpack.decode(reference, type=kept)
+            self._reference, self._next = read_reference(reference)
         for raw in summaries:
             self.learn(decode_summary(raw))
         if calibration is not None:
             self.calibration = msgspec.msgpack.decode(calibration, type=Calibration)
+
+
+def read_reference(raw: bytes) -> tuple[_DatedCuts, _DatedCuts]:
+    """Return what `Census.dump_reference` returned.
+
+    Raises:
+        msgspec.DecodeError: If *raw* is none.
+    """
+    return record_of(_reference, raw)

@@ -106,7 +106,15 @@ class WeekRow(msgspec.Struct, array_like=True, tag="w"):
     activities: int
     active_users: int
     score: int | None
+    """At the close, from the week itself; of an org the mean over active users. None = none, or the week is open."""
     contributions: dict[str, int] | None
+    """None too for weeks that were closed by another model, which keep their scores."""
+    calibration: int | None = None
+    """Generation of the cut points of the close."""
+    attributes: list[int | None] | None = None
+    """A user's attribute values before ranking, in the order of the model; None = no data. Empty: was not active."""
+    score_licensed: int | None = None
+    score_median: int | None = None
 
 
 class Summary(msgspec.Struct, array_like=True, tag="s"):
@@ -123,6 +131,13 @@ class Summary(msgspec.Struct, array_like=True, tag="s"):
     """Up to when the partition had counted; 0 = nothing ever happened there, -1 = made before this was said."""
     model: str = ""
     """Of which shadow model; empty = the live one."""
+
+
+class Gone(msgspec.Struct, array_like=True, tag="x"):
+    """A user of whom nothing is left: all they did turned out to be somebody else's."""
+
+    org: str
+    user: str
 
 
 class Late(msgspec.Struct, array_like=True, tag="d"):
@@ -143,4 +158,4 @@ class Gap(msgspec.Struct, array_like=True, tag="g"):
     missing: int
 
 
-Effect = UserScore | OrgScore | Alert | LatencyMap | WeekRow | Summary | Late | Gap
+Effect = UserScore | OrgScore | Alert | LatencyMap | WeekRow | Summary | Late | Gap | Gone

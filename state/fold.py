@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from state.activity import Columns
+from state.activity import Columns, Correction
 from state.history import History
 from state.latency import Latency
 from state.measures import Catalogue
 from state.replies import Match, Replies
 from state.ring import RollingWeek, Slots
 from state.subjects import Subjects
-from state.week import HOUR_MS, local_ms_array
+from state.week import HOUR_MS
+from state.week_hours import places_in_week
 
-_DAY_HOURS = 24
-Derived = list[tuple[int, int, int, int, int]]  # slot, measure, time_ms, weight, amount
+Derived = list[tuple[int, int, int, int, int, int]]  # slot, measure, time_ms, weight, amount, time_ms of the cause
 
 
 class Folder:
@@ -37,7 +37,7 @@ class Folder:
         latency: Latency,
         replies: Replies,
     ) -> None:
-        self._subjects, self._week, self._history = subjects, week, history
+        self._catalogue, self._subjects, self._week, self._history = catalogue, subjects, week, history
         self._latency, self._replies = latency, replies
         self._message, self._given, self._received, self._approved, self._other = (
             catalogue.index(n) for n in ("message", "reply_given", "reply_received", "transaction", "transaction_other")
@@ -55,21 +55,44 @@ class Folder:
         measure = columns.measure
         derived: Derived = []
         for row in np.flatnonzero(measure == self._message).tolist():
-            derived += self._take_message(columns, row, floor_ms)
+            derived += self.take_message(columns, row, floor_ms)
         status = (measure == self._approved) | (measure == self._other)
         for row in np.flatnonzero(status).tolist():
             derived += self._take_transaction(columns, row, floor_ms)
         plain = ~status
-        extra = np.array(derived, np.int64).reshape(-1, 5)
+        extra = np.array(derived, np.int64).reshape(-1, 6)
         slots = np.concatenate([columns.subject[plain], extra[:, 0]])
         measures = np.concatenate([measure[plain], extra[:, 1]])
         times = np.concatenate([columns.time_ms[plain], extra[:, 2]])
         weights = np.concatenate([np.ones(int(plain.sum()), np.int64), extra[:, 3]])
         amounts = np.concatenate([columns.amount[plain], extra[:, 4]])
-        hours = times // HOUR_MS
-        self._week.add(slots, measures, hours, weights, amounts)
-        self._history.add(slots, measures, self._weeks(slots, times), weights, amounts)
-        return slots, hours
+        return slots, self._count(slots, measures, times, weights, amounts)
+
+    def correct(self, record: Correction, floor_ms: int) -> tuple[Slots, Slots]:
+        """Count what *record* says; return slots and hours touched."""
+        entry = self._subjects.orgs[self._subjects.org_number(record.org)]
+        slots = self._subjects.slots(record.subjects)
+        for id_, _ in record.forgotten:
+            self._replies.assign(id_, None, [])
+        waiting = {id_: [(int(slots[who]), at) for who, at in replies] for id_, replies in record.awaiting}
+        opened = {id_: (int(slots[who]), at, answered) for id_, who, at, answered in record.opened}
+        for id_ in [*opened, *(id_ for id_ in waiting if id_ not in opened)]:
+            self._replies.assign(id_, opened.get(id_), waiting.get(id_, []))
+        self._latency.correct(entry.name, entry.zone, record)
+        if record.latencies or record.messages:
+            self._touched_maps.add(entry.name)
+        rows = np.array(record.rows, np.int64).reshape(-1, 6)
+        rows = rows[rows[:, 2] >= floor_ms]  # weeks before it are told for good
+        measures = np.array([self._catalogue.index(name) for name in record.measures], np.int64)
+        touched = slots[rows[:, 0]]
+        return touched, self._count(touched, measures[rows[:, 1]], rows[:, 2], rows[:, 3], rows[:, 4])
+
+    def _count(self, slots: Slots, measures: Slots, times: Slots, weights: Slots, amounts: Slots) -> Slots:
+        """Count activities (all of shape n) in the rolling and the calendar week; return their hours."""
+        self._week.add(slots, measures, times, weights, amounts)
+        weeks, hours_there = self._weeks(slots, times)
+        self._history.add(slots, measures, weeks, weights, amounts, hours_there, times)
+        return times // HOUR_MS
 
     def take_touched_maps(self) -> set[str]:
         """Return the orgs whose latency grid changed since last asked."""
@@ -94,17 +117,16 @@ class Folder:
         self._transactions = {e[0]: (e[1], e[2], e[3], e[4]) for e in segments["transactions"]}
         self.apart = segments["apart"]
 
-    def _weeks(self, slots: Slots, times: Slots) -> Slots:
-        """Return each row's calendar week in its org's zone."""
+    def _weeks(self, slots: Slots, times: Slots) -> tuple[Slots, Slots]:
+        """Return each row's calendar week in its org's zone, and its hour there (`places_in_week`)."""
         zones = self._subjects.zone_of[self._subjects.org_of[slots]]
-        weeks = np.empty(len(slots), np.int64)
+        weeks, hours = np.empty(len(slots), np.int64), np.empty(len(slots), np.int64)
         for zone in np.unique(zones).tolist():
             here = zones == zone
-            local = local_ms_array(times[here], self._subjects.zone_names[zone])
-            weeks[here] = (local // (_DAY_HOURS * HOUR_MS) + 3) // 7
-        return weeks
+            weeks[here], hours[here] = places_in_week(times[here], self._subjects.zone_names[zone])
+        return weeks, hours
 
-    def _take_message(self, columns: Columns, row: int, floor_ms: int) -> Derived:
+    def take_message(self, columns: Columns, row: int, floor_ms: int) -> Derived:
         slot, time_ms = int(columns.subject[row]), int(columns.time_ms[row])
         entry = self._subjects.orgs[self._subjects.org_of[slot]]
         self._latency.add_message(entry.name, entry.zone, time_ms)
@@ -126,8 +148,8 @@ class Folder:
         if match.reply_ms < floor_ms:
             return []  # it waited for its parent beyond its week's close
         return [
-            (match.reply_slot, self._given, match.reply_ms, 1, latency_ms // 1000),
-            (match.parent_slot, self._received, match.reply_ms, 1, 0),
+            (match.reply_slot, self._given, match.reply_ms, 1, latency_ms // 1000, match.parent_ms),
+            (match.parent_slot, self._received, match.reply_ms, 1, 0, match.parent_ms),
         ]
 
     def _take_transaction(self, columns: Columns, row: int, floor_ms: int) -> Derived:
@@ -143,9 +165,9 @@ class Folder:
             return []
         derived: Derived = []
         if former is not None and former[1] and former[0] >= floor_ms:
-            derived.append((former[3], self._approved, former[0], -1, -former[2]))
+            derived.append((former[3], self._approved, former[0], -1, -former[2], former[0]))
         if counts:
-            derived.append((slot, self._approved, time_ms, 1, cents))
+            derived.append((slot, self._approved, time_ms, 1, cents, time_ms))
         self._transactions.pop(id_, None)  # to the end, so that the oldest stay in front
         self._transactions[id_] = (time_ms, counts, cents, slot)
         return derived

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,37 +19,20 @@ FULL = 10_000
 """Basis points in one."""
 DECILES = 10
 
-Kind = Literal[
-    "count",
-    "sum",
-    "distinct",
-    "days_active",
-    "streak_days",
-    "sessions",
-    "recency_hours",
-    "gap_hours",
-    "mean",
-    "share_of_org",
-    "ratio",
-    "boolean",
-]
-KINDS: tuple[str, ...] = get_args(Kind)
-PLAIN_KINDS = frozenset({"ratio", "boolean"})  # used as they are, not ranked
-LOWER_IS_BETTER = frozenset({"recency_hours", "gap_hours", "mean"})
-NEEDS_MEASURES = frozenset({"count", "sum", "mean", "ratio", "boolean"})
-
 Matrix = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Cuts = Mapping[str, list[int]]  # attribute → 9 ascending cut points
+POLICIES = ("zero", "reweight", "carry")
+"""What an attribute without data does: counts as nothing, leaves its weight to the others, or is what it was last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One aspect of a user's week. `missing` without data: "zero" or "reweight"."""
+    """One aspect of a user's week. `missing` says what counts without data: one of POLICIES."""
 
     name: str
     label: str
-    kind: Kind
+    kind: str  # one of kinds.KINDS
     weight: int
     measures: tuple[int, ...] = ()
     against: tuple[int, ...] = ()
@@ -59,8 +41,8 @@ class Attribute:
 
     @property
     def is_ranked(self) -> bool:
-        """Whether the value is replaced by its decile rank."""
-        return self.kind not in PLAIN_KINDS
+        """Whether the value is replaced by its decile rank: only then there are cut points."""
+        return bool(self.cuts)
 
 
 @dataclass(frozen=True, slots=True)

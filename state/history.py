@@ -1,42 +1,115 @@
 """Calendar weeks: what each subject did, week by week.
 
-Owns one bucket of counts and sums per calendar week (of the org's zone) within
+Owns one bucket of counts, sums, active hours and single amounts per calendar week (of the org's zone) within
 the history horizon, and which of them have something new to tell. Invariant: a
 week's content depends only on the set of its events, not on their order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from state.active_hours import Words
+from state.amounts import Answer, Bag, medians, newest
 from state.arrays import packed, unpacked
 from state.cells import Cells, Counts, Keys
 from state.measures import MAX_MEASURES
 from state.ring import Slots
+from state.week import DAY_MS
+from state.week_hours import WeekHours
 
 
 class History:
-    """Weeks of one partition: week → (counts, sums), and the slots touched since last told."""
+    """Weeks of one partition: week → (counts, sums), active hours, amounts, and the slots touched since last told."""
 
-    def __init__(self, summed: NDArray[np.bool_]) -> None:
-        self._summed = summed
+    def __init__(
+        self, summed: NDArray[np.bool_], active: NDArray[np.bool_], single: Collection[int] = (), carried: int = 0
+    ) -> None:
+        """*single* measures keep their amounts one by one; scores of a week may look at *carried* weeks before it."""
+        self._summed, self._active, self._single = summed, active, np.array(sorted(single), np.int64)
         self._weeks: dict[int, tuple[Cells, Cells]] = {}
+        self._hours: dict[int, WeekHours] = {}
+        self._amounts: dict[int, Bag] = {}
         self._dirty: dict[int, list[Slots]] = {}
+        self._carried = carried
+        self._watchers: list[Callable[[int, Slots], None]] = []
         self._scores: dict[int, tuple[NDArray[np.uint32], NDArray[np.int16]]] = {}  # by slot, ascending
 
-    def add(self, slots: Slots, measures: Slots, weeks: Slots, weights: Counts, amounts: Counts) -> None:
-        """Fold activities (all of shape n) into their weeks."""
+    def add(
+        self,
+        slots: Slots,
+        measures: Slots,
+        weeks: Slots,
+        weights: Counts,
+        amounts: Counts,
+        hours: Slots,
+        times_ms: Slots,
+    ) -> None:
+        """Fold activities (all of shape n) into their weeks.
+
+        *weights* and *amounts* are those of `RollingWeek.add`, *hours* those of `week_hours.places_in_week`.
+        """
+        single = np.isin(measures, self._single)
         keys = (slots * MAX_MEASURES + measures).astype(np.uint64)
-        summed = self._summed[measures]
+        summed, active = self._summed[measures], self._active[measures]
         for week in np.unique(weeks).tolist():
             here = weeks == week
             counts, sums = self._weeks.setdefault(week, (Cells(), Cells()))
             counts.add(keys[here], weights[here])
             sums.add(keys[here & summed], amounts[here & summed])
-            self._dirty.setdefault(week, []).append(np.unique(slots[here]))
+            self.add_hours(week, slots[here & active], hours[here & active], weights[here & active])
+            if (kept := here & single).any():
+                of_then, weight = amounts[kept] * weights[kept], weights[kept]
+                bag = self._amounts.setdefault(week, Bag())
+                bag.add(slots[kept], measures[kept], times_ms[kept] - _origin_ms(week), of_then, weight)
+            self._touch(week, np.unique(slots[here]))
+
+    def watch(self, see: Callable[[int, Slots], None]) -> None:
+        """Have *see* called with a week and slots (distinct) whenever something of theirs changed in it."""
+        self._watchers.append(see)
+
+    def _touch(self, week: int, slots: Slots) -> None:
+        """Note that something of *slots* (ascending) in *week* changed, and what is said of those they did later."""
+        self._dirty.setdefault(week, []).append(slots)
+        for see in self._watchers:
+            see(week, slots)
+        for later in range(week + 1, week + 1 + self._carried):
+            if later in self._weeks:
+                starts = slots * MAX_MEASURES
+                which, _, _ = self._weeks[later][0].between(starts, starts + MAX_MEASURES)
+                self._dirty.setdefault(later, []).append(slots[np.unique(which)])
+
+    def add_hours(self, week: int, slots: Slots, hours: Slots, weights: Counts) -> None:
+        """Note activities (all of shape n) in hours of *week*."""
+        self._hours.setdefault(week, WeekHours()).add(slots, hours, weights)
+
+    def cells(self, week: int, slots: Slots) -> tuple[tuple[Counts, Counts, Counts], tuple[Counts, Counts, Counts]]:
+        """Return the counts and the sums of *slots* (shape n) in *week*: which of them, measure, value by cell."""
+        starts = slots * MAX_MEASURES
+        found = []
+        for cells in self._weeks.get(week, (Cells(), Cells())):
+            where, keys, values = cells.between(starts, starts + MAX_MEASURES)
+            found.append((where, keys % MAX_MEASURES, values))
+        return found[0], found[1]
+
+    def active_hours(self, week: int, slots: Slots) -> Words:
+        """Return in which hours of *week* each of *slots* was active, oldest first, as bits (see `active_hours`)."""
+        return self._hours.get(week, WeekHours()).of(slots)
+
+    def medians(self, week: int, measures: tuple[int, ...], slots: Slots) -> Answer:
+        """Return the lower median of the amounts of *measures* in *week* of each of *slots*, and where there is one."""
+        return medians(self._bag(week), measures, slots)
+
+    def newest(self, week: int, measure: int, slots: Slots) -> Answer:
+        """Return the newest amount of *measure* in *week* of each of *slots*, and where there is one."""
+        return newest(self._bag(week), measure, slots)
+
+    def _bag(self, week: int) -> dict[int, Bag]:
+        return {_origin_ms(week): self._amounts[week]} if week in self._amounts else {}
 
     def weeks(self) -> list[int]:
         """Return the weeks held, oldest first."""
@@ -87,10 +160,12 @@ class History:
         return np.where(known[at] == slots, scores[at], -1).astype(np.int64)
 
     def drop_before(self, week: int, scores_before: int) -> None:
-        """Forget the weeks before *week*, but scores only before *scores_before*."""
+        """Forget the weeks before *week* that are not carried any more, but scores only before *scores_before*."""
+        week -= self._carried
         # Each by itself: a week in which nothing happened has scores all the same.
         held: tuple[tuple[dict[int, Any], int], ...] = (
-            (self._weeks, week), (self._dirty, week), (self._scores, min(week, scores_before)),
+            (self._weeks, week), (self._hours, week), (self._amounts, week), (self._dirty, week),
+            (self._scores, min(week, scores_before)),
         )  # fmt: skip
         for weeks, first in held:
             for old in [w for w in weeks if w < first]:
@@ -99,7 +174,9 @@ class History:
     @property
     def size_bytes(self) -> int:
         """Memory held, in bytes."""
-        return sum(c.size_bytes + s.size_bytes for c, s in self._weeks.values())
+        hours = sum(hours.size_bytes for hours in self._hours.values())
+        amounts = sum(bag.size_bytes for bag in self._amounts.values())
+        return hours + amounts + sum(c.size_bytes + s.size_bytes for c, s in self._weeks.values())
 
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint: one segment a week."""
@@ -108,6 +185,10 @@ class History:
             found[f"week/{week}"] = [packed(array) for array in self.read(week)]
             if week in self._dirty:
                 found[f"week-dirty/{week}"] = packed(np.unique(np.concatenate(self._dirty[week])))
+        for week, hours in sorted(self._hours.items()):
+            found[f"week-hours/{week}"] = hours.segment()
+        for week, bag in sorted(self._amounts.items()):
+            found[f"week-amounts/{week}"] = bag.segment()
         for week, scores in sorted(self._scores.items()):
             found[f"week-scores/{week}"] = [packed(array) for array in scores]
         return found
@@ -123,6 +204,15 @@ class History:
                 )
             elif name.startswith("week-dirty/"):
                 self._dirty[int(name[11:])] = [unpacked(value)]
+            elif name.startswith("week-hours/"):
+                self._hours[int(name[11:])] = WeekHours.restored(value)
+            elif name.startswith("week-amounts/"):
+                self._amounts[int(name[13:])] = Bag.restored(value, self._single)
             elif name.startswith("week-scores/"):
                 slots, scores = (unpacked(v) for v in value)
                 self._scores[int(name[12:])] = (slots, scores)
+
+
+def _origin_ms(week: int) -> int:
+    """Return an instant before *week* begins in any zone, within the span of a bag."""
+    return (7 * week - 4) * DAY_MS

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from state.activity import Correction
 from state.durations import Durations
 from state.week import hour_of_week, month_of
 
@@ -50,6 +51,15 @@ class Latency:
         cell = self._cell(org, zone, parent_ms)
         cell.latencies.add(latency_ms)
         cell.answered += first
+
+    def correct(self, org: str, zone: str, record: Correction) -> None:
+        """Add messages and replies, or take them back, as *record* says; what is taken back may be gone already."""
+        for time_ms, times in record.messages:
+            self._cell(org, zone, time_ms).messages += times
+        for parent_ms, latency_ms, first, times in record.latencies:
+            cell = self._cell(org, zone, parent_ms)
+            cell.latencies.add(latency_ms, times)
+            cell.answered += times if first else 0
 
     def grid(self, org: str, months: range | None = None) -> Grid:
         """Return the org's grid over *months* (None = all there are)."""

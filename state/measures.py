@@ -21,6 +21,7 @@ class Measure:
     feature: bool = False  # counts towards breadth: it stands for a distinct feature of the product
     passive: bool = False
     summed: bool = False  # keeps the exact integer sum of its amounts too
+    gauge: bool = False  # its amount is a level (stored bytes, open tickets): the newest one counts
 
 
 BUILT_IN = (

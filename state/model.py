@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from state.alert_rules import BOUNDS, AlertRules
-from state.health import DECILES, KINDS, NEEDS_MEASURES, PLAIN_KINDS, Attribute, Bands, Model
+from state.health import DECILES, POLICIES, Attribute, Bands, Model
+from state.kinds import KINDS
 from state.measures import BUILT_IN, MAX_MEASURES, Catalogue, Measure
 
 _LARGEST_CUT = 2**63 - 1  # values are 64-bit integers
-_MEASURE_KEYS = {"events", "actions", "feature", "passive", "summed"}
+_FLAGS = ("feature", "passive", "summed", "gauge")
+_MEASURE_KEYS = {"events", "actions", *_FLAGS}
 _SECTIONS = ("bands", "alerts", "measures", "attributes")
 _ATTRIBUTE_KEYS = {"name", "label", "kind", "weight", "measures", "against", "missing", "cuts"}
 
@@ -79,7 +81,7 @@ def _catalogue(raw: Mapping[str, Any]) -> Catalogue:
                 raise _unknown(f"measure {name!r}", key, _MEASURE_KEYS)
         if any(m.name == name for m in BUILT_IN):
             raise ModelError(name, f"measure {name!r} is built in; choose another name")
-        flags = {key: entry.get(key, False) for key in ("feature", "passive", "summed")}
+        flags = {key: entry.get(key, False) for key in _FLAGS}
         for key, flag in flags.items():
             if not isinstance(flag, bool):
                 raise ModelError(name, f"measure {name!r}: `{key}` must be true or false, not {flag!r}")
@@ -101,42 +103,51 @@ def _attribute(entry: Mapping[str, Any], catalogue: Catalogue) -> Attribute:
     for key in entry:
         if key not in _ATTRIBUTE_KEYS:
             raise _unknown(f"attribute {name!r}", key, _ATTRIBUTE_KEYS)
-    kind, weight = entry.get("kind"), entry.get("weight")
-    if kind not in KINDS:
+    kind, weight, missing = entry.get("kind"), entry.get("weight"), entry.get("missing", "zero")
+    if not isinstance(kind, str) or kind not in KINDS:
         raise _unknown(f"kind of attribute {name!r}", str(kind), KINDS)
     if type(weight) is not int or not 1 <= weight <= 5:
         raise ModelError(name, f"attribute {name!r}: weight must be a whole number from 1 to 5, not {weight!r}")
-    if entry.get("missing", "zero") not in ("zero", "reweight"):
-        raise _unknown(f"missing of attribute {name!r}", str(entry["missing"]), ("zero", "reweight"))
-    measures, against = (_names(name, key, entry.get(key, [])) for key in ("measures", "against"))
-    if kind in NEEDS_MEASURES and not measures:
-        raise ModelError(name, f"attribute {name!r} of kind {kind!r} needs `measures`")
+    if missing not in POLICIES:
+        raise _unknown(f"missing of attribute {name!r}", str(missing), POLICIES)
+    if missing == "carry" and not KINDS[kind].may_lack:
+        raise ModelError(name, f"attribute {name!r} of kind {kind!r} always has data: drop its `missing`")
+    measures, against = (
+        _indices(name, _names(name, key, entry.get(key, [])), catalogue) for key in ("measures", "against")
+    )
+    _check_measures(name, kind, measures, catalogue)
     if kind == "ratio" and not against:
         raise ModelError(name, f"attribute {name!r} of kind 'ratio' needs `against`")
-    return Attribute(
-        name,
-        str(entry.get("label", name.replace("_", " "))),
-        kind,
-        weight,
-        _indices(name, measures, catalogue, summed=kind in ("sum", "mean")),
-        _indices(name, against, catalogue, summed=False),
-        entry.get("missing", "zero"),
-        _cuts(name, kind, entry.get("cuts")),
-    )
+    label = str(entry.get("label", name.replace("_", " ")))
+    return Attribute(name, label, kind, weight, measures, against, missing, _cuts(name, kind, entry.get("cuts")))
 
 
-def _indices(attribute: str, names: list[str], catalogue: Catalogue, *, summed: bool) -> tuple[int, ...]:
+def _indices(attribute: str, names: list[str], catalogue: Catalogue) -> tuple[int, ...]:
     known = catalogue.names
     for name in names:
         if name not in known:
             raise _unknown(f"measures of attribute {attribute!r}", name, known)
-        if summed and not catalogue.measures[known.index(name)].summed:
-            raise ModelError(attribute, f"attribute {attribute!r} sums {name!r}, which has no `summed = true`")
     return tuple(known.index(name) for name in names)
 
 
+def _check_measures(attribute: str, kind: str, measures: tuple[int, ...], catalogue: Catalogue) -> None:
+    """Raise a ModelError if *measures* are not what the kind needs."""
+    needs = KINDS[kind].of
+    if needs in ("some", "summed", "gauge") and not measures:
+        raise ModelError(attribute, f"attribute {attribute!r} of kind {kind!r} needs `measures`")
+    if needs == "gauge" and len(measures) > 1:
+        text = f"attribute {attribute!r} of kind {kind!r} needs exactly one measure, not {len(measures)}"
+        raise ModelError(attribute, f"{text}: make an attribute of each")
+    for measure in (catalogue.measures[m] for m in measures):
+        if needs == "summed" and not measure.summed:
+            raise ModelError(attribute, f"attribute {attribute!r} sums {measure.name!r}, which has no `summed = true`")
+        if needs == "gauge" and not measure.gauge:
+            text = f"attribute {attribute!r} reads {measure.name!r}, which has no `gauge = true`"
+            raise ModelError(attribute, f"{text}: add it to the measure, or choose another kind")
+
+
 def _cuts(name: str, kind: str, cuts: Any) -> tuple[int, ...]:
-    if kind in PLAIN_KINDS:
+    if not KINDS[kind].is_ranked:
         if cuts is not None:
             raise ModelError(name, f"attribute {name!r} of kind {kind!r} is not ranked: drop its `cuts`")
         return ()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from state.health import Attribute, Model
+from state.kinds import single_measures
 from state.measures import Catalogue
 
 _INDICES = ("measures", "against")  # fields that hold numbers of measures
@@ -29,7 +30,8 @@ class Difference:
 
 def differences(old: Model, new: Model) -> list[Difference]:
     """Return what differs: attributes, weights, bands, measures."""
-    return [*_attributes(old, new), *_weights(old, new), *_bands(old, new), *_measures(old.catalogue, new.catalogue)]
+    measures = [*_measures(old.catalogue, new.catalogue), *_single(old, new)]
+    return [*_attributes(old, new), *_weights(old, new), *_bands(old, new), *measures]
 
 
 def needs_rebuild(old: Model, new: Model) -> bool:
@@ -109,6 +111,14 @@ def _measures(old: Catalogue, new: Catalogue) -> Iterator[Difference]:
         yield Difference("measure", "", "changed", "measures stand in another order")
 
 
+def _single(old: Model, new: Model) -> Iterator[Difference]:
+    """Yield known measures whose single amounts the new model is the first to look at."""
+    before, after = ({m.catalogue.names[i] for i in single_measures(m)} for m in (old, new))
+    for name in sorted((after - before) & set(old.catalogue.names)):
+        text = "amounts are kept one by one from now on: what came before is in no median and no gauge"
+        yield Difference("measure", name, "changed", text)
+
+
 def _described(catalogue: Catalogue) -> dict[str, dict[str, Any]]:
     return {
         m.name: {
@@ -117,6 +127,7 @@ def _described(catalogue: Catalogue) -> dict[str, dict[str, Any]]:
             "feature": m.feature,
             "passive": m.passive,
             "summed": m.summed,
+            "gauge": m.gauge,
         }
         for m in catalogue.measures
     }

@@ -10,14 +10,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from state.health import DECILES, FULL, LOWER_IS_BETTER, Attribute, Model
+from state.health import DECILES, FULL, Attribute, Model
+from state.kinds import KINDS, LOWER_IS_BETTER
 from state.measures import BUILT_IN
 from state.week import WEEK_HOURS
 
 _NO_LIMIT = 2**63 - 1
 _HEAVY = 3  # an attribute with more than 1/3 of all weight decides alone
 _OF_ORGS = frozenset({"transaction", "transaction_other"})  # counted for an org, never for a user
-_OF_MEASURES = frozenset({"count", "sum", "mean", "boolean", "distinct"})
+_COMPARES = frozenset({"ratio"})  # what is merely received may well stand on one side
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,10 @@ def _of_attribute(model: Model, attribute: Attribute) -> Iterator[Remark]:
         yield Remark("warning", name, f"{_listed(both)} stands on both sides of the ratio")
     built_in = {m.name for m in BUILT_IN}
     used = [catalogue.measures[m] for m in attribute.measures]
-    if attribute.kind in _OF_MEASURES and used and all(m.passive and m.name not in built_in for m in used):
+    if attribute.kind not in _COMPARES and used and all(m.passive and m.name not in built_in for m in used):
         yield Remark("warning", name, f"rewards what is merely received ({_listed(m.name for m in used)} is passive)")
+    if attribute.missing != "zero" and not KINDS[attribute.kind].may_lack:
+        yield Remark("note", name, f"always has data: `missing` = {attribute.missing!r} never acts")
     if attribute.is_ranked:
         yield from _of_cuts(attribute)
 
@@ -141,8 +144,11 @@ def _of_measures(model: Model) -> Iterator[Remark]:
             yield Remark("warning", measure.name, "is used by no attribute and is passive: it has no effect on scores")
         elif number not in used and not (measure.feature and breadth):
             yield Remark("note", measure.name, "is used by no attribute: it only makes a user active")
-        if measure.summed and not any(number in a.measures and a.kind in ("sum", "mean") for a in model.attributes):
+        kinds = {KINDS[a.kind].of for a in model.attributes if number in a.measures}
+        if measure.summed and "summed" not in kinds:
             yield Remark("note", measure.name, "keeps sums that no attribute uses")
+        if measure.gauge and "gauge" not in kinds:
+            yield Remark("note", measure.name, "is a gauge that no attribute of kind 'gauge' reads")
 
 
 def _of_whole(model: Model) -> Iterator[Remark]:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from state.arrays import grown
+from state.arrays import BLOCK, grown
 from state.health import Matrix, Model
 from state.ring import RollingWeek, Slots
-from state.scoring import BLOCK
 from state.subjects import Subjects
 
 
@@ -34,6 +33,11 @@ class OrgActivity:
             found = self._week.counts[slots] @ self._counts
             np.add.at(self._of_org, self._subjects.org_of[slots], found - self.of_user[slots])
             self.of_user[slots] = found
+
+    def forget(self, slot: int) -> None:
+        """Take a user of whom nothing is left out of the org's count."""
+        self._of_org[self._subjects.org_of[slot]] -= self.of_user[slot]
+        self.of_user[slot] = 0
 
     def of_org_of(self, slots: Slots) -> Matrix:
         """Return the activities of the org of each of *slots*, shape (n,)."""

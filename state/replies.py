@@ -69,6 +69,24 @@ class Replies:
         while self._waiting and self._oldest_waiting() < edge:
             self._drop_waiting()
 
+    def assign(self, id_: int, entry: tuple[int, int, bool] | None, waiting: list[tuple[int, int]]) -> None:
+        """Set what is known of a message: author, time and whether it was answered (None = nothing), and who waits."""
+        self._open.pop(id_, None)
+        if entry is not None:
+            self._open[id_] = entry
+        self._waiting_replies -= len(self._waiting.pop(id_, []))
+        if waiting:
+            self._waiting[id_] = waiting
+            self._waiting_replies += len(waiting)
+
+    def known(self, id_: int) -> tuple[tuple[int, int, bool] | None, list[tuple[int, int]]]:
+        """Return what is known of a message, as `assign` takes it."""
+        return self._open.get(id_), list(self._waiting.get(id_, ()))
+
+    def ids(self) -> set[int]:
+        """Return the ids of open messages and of parents that replies wait for."""
+        return {*self._open, *self._waiting}
+
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint."""
         return {

@@ -1,9 +1,10 @@
 """The rolling week: the last 168 whole hours and the running one.
 
 Owns, for every subject slot, the counts and exact sums by measure of the
-rolling week, and in which of its hours the subject was active. Totals are kept
-up to date by adding on fold and subtracting when an hour leaves, so reading
-them costs nothing. Invariant: totals equal the sum of the hours held.
+rolling week, in which of its hours the subject was active, and single amounts
+of the measures that need them. Totals are kept up to date by adding on fold and
+subtracting when an hour leaves, so reading them costs nothing. Invariant:
+totals equal the sum of the hours held.
 
            now-168h                                        now
     ── gone ──┤ hour │ hour │ …  168 whole hours …  │ hour │ running │── not yet
@@ -11,25 +12,27 @@ them costs nothing. Invariant: totals equal the sum of the hours held.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from state.active_hours import WORDS, Words, rotated
+from state.amounts import Answer, HourlyAmounts
 from state.arrays import grown, packed, unpacked
 from state.cells import Cells, Counts, Keys, sum_by_key
 from state.measures import MAX_MEASURES, Measure
-from state.week import WEEK_HOURS
+from state.week import HOUR_MS, WEEK_HOURS
 
 Slots = NDArray[np.int64]
 _BITS = 64 * WORDS  # 192 bits hold the 169 hours of the window, by hour modulo 192
 
 
 class RollingWeek:
-    """Counts, sums and active hours of every slot of one partition."""
+    """Counts, sums and active hours of every slot of one partition; amounts one by one of the measures in *single*."""
 
-    def __init__(self, measures: tuple[Measure, ...]) -> None:
+    def __init__(self, measures: tuple[Measure, ...], single: Collection[int] = ()) -> None:
         self._measures = len(measures)
         self._active = np.array([not m.passive for m in measures])
         summed = [i for i, m in enumerate(measures) if m.summed]
@@ -39,6 +42,7 @@ class RollingWeek:
         self.sums = np.zeros((0, max(1, len(summed))), np.int64)
         self._bits = np.zeros((0, WORDS), np.uint64)
         self._hours: dict[int, tuple[Cells, Cells]] = {}
+        self._amounts = HourlyAmounts(single)
         self.hour = 0
         """The running hour (since 1970, UTC)."""
 
@@ -47,17 +51,19 @@ class RollingWeek:
         self.counts, self.sums = grown(self.counts, slots), grown(self.sums, slots)
         self._bits = grown(self._bits, slots)
 
-    def add(self, slots: Slots, measures: Slots, hours: Slots, weights: Counts, amounts: Counts) -> None:
+    def add(self, slots: Slots, measures: Slots, times_ms: Slots, weights: Counts, amounts: Counts) -> None:
         """Fold activities (all arrays of shape n); those outside the window are left alone.
 
         *weights* is +1, or −1 for an activity taken back; *amounts* is already signed.
         """
+        hours = times_ms // HOUR_MS
         inside = (hours >= self.hour - WEEK_HOURS) & (hours <= self.hour)
         if not inside.all():
             slots, measures, hours = slots[inside], measures[inside], hours[inside]
-            weights, amounts = weights[inside], amounts[inside]
+            times_ms, weights, amounts = times_ms[inside], weights[inside], amounts[inside]
         if not len(slots):
             return
+        self._amounts.add(slots, measures, times_ms, amounts * weights, weights)
         cell = slots * MAX_MEASURES + measures
         base = int(hours.min())
         # One sort for all hours: hour in the high bits, cell in the low ones.
@@ -67,6 +73,8 @@ class RollingWeek:
         for hour, found, values in _by_hour(keys, totals, base):
             self._bucket(hour)[0].add(found, values)
             self._mark(hour, found)
+            if (values < 0).any():
+                self._mark_anew(hour, np.unique(found[values < 0] // np.uint64(MAX_MEASURES)).astype(np.int64))
         for hour, found, values in _by_hour(sum_keys, sums, base):
             self._bucket(hour)[1].add(found, values)
         self._to_totals(keys & np.uint64((1 << 40) - 1), totals, sum_keys & np.uint64((1 << 40) - 1), sums)
@@ -84,10 +92,20 @@ class RollingWeek:
             word, bit = divmod(old % _BITS, 64)
             self._bits[slots, word] &= ~np.uint64(1 << bit)
             touched.append(slots)
+        self._amounts.drop_before((hour - WEEK_HOURS) * HOUR_MS)
         return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int64)
 
+    def active_cells(self) -> Iterator[tuple[int, Slots, Counts]]:
+        """Yield each hour held (since 1970, UTC) with the slots active in it and how many activities each had."""
+        for hour, (cells, _) in sorted(self._hours.items()):
+            keys, counts = cells.read()
+            slots, measures = np.divmod(keys.astype(np.int64), MAX_MEASURES)
+            active = self._active[measures]
+            found, totals = sum_by_key(slots[active].astype(np.uint64), counts[active])
+            yield hour, found.astype(np.int64), totals
+
     def active_hours(self, slots: Slots) -> Words:
-        """Return in which hours each of *slots* was active, oldest first, as bits of words (see `active_hours`)."""
+        """Return in which hours each of *slots* was active, oldest first, as bits (see `active_hours`)."""
         return rotated(np.ascontiguousarray(self._bits[slots].T), (self.hour - WEEK_HOURS) % _BITS)
 
     def are_active(self, slots: Slots) -> NDArray[np.bool_]:
@@ -98,23 +116,32 @@ class RollingWeek:
         """Return every slot's exact sum of *measure* (which must be a summed one)."""
         return self.sums[:, self._sum_column[measure]]
 
+    def medians(self, measures: tuple[int, ...], slots: Slots) -> Answer:
+        """Return the lower median of all amounts of *measures* (in *single*) of each of *slots*, and where it is."""
+        return self._amounts.medians(measures, slots)
+
+    def newest(self, measure: int, slots: Slots) -> Answer:
+        """Return the newest amount of *measure* (in *single*) of each of *slots*, and where there is one."""
+        return self._amounts.newest(measure, slots)
+
     @property
     def size_bytes(self) -> int:
         """Memory held, in bytes."""
         cells = sum(c.size_bytes + s.size_bytes for c, s in self._hours.values())
-        return self.counts.nbytes + self.sums.nbytes + self._bits.nbytes + cells
+        return self.counts.nbytes + self.sums.nbytes + self._bits.nbytes + cells + self._amounts.size_bytes
 
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint: one segment an hour."""
         found: dict[str, Any] = {"hour": self.hour}
         for hour, (counts, sums) in sorted(self._hours.items()):
             found[f"hour/{hour}"] = [packed(array) for cells in (counts, sums) for array in cells.read()]
-        return found
+        return found | self._amounts.segments()
 
     def restore(self, segments: dict[str, Any], slots: int) -> None:
         """Take over what `segments` returned, for *slots* subjects."""
         self.grow(slots)
         self.hour = segments["hour"]
+        self._amounts.restore(segments)
         for name, value in segments.items():
             if name.startswith("hour/"):
                 hour = int(name[5:])
@@ -133,6 +160,13 @@ class RollingWeek:
         word, bit = divmod(hour % _BITS, 64)
         # Writers of one place all write the same value, so duplicates do no harm.
         self._bits[slots[self._active[measures]], word] |= np.uint64(1 << bit)
+
+    def _mark_anew(self, hour: int, slots: Slots) -> None:
+        """Look again whether *slots* (distinct) were active in *hour*: something was taken back."""
+        word, bit = divmod(hour % _BITS, 64)
+        self._bits[slots, word] &= ~np.uint64(1 << bit)
+        keys = self._bucket(hour)[0].read()[0]
+        self._mark(hour, keys[np.isin(keys // np.uint64(MAX_MEASURES), slots.astype(np.uint64))])
 
     def _to_totals(self, keys: Keys, counts: Counts, sum_keys: Keys, sums: Counts) -> None:
         slots, measures = np.divmod(keys.astype(np.int64), MAX_MEASURES)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from state.arrays import grown, packed, unpacked
+from state.arrays import BLOCK, grown, packed, unpacked
 from state.effects import OrgScore, UserScore
 from state.health import BAND_NAMES, Cuts, Mask, Matrix, Model
 from state.kinds import attribute_values
@@ -22,7 +22,7 @@ from state.org_activity import OrgActivity
 from state.org_scores import NONE, org_figures
 from state.ring import RollingWeek, Slots
 from state.score_telling import org_scores, user_scores
-from state.scoring import BLOCK, Whole, bands_of, score_users
+from state.scoring import Whole, bands_of, score_users
 from state.subjects import GONE, Subjects
 from state.trend import NO_TREND, WEEKS
 from state.week import WEEK_HOURS
@@ -66,6 +66,9 @@ class Scoreboard:
         self.past: Callable[[Slots], tuple[Matrix, Matrix]] = _no_past
         """Closing scores of the last weeks by slot and their trends, shapes (n, weeks) and (n,); whoever keeps them
         sets it."""
+        self.carried: Callable[[Slots, Matrix, Mask], tuple[Matrix, Mask]] = lambda _, values, known: (values, known)
+        """Values of slots and where there was data → values with what is carried, and where something stands; whoever
+        keeps closed weeks sets it."""
         self.alert_since: Callable[[int], int] = lambda _: 0
         """Since when (ms) an episode of alerts of an org is open, 0 = none; whoever keeps them sets it."""
         self.org_score = np.zeros((0, 3), np.int16)  # active, licensed, median
@@ -104,6 +107,25 @@ class Scoreboard:
             order = np.argsort(-hours[older], kind="stable")
             self.since[slots[older][order]] = hours[older][order]
             self.stale[slots[older]] = True
+
+    def begin(self, slot: int, hour: int, known_from: int) -> bool:
+        """Set the hour of a user's first activity (−1 = none), unless it lies before *known_from*.
+
+        Says whether that leaves nothing of somebody who had a document.
+        """
+        former = int(self.since[slot])
+        if max(former, hour) < 0 or 0 <= former < known_from:
+            return False
+        self.since[slot] = hour
+        self.stale[slot] = True
+        if hour >= 0:
+            return False
+        self.score[slot] = self.parts[slot] = self.coverage[slot] = self.drift[slot] = self.reloaded[slot] = 0
+        self.former_parts[slot] = 0
+        self.previous[slot] = self.band[slot] = self.said_band[slot] = NONE
+        self._activity.forget(slot)
+        self.touch_org(int(self.subjects.org_of[slot]))
+        return True
 
     def age(self, former_hour: int, hour: int) -> None:
         """Note whose first week ended between two hours: their documents say so."""
@@ -155,9 +177,11 @@ class Scoreboard:
     def _score(self, slots: Slots) -> None:
         """Score the users *slots*, all of whom count."""
         values, known = self._values(slots)
-        scores = score_users(self.model, values, known, self.cuts)
+        values, stands = self.carried(slots, values, known)
+        scores = score_users(self.model, values, known, self.cuts, stands)
         if self._former_cuts is not None:
-            self._note_drift(slots, scores.score - score_users(self.model, values, known, self._former_cuts).score)
+            former = score_users(self.model, values, known, self._former_cuts, stands)
+            self._note_drift(slots, scores.score - former.score)
         self._store(slots, scores.score, scores.contributions, scores.coverage)
 
     def _values(self, slots: Slots) -> tuple[Matrix, Mask]:
@@ -173,33 +197,7 @@ class Scoreboard:
     def population(self) -> tuple[Matrix, Mask]:
         """Return attribute values and known-mask of the active users, both of shape (n, A)."""
         users = np.flatnonzero(self.subjects.is_user[: len(self.subjects)])
-        users = users[self.are_counted(users)]
-        shape = (len(users), len(self.model.attributes))
-        values, known = np.empty(shape, np.int64, order="F"), np.empty(shape, bool, order="F")
-        for at in range(0, len(users), BLOCK):
-            rows = slice(at, at + BLOCK)
-            values[rows], known[rows] = self._values(users[rows])
-        return values, known
-
-    def scores_of(self, orgs: list[int]) -> tuple[Slots, Matrix]:
-        """Return the slots of *orgs* (numbers) and of their users with a past, and their scores."""
-        users = np.array([s for n in orgs for s in self.subjects.orgs[n].members], np.int64)
-        users = users[self.since[users] >= 0]
-        own = np.array([self.subjects.orgs[n].slot for n in orgs], np.int64)
-        scores = np.concatenate([self.score[users], self.org_score[orgs, 0]])
-        return np.concatenate([users, own]), scores.astype(np.int64)
-
-    def close_week(self, orgs: list[int]) -> None:
-        """Make the present scores of *orgs* (numbers) and of their users the former ones."""
-        for number in orgs:
-            slots = np.array(self.subjects.orgs[number].members, np.int64)
-            seen = slots[self.since[slots] >= 0]
-            self.previous[seen], self.former_parts[seen] = self.score[seen], self.parts[seen]
-            self.drift[seen] = self.reloaded[seen] = 0
-            self.stale[seen] = True
-            self.org_previous[number] = self.org_score[number, 0]
-            self.org_former_parts[number] = self.org_parts[number]
-            self._stale_orgs.add(number)
+        return self._values(users[self.are_counted(users)])
 
     def take_stale(self, window_end_ms: int) -> Iterator[UserScore | OrgScore]:
         """Yield the documents that are out of date, and count them as said."""

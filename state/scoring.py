@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from state.health import BAND_NAMES, DECILES, FULL, LOWER_IS_BETTER, Bands, Cuts, Mask, Matrix, Model
+from state.arrays import BLOCK
+from state.health import BAND_NAMES, DECILES, FULL, Bands, Cuts, Mask, Matrix, Model
+from state.kinds import LOWER_IS_BETTER
 
 Whole = NDArray[Any]
 """Whole numbers of any width."""
-BLOCK = 16_000
-"""Users scored at a time, so that what is worked out stays in the processor's caches; columns of a power of two would
-keep falling on the same lines of them."""
 _NEAR = 32_768
 """Values nearer to zero than this, nearly all there are, are counted by their places; the others are sorted."""
 _STEP = FULL // DECILES
@@ -95,11 +94,13 @@ def cut_points(values: Matrix, weights: Matrix) -> list[int]:
     return found
 
 
-def score_users(model: Model, values: Matrix, known: Mask, cuts: Cuts) -> Scores:
+def score_users(model: Model, values: Matrix, known: Mask, cuts: Cuts, stands: Mask | None = None) -> Scores:
     """Return the scores of n users from their attribute values (n, A) by *cuts*.
 
+    *stands* says where there is a value, be it of the week or carried; without it, where there is data (*known*).
     Fast where *values* and *known* hold each attribute's values side by side (Fortran order).
     """
+    stands = known if stands is None else stands
     n, width = values.shape
     found = Scores(np.empty(n, np.int64), np.empty((n, width), np.int16), np.empty(n, np.int64))
     weights, edges = model.weights, _edges(model, cuts)
@@ -111,7 +112,7 @@ def score_users(model: Model, values: Matrix, known: Mask, cuts: Cuts) -> Scores
         there = known[rows]
         numerators = _shares(model, values[rows], edges).astype(narrow, copy=False)
         numerators *= weights.astype(narrow)
-        numerators *= there
+        numerators *= stands[rows]
         lost = (weights[reweighted] * ~there[:, reweighted]).sum(axis=1)
         score, parts = apportion(numerators, (weights.sum() - lost).astype(narrow))
         found.score[rows], found.contributions[rows] = score, parts

@@ -16,15 +16,20 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from state.activity import Calibration, Columns, Member, Note, Org, Record, Rows, Tick, unpack
+from state.activity import Calibration, Columns, Correction, Member, Note, Org, Record, Rows, Tick, unpack
 from state.alerts import Alerts
 from state.arrays import SchemaError, decode, encode
+from state.carry import CARRY_WEEKS, Carry
+from state.closed_week import users_of
+from state.closing import Closing
 from state.dedupe import Dedupe
-from state.effects import Effect, Gap, Late, LatencyMap
+from state.effects import Effect, Gap, Gone, Late, LatencyMap, WeekRow
 from state.fold import Folder
 from state.health import Matrix, Model
 from state.history import History
+from state.kinds import single_measures
 from state.latency import Latency
 from state.limits import Limits
 from state.receipts import Receipts
@@ -33,9 +38,10 @@ from state.ring import RollingWeek, Slots
 from state.scoreboard import Scoreboard
 from state.shadow import Shadow
 from state.subjects import Subjects
-from state.telling import latency_map, shadow_summary, summary, week_rows
-from state.trend import WEEKS, Pasts
+from state.telling import latency_map, shadow_summary, summary
+from state.trend import WEEKS
 from state.week import HOUR_MS, WEEK_HOURS, month_of, week_end_ms, week_of
+from state.week_rows import final_rows, provisional_rows, restated_rows
 
 SCHEMA = 1
 """Version of the checkpoint's shape."""
@@ -61,15 +67,23 @@ class Shard:
         """Offset of the next record to apply."""
         self.watermark_ms = 0
         self.subjects = Subjects()
-        self.week = RollingWeek(model.catalogue.measures)
-        self.history = History(np.array([m.summed for m in model.catalogue.measures]))
+        measures, models = model.catalogue.measures, [model] if shadow is None else [model, shadow]
+        single = sorted({m for each in models for m in single_measures(each)})
+        carried = CARRY_WEEKS * any(a.missing == "carry" for each in models for a in each.attributes)
+        self.week = RollingWeek(measures, single)
+        summed, active = np.array([[m.summed, not m.passive] for m in measures]).T
+        self.history = History(summed, active, single, carried)
         self.dedupe = Dedupe(limits.allowed_lateness_hours, limits.max_ids)
         self.latency = Latency()
         self.replies = Replies(limits.reply_horizon_hours * HOUR_MS, limits.max_open_messages)
         self.board = Scoreboard(model, self.week, self.subjects)
         self.shadow = None if shadow is None else Shadow(shadow, self.week, self.subjects, self.board)
         self.folder = Folder(model.catalogue, self.subjects, self.week, self.history, self.latency, self.replies)
-        self._pasts = Pasts(self.history)
+        carry = Carry(model, self.history, self._last_closed)
+        self.board.carried = carry.fill
+        if self.shadow is not None:
+            self.shadow.board.carried = Carry(self.shadow.model, self.history, self._last_closed).fill
+        self.closing = Closing(model, self.subjects, self.history, self.board, carry)
         self.board.past = self._past
         self.alerts = Alerts(model, self.board, self.subjects)
         self.board.alert_since = self.alerts.open_since
@@ -77,7 +91,8 @@ class Shard:
         self.receipts = Receipts()
         self._said: list[Effect] = []  # told at the next tick
         self._restless_maps: set[str] = set()
-        self._closed_until: dict[str, int] = {}  # zone → first week not closed yet
+        self.closed_until: dict[str, int] = {}
+        """Zone → first week that is not closed yet."""
         self._round, self._ticks, self._scored_hour = 0, 0, -1
         self._population_changed = False
 
@@ -94,12 +109,15 @@ class Shard:
                     self.shadow.learn(record)
             case Calibration():
                 self.board.learn(record.generation, record.cuts)
+            case Correction():
+                self._take_correction(record)
             case Note():
                 self._said += self.alerts.note(record, self.subjects.org_number(record.org))
                 self._grow()
             case Member():
                 slot = self.subjects.learn_member(record)
                 self._grow()
+                self._turn_memberships()
                 self.board.dirty[slot] = True
                 self.board.touch_org(int(self.subjects.org_of[slot]))
             case Org():
@@ -129,6 +147,10 @@ class Shard:
         for at in range(0, len(maps), size):
             yield [self._map(org) for org in maps[at : at + size]]
 
+    def are_over(self, week: int) -> NDArray[np.bool_]:
+        """Return for which orgs, by number, *week* is closed."""
+        return np.array([self.closed_until.get(entry.zone, week) > week for entry in self.subjects.orgs], bool)
+
     def has_document(self, org: str, user: str = "", *, latency: bool = False) -> bool:
         """Say whether there is a document of a user, of an org (no *user*), or of an org's latency."""
         if latency:
@@ -148,6 +170,7 @@ class Shard:
             "board": self.board,
             "fold": self.folder,
             "alerts": self.alerts,
+            "closing": self.closing,
         }
         if self.shadow is not None:
             parts["shadow"] = self.shadow
@@ -186,9 +209,15 @@ class Shard:
         self.position, self.watermark_ms = position, meta["watermark"]
         self.outcomes = {(t, p): o for t, p, o in meta["outcomes"]}
         self.receipts.load(meta.get("receipts"))
-        self._closed_until, self._restless_maps = meta["closed"], set(meta["maps"])
+        self.closed_until, self._restless_maps = meta["closed"], set(meta["maps"])
+        same_model = self.closing.restore(parts.get("closing", {}), self.watermark_ms)
+        if "closing" not in parts:
+            self.closing.refill(self.week, self.closed_until)
         self._round, self._ticks, self._scored_hour, self._population_changed = meta["ticks"]
         self._said = msgspec.msgpack.decode(meta["said"], type=list[Effect])
+        for row in [] if same_model else self._said:
+            if isinstance(row, WeekRow):
+                row.attributes = None  # they go by the order of the other model's
 
     def _meta(self) -> dict[str, Any]:
         return {
@@ -197,7 +226,7 @@ class Shard:
             "watermark": self.watermark_ms,
             "outcomes": [[t, p, o] for (t, p), o in sorted(self.outcomes.items())],
             "receipts": self.receipts.dump(),
-            "closed": self._closed_until,
+            "closed": self.closed_until,
             "maps": sorted(self._restless_maps),
             "ticks": [self._round, self._ticks, self._scored_hour, self._population_changed],
             "said": msgspec.msgpack.encode(self._said),
@@ -237,10 +266,25 @@ class Shard:
         self.alerts.inflow.add(rows.topic, columns.time_ms // HOUR_MS)
         self._fold_until(columns)
 
+    def _take_correction(self, record: Correction) -> None:
+        """Count what turned out to be otherwise than it was counted."""
+        slots = self.subjects.slots(record.subjects)
+        self._grow()
+        ids = np.array([id_ for id_, _ in record.ids], np.uint64)
+        self.dedupe.learn(ids, np.array([time_ms for _, time_ms in record.ids], np.int64))
+        touched, hours = self.folder.correct(record, self.dedupe.floor_ms)
+        self.board.touch(touched, hours)
+        for place, hour in record.since:
+            slot = int(slots[place])
+            if self.board.begin(slot, hour, record.known_from_ms // HOUR_MS):
+                self._said.append(Gone(record.org, self.subjects.user(slot)))
+        self._restless_maps |= self.folder.take_touched_maps()
+
     def _fold_until(self, columns: Columns) -> None:
         """Fold rows, closing each week that ends on the way before the rows after its end."""
         if not self.watermark_ms:
             self._set_time(int(columns.time_ms.min()))
+            self.closing.begin(self.watermark_ms)
         newest = int(columns.time_ms.max())
         while len(columns.at):
             self._skip_quiet_weeks(int(columns.time_ms.min()))
@@ -263,12 +307,12 @@ class Shard:
     def _next_close(self) -> int:
         """Return when the next week ends in any zone in use (ms)."""
         # A zone that fell out of use is forgotten: back in use, it begins with the running week again.
-        self._closed_until = {zone: self._open_week(zone) for zone in sorted(self.subjects.zones())}
-        return min(week_end_ms(week, zone) for zone, week in self._closed_until.items())
+        self.closed_until = {zone: self._open_week(zone) for zone in sorted(self.subjects.zones())}
+        return min(week_end_ms(week, zone) for zone, week in self.closed_until.items())
 
     def _open_week(self, zone: str) -> int:
         """Return the zone's first week that is not closed; a new zone begins with the running one."""
-        return self._closed_until.setdefault(zone, week_of(self.watermark_ms, zone))
+        return self.closed_until.setdefault(zone, week_of(self.watermark_ms, zone))
 
     def _advance(self, time_ms: int) -> None:
         """Move the watermark on to *time_ms*, closing every week that ends until then, but for long silences."""
@@ -283,8 +327,8 @@ class Shard:
         """
         if self.watermark_ms and time_ms - self.watermark_ms > 2 * self._quiet_ms:
             self._close_until(self.watermark_ms + self._quiet_ms)
-            self._closed_until = {
-                zone: max(week, week_of(time_ms - self._quiet_ms, zone)) for zone, week in self._closed_until.items()
+            self.closed_until = {
+                zone: max(week, week_of(time_ms - self._quiet_ms, zone)) for zone, week in self.closed_until.items()
             }
             self._set_time(time_ms - self._quiet_ms)
 
@@ -297,12 +341,19 @@ class Shard:
     def _set_time(self, time_ms: int) -> None:
         self.watermark_ms = max(self.watermark_ms, time_ms)
         touched = self.week.advance(self.watermark_ms // HOUR_MS)
+        self._turn_memberships()
         if len(touched):
             self.board.dirty[touched] = True
             self._population_changed = True
         self.dedupe.advance(self.watermark_ms)
         self.replies.advance(self.watermark_ms)
         self.folder.advance(self.dedupe.floor_ms)
+
+    def _turn_memberships(self) -> None:
+        """Let memberships begin and end with time."""
+        for slot in self.subjects.turn(self.watermark_ms):
+            self.board.dirty[slot] = self._population_changed = True
+            self.board.touch_org(int(self.subjects.org_of[slot]))
 
     def _close_weeks(self, end: int) -> None:
         """Close the weeks that end at *end*: final rows, and scores become the former ones."""
@@ -312,15 +363,16 @@ class Shard:
                 continue
             self.board.touch_all()
             self.board.evaluate()
-            orgs = [i for i, entry in enumerate(self.subjects.orgs) if entry.zone == zone]
-            self._closed_until[zone] = week + 1
-            closing, scores = self.board.scores_of(orgs)
-            self.history.keep_scores(week, closing, scores)
-            self._pasts.forget(closing)
-            self._said += week_rows(self, week, orgs, "final")
-            self.board.close_week(orgs)
-        running = week_of(self.watermark_ms, "UTC")
-        self.history.drop_before(week_of(self.dedupe.floor_ms, "UTC") - 1, running - WEEKS - 1)
+            orgs = np.array([i for i, entry in enumerate(self.subjects.orgs) if entry.zone == zone], np.int64)
+            self.closed_until[zone] = week + 1
+            for closed in self.closing.close(week, zone, orgs):
+                self._said += final_rows(self, closed)
+            self.board.dirty[users_of(self.subjects, orgs)] = True  # other weeks are carried from now on
+        running, oldest = week_of(self.watermark_ms, "UTC"), week_of(self.dedupe.floor_ms, "UTC") - 1
+        for forgotten in [week for week in self.history.dirty_weeks() if week < oldest]:
+            self._said += restated_rows(self, forgotten)
+        self.history.drop_before(oldest, running - WEEKS - 1)
+        self.closing.forget_before(oldest)
 
     def _take_tick(self, tick: Tick) -> list[Effect]:
         """Evaluate, and return everything that there is to say."""
@@ -340,9 +392,12 @@ class Shard:
         if self.shadow is not None and (new_hour or new_round or self._ticks % _SHADOW_EVERY_TICKS == 0):
             self.shadow.evaluate()
         said, self._said = self._said, []
-        if self.watermark_ms:
+        for week in self.history.dirty_weeks():
+            # A backlog brings late data all the time, and each restatement costs all of an org's users.
+            said += restated_rows(self, week) if new_round or not tick.catching_up else []
+            said += provisional_rows(self, week) if new_round else []
+        if self.watermark_ms:  # judged by the restated figures
             said += self.alerts.evaluate(self.watermark_ms, catching_up=tick.catching_up)
-        said += self._restated(open_too=new_round)
         said += self.board.take_stale(self.watermark_ms)
         if new_round or self._ticks % _LATENCY_EVERY_TICKS == 0:
             said += [self._map(org) for org in sorted(self._restless_maps)]
@@ -363,16 +418,6 @@ class Shard:
         if month_of(former * HOUR_MS, "UTC") != month_of(self.week.hour * HOUR_MS, "UTC"):
             self._restless_maps |= set(self.latency.orgs())
 
-    def _restated(self, *, open_too: bool) -> list[Effect]:
-        """Return rows of closed weeks that changed since, and provisional rows of open ones."""
-        said: list[Effect] = []
-        for week in self.history.dirty_weeks():
-            closed = [self._closed_until.get(e.zone, week) > week for e in self.subjects.orgs]
-            said += week_rows(self, week, np.flatnonzero(closed).tolist(), "restated")
-            if open_too:
-                said += week_rows(self, week, np.flatnonzero(~np.array(closed)).tolist(), "provisional")
-        return said
-
     def _map(self, org: str) -> LatencyMap:
         return latency_map(self.latency, org, self._zone(org), self.months(), self._limits.quantile)
 
@@ -383,9 +428,13 @@ class Shard:
 
     def _past(self, slots: Slots) -> tuple[Matrix, Matrix]:
         """Return the closing scores of the last weeks of *slots*, shape (n, WEEKS), and their trends."""
+        return self.closing.pasts.of(slots, self._last_closed(slots))
+
+    def _last_closed(self, slots: Slots) -> Matrix:
+        """Return the last closed week of each of *slots*, shape (n,)."""
         zones = self.subjects.zone_names
-        last = np.array([self._closed_until.get(z, week_of(self.watermark_ms, z)) - 1 for z in zones], np.int64)
-        return self._pasts.of(slots, last[self.subjects.zone_of[self.subjects.org_of[slots]]])
+        last = np.array([self.closed_until.get(z, week_of(self.watermark_ms, z)) - 1 for z in zones], np.int64)
+        return last[self.subjects.zone_of[self.subjects.org_of[slots]]]
 
     def _zone(self, org: str) -> str:
         return self.subjects.orgs[self.subjects.org_number(org)].zone

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from state.activity import SEPARATOR, Member, Org
+from state.activity import SEPARATOR, Member, Org, origin_of
 from state.arrays import grown
 from state.ring import Slots
 
 UNLISTED, LICENSED, UNLICENSED, GONE = range(4)
-"""Membership of a slot: not in the directory, with or without a licence, no longer a member."""
+"""Membership of a slot: not in the directory, with or without a licence, no longer (or not yet) a member."""
+_LARGEST_CACHE = 200_000
+_FOREVER_MS = np.iinfo(np.int64).max
 
 
 @dataclass(slots=True)
@@ -44,6 +46,9 @@ class Subjects:
         self.org_of = np.zeros(0, np.int32)
         self.is_user = np.zeros(0, bool)
         self.membership = np.zeros(0, np.uint8)
+        self._by_origin: dict[str, int] = {}  # names as `Rows` spell them → slot; a cache
+        self._dated: dict[int, tuple[int, int, int]] = {}  # slot → membership, from, until (ms)
+        self._next_turn_ms = _FOREVER_MS
         self.zone_names: list[str] = ["UTC"]
         self.zone_of = np.zeros(0, np.int16)  # by org number, an index into zone_names
 
@@ -51,9 +56,10 @@ class Subjects:
         return len(self.names)
 
     def slots(self, names: list[str]) -> Slots:
-        """Return the slots of *names*, giving new ones where needed."""
-        known = self._slots
-        return np.array([known[n] if n in known else self._give(n) for n in names], np.int64)
+        """Return the slots of *names* (as `Rows` spell them), giving new ones where needed."""
+        known, cached = self._slots, self._by_origin
+        found = [known[n] if n in known else cached[n] if n in cached else self._give_origin(n) for n in names]
+        return np.array(found, np.int64)
 
     def find(self, org: str, user: str) -> int | None:
         """Return the slot of a user, or of an org (no *user*); None when there is none."""
@@ -73,7 +79,28 @@ class Subjects:
         """Take in a directory entry; return the slot."""
         slot = int(self.slots([member.org + SEPARATOR + member.user])[0])
         self.membership[slot] = GONE if member.gone else LICENSED if member.licensed else UNLICENSED
+        self._dated.pop(slot, None)
+        if not member.gone and (member.since_ms or member.until_ms):
+            until_ms = member.until_ms or _FOREVER_MS
+            self._dated[slot] = (int(self.membership[slot]), member.since_ms, until_ms)
+            self._next_turn_ms = 0  # to be seen at once
         return slot
+
+    def turn(self, time_ms: int) -> list[int]:
+        """Let memberships begin and end that do so until *time_ms*; return the slots that this changed."""
+        changed: list[int] = []
+        if time_ms < self._next_turn_ms:
+            return changed
+        for slot, (membership, since_ms, until_ms) in list(self._dated.items()):
+            now = membership if since_ms <= time_ms < until_ms else GONE
+            if self.membership[slot] != now:
+                self.membership[slot] = now
+                changed.append(slot)
+            if until_ms <= time_ms or (since_ms <= time_ms and until_ms == _FOREVER_MS):
+                del self._dated[slot]  # time does not go back: this is how it stays
+        ahead = (edge for _, *edges in self._dated.values() for edge in edges if edge > time_ms)
+        self._next_turn_ms = min(ahead, default=_FOREVER_MS)
+        return changed
 
     def learn_org(self, org: Org) -> int:
         """Take in a directory entry of an org; return the org's number."""
@@ -96,6 +123,7 @@ class Subjects:
         return {
             "subjects": self.names,
             "membership": self.membership[:n].tobytes(),
+            "dated": [[slot, *entry] for slot, entry in self._dated.items()],
             "orgs": {e.name: [e.title, e.zone, e.group_type] for e in self.orgs},
         }
 
@@ -103,6 +131,8 @@ class Subjects:
         """Take over what `segments` returned."""
         self.slots(segments["subjects"])
         self.membership[: len(self.names)] = np.frombuffer(segments["membership"], np.uint8)
+        self._dated = {slot: (kind, since, until) for slot, kind, since, until in segments.get("dated", [])}
+        self._next_turn_ms = 0
         for name, (title, zone, group_type) in segments["orgs"].items():
             self._describe(self._org_numbers[name], title, zone, group_type)
 
@@ -112,6 +142,17 @@ class Subjects:
         if zone not in self.zone_names:
             self.zone_names.append(zone)
         self.zone_of[number] = self.zone_names.index(zone)
+
+    def _give_origin(self, origin: str) -> int:
+        """Return the slot of a subject by a name that says how its activities came to it."""
+        org, user, _, _ = origin_of(origin)
+        name = org + SEPARATOR + user
+        slot = self._slots[name] if name in self._slots else self._give(name)
+        if origin != name:
+            if len(self._by_origin) >= _LARGEST_CACHE:
+                self._by_origin.clear()
+            self._by_origin[origin] = slot
+        return slot
 
     def _give(self, name: str) -> int:
         org, user = name.split(SEPARATOR, 1)

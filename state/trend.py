@@ -8,6 +8,8 @@ no zero, and too few weeks have no trend. What is kept is what would be worked o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from state.arrays import grown
@@ -20,38 +22,44 @@ WEEKS = 8
 FEWEST = 3
 """Weeks with a score that a trend needs."""
 NONE = -1
+NEVER = 1 << 40
+"""A week that does not come."""
 NO_TREND = np.iinfo(np.int64).min
 _COMMON = 840  # a multiple of every distance between two of eight weeks, so that slopes are whole numbers
 
 
-def recent_scores(history: History, slots: Slots, last: Matrix) -> Matrix:
+def recent_scores(history: History, slots: Slots, last: Matrix, first: Matrix) -> Matrix:
     """Return the closing scores (basis points, -1 = none) of WEEKS weeks up to *last*, oldest first: shape (n, WEEKS).
+
+    Scores of users who did nothing in a week are not kept: from the week on in which they were first seen they are 0.
 
     Args:
         history: Knows them.
         slots: Of n subjects.
         last: The last closed week of each, shape (n,).
+        first: The week in which each was first seen, shape (n,); NEVER for orgs.
     """
     found = np.full((len(slots), WEEKS), NONE, np.int64)
     for week in np.unique(last).tolist():
         here = last == week
         for column in range(WEEKS):
             found[here, column] = history.scores_at(week - WEEKS + 1 + column, slots[here])
-    return found
+    weeks = last[:, None] - WEEKS + 1 + np.arange(WEEKS)
+    return np.where((found == NONE) & (weeks >= first[:, None]), 0, found)
 
 
 class Pasts:
     """The last weeks and the trend by slot, worked out once a week: a score is told far more often."""
 
-    def __init__(self, history: History) -> None:
-        self._history = history
+    def __init__(self, history: History, first_weeks: Callable[[Slots], Matrix]) -> None:
+        self._history, self._first_weeks = history, first_weeks
         self._known = np.zeros(0, bool)
         self._last = np.zeros(0, np.int64)  # the closed week up to which it is known
         self._scores = np.zeros((0, WEEKS), np.int16)
         self._trends = np.zeros(0, np.int64)
 
     def forget(self, slots: Slots) -> None:
-        """Note that the closing scores of *slots* changed."""
+        """Note that the closing scores of *slots* changed, or the week in which they were first seen."""
         self._known[slots[slots < len(self._known)]] = False
 
     def of(self, slots: Slots, last: Matrix) -> tuple[Matrix, Matrix]:
@@ -63,7 +71,7 @@ class Pasts:
         old = ~self._known[slots] | (self._last[slots] != last)
         if old.any():
             stale, weeks = slots[old], last[old]
-            scores = recent_scores(self._history, stale, weeks)
+            scores = recent_scores(self._history, stale, weeks, self._first_weeks(stale))
             self._known[stale], self._last[stale] = True, weeks
             self._scores[stale], self._trends[stale] = scores, trends(scores)
         return self._scores[slots].astype(np.int64), self._trends[slots]

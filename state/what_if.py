@@ -17,6 +17,7 @@ from state.activity import Calibration
 from state.census import Census
 from state.effects import OrgScore, UserScore
 from state.health import Attribute, Model
+from state.kinds import KINDS, single_measures
 from state.limits import Limits
 from state.measures import Catalogue
 from state.shard import Shard
@@ -78,28 +79,39 @@ class Scored:
     is_calibrated: bool  # else too few users: default cut points
 
 
-def translated(new: Model, catalogue: Catalogue) -> tuple[Model, list[str]]:
-    """Return *new* over what was counted with *catalogue*, and what it therefore can't show.
+def translated(new: Model, live: Model) -> tuple[Model, list[str]]:
+    """Return *new* over what was counted with *live*, and what it therefore can't show.
 
     Raises:
         ValueError: If no attribute of *new* is left.
     """
+    catalogue = live.catalogue
     said = _unseen(new.catalogue, catalogue)
     flags = {m.name: m.feature for m in new.catalogue.measures}
     measures = tuple(replace(m, feature=flags.get(m.name, False)) for m in catalogue.measures)
     kept = []
     for a in new.attributes:
-        names = [new.catalogue.names[m] for m in (*a.measures, *a.against)]
-        missing = sorted({n for n in names if n not in catalogue.names})
-        unsummed = [n for n in names if a.kind in ("sum", "mean") and n not in missing and not _summed(catalogue, n)]
-        if missing or unsummed:
-            why = f"{', '.join(missing)} was not counted" if missing else f"{', '.join(unsummed)} was not summed"
+        if why := _why_unknown(a, new.catalogue, live):
             said.append(f"attribute {a.name} (weight {a.weight}) is left out: {why} so far")
         else:
             kept.append(_renumbered(a, new.catalogue, catalogue))
     if not kept:
         raise ValueError("no attribute of the new model can be computed from what was counted so far")
     return replace(new, catalogue=replace(catalogue, measures=measures), attributes=tuple(kept)), said
+
+
+def _why_unknown(attribute: Attribute, its: Catalogue, live: Model) -> str:
+    """Return why *attribute* can't be computed from what *live* keeps; empty if it can."""
+    kind, measures = KINDS[attribute.kind], {m.name: m for m in live.catalogue.measures}
+    names = {its.names[m] for m in (*attribute.measures, *attribute.against)}
+    single = {live.catalogue.names[m] for m in single_measures(live)}
+    if uncounted := names - measures.keys():
+        return f"{', '.join(sorted(uncounted))} was not counted"
+    if kind.of == "summed" and (unsummed := {n for n in names if not measures[n].summed}):
+        return f"{', '.join(sorted(unsummed))} was not summed"
+    if kind.needs_single and (unkept := names - single):
+        return f"{', '.join(sorted(unkept))} was not kept amount by amount"
+    return ""
 
 
 def _unseen(new: Catalogue, old: Catalogue) -> list[str]:
@@ -115,10 +127,6 @@ def _unseen(new: Catalogue, old: Catalogue) -> list[str]:
         if m.passive != passive.get(m.name, m.passive):
             said.append(f"measure {m.name}: `passive` stays as it was: who was active is in the log")
     return said
-
-
-def _summed(catalogue: Catalogue, name: str) -> bool:
-    return catalogue.measures[catalogue.names.index(name)].summed
 
 
 def _renumbered(attribute: Attribute, its: Catalogue, other: Catalogue) -> Attribute:

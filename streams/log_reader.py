@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -108,14 +109,14 @@ async def read_stretch(
         await consumer.stop()
 
 
-Take = Callable[[str, bytes | None, bytes | None], None]
+Take = Callable[[str, Any], None]
 
 
 class Follower(TaskService):
     """Reads compacted topics from their beginning and then follows them; a service with start and stop."""
 
     def __init__(self, bootstrap: str, topics: Sequence[str], take: Take) -> None:
-        """Prepare; *take* gets (topic, key, value) of every record, in order by partition."""
+        """Prepare; *take* gets (topic, record) of every record, in order by partition."""
         self._bootstrap, self._topics, self._take = bootstrap, list(topics), take
         self._caught_up = asyncio.Event()
         self.last_error = ""
@@ -163,7 +164,7 @@ class Follower(TaskService):
                 fetched = await consumer.getmany(timeout_ms=200, max_records=5000)
                 for tp, records in fetched.items():
                     for record in records:
-                        self._take(tp.topic, record.key, record.value)
+                        self._take(tp.topic, record)
                 if time.monotonic() - asked_at > _ASK_SECONDS:
                     ends, asked_at = await consumer.end_offsets(tps), time.monotonic()
                 await asyncio.sleep(0)

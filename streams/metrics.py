@@ -45,7 +45,7 @@ class Metrics:
         self.events = Count(
             "orgpulse_events",
             "Messages by what became of them; at rest consumed + released = accepted + duplicate + late + dead_lettered"
-            " + parked + ghost + system + bot + directory.",
+            " + parked + ghost + system + bot + directory + identity.",
             ("topic", "outcome"),
         )
         self.ledger = Level(
@@ -85,6 +85,12 @@ class Metrics:
         self.rebalances = Count("orgpulse_rebalances", "Changes of the partitions this worker owns.")
         self.backlog = Level("orgpulse_backlog", "1 while input waits longer than it should, else 0.")
         self.checkpoint_bytes = Count("orgpulse_checkpoint_bytes", "Bytes of state written to the changelog.")
+        self.identity_links = Count(
+            "orgpulse_identity_links",
+            "Events that say that two aliases are one person, by what became of that: made, known, unknown (neither is"
+            " known), merge (both are, and differ), too_many (aliases), unlinked (by an operator).",
+            ("outcome",),
+        )
         self.state_damaged = Count(
             "orgpulse_state_damaged", "Checkpoints that were not whole; the shard was folded anew from its log."
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from state.membership import Membership, org_at
 from state.records import record_of
 
 
@@ -34,6 +35,16 @@ class Alias(msgspec.Struct, array_like=True, tag="a", frozen=True):
     user: str
     bot: bool = False
     gone: bool = False
+    claimed_ms: int = 0
+    """When the directory first said so (epoch); of several claims the earliest counts."""
+    memberships: list[Membership] = []
+    """Of the user; empty = always of `org`."""
+
+    def org_of(self, parked: Parked) -> str:
+        """Return the org that *parked* belongs to now that its alias is known; empty = to none yet."""
+        if parked.org or not self.memberships:
+            return parked.org or self.org
+        return org_at(self.memberships, parked.time_ms)
 
 
 _decoder: msgspec.msgpack.Decoder[Parked | Alias] = msgspec.msgpack.Decoder(Parked | Alias)

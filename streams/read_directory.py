@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from state.identity import OrgRecord, UserRecord, spelled
+from state.identity import EVENT, OPERATOR, Link, OrgRecord, UserRecord, spelled
 from state.week import UnknownZoneError, zone_of
-from streams.reading import Rejected, checked_id, checked_org, decoded, plain_text
+from streams.reading import Rejected, checked_id, checked_org, decoded, plain_text, time_ms_of
 
 _SMALL_ACCOUNT_USD = 50_000
 
@@ -42,6 +42,14 @@ class DirectoryOrg(msgspec.Struct, gc=False):
     licenses: int | None = None
 
 
+class IdentityLink(msgspec.Struct, gc=False):
+    """What is said of an alias; no user = it leads to nobody."""
+
+    alias: str | int
+    user_id: str | int | None = None
+    by: str = OPERATOR
+
+
 class DirectoryLimits(NamedTuple):
     """How much of an entry is taken in: characters of an id, aliases of a user, bytes of a record."""
 
@@ -69,6 +77,7 @@ class Entry(NamedTuple):
 
 _user = msgspec.json.Decoder(DirectoryUser)
 _org = msgspec.json.Decoder(DirectoryOrg)
+_link = msgspec.json.Decoder(IdentityLink)
 
 
 def user_entry(key: bytes | None, value: bytes | None, limits: DirectoryLimits) -> Entry:
@@ -97,6 +106,28 @@ def org_entry(key: bytes | None, value: bytes | None, limits: DirectoryLimits) -
     return Entry(found.org, found)
 
 
+def link_entry(key: bytes | None, value: bytes | None, limits: DirectoryLimits) -> Entry:
+    """Return what a record of `identities` says: an alias, and whom it leads to (None = nothing is said of it).
+
+    Raises:
+        Rejected: If its key or value can't be read.
+    """
+    name = spelled(checked_id(_text_of(key), "key", limits.max_id))
+    if value is None:
+        return Entry(name, None)
+    found = decoded(_link, limits.checked(value))
+    if found.by not in (OPERATOR, EVENT):
+        raise Rejected("wrong_type", f"`by` is neither {OPERATOR} nor {EVENT}")
+    alias = spelled(checked_id(found.alias, "alias", limits.max_id))
+    user = "" if found.user_id is None else checked_id(found.user_id, "user_id", limits.max_id)
+    return Entry(alias, Link(alias, user, found.by))
+
+
+def encode_link(link: Link) -> bytes:
+    """Return *link* as a value of `identities`."""
+    return msgspec.json.encode(IdentityLink(link.alias, link.user or None, link.by))
+
+
 def _text_of(key: bytes | None) -> str:
     return (key or b"").decode("utf-8", "replace")
 
@@ -113,6 +144,10 @@ def read_user(value: bytes, max_id: int, max_aliases: int) -> UserRecord:
     if len(names) > max_aliases:
         raise Rejected("wrong_type", f"{len(names)} aliases, at most {max_aliases}")
     aliases = [spelled(checked_id(name, "alias", max_id)) for name in names if name is not None]
+    since_ms = None if found.since is None else time_ms_of(found.since, "since")
+    until_ms = None if found.until is None else time_ms_of(found.until, "until")
+    if until_ms is not None and until_ms <= (since_ms or 0):
+        raise Rejected("bad_time", "`until` is not after `since`")
     return UserRecord(
         user,
         checked_org(found.org_id, "org_id", max_id),
@@ -120,6 +155,8 @@ def read_user(value: bytes, max_id: int, max_aliases: int) -> UserRecord:
         plain_text(found.job_type or ""),
         found.licensed,
         found.bot,
+        since_ms,
+        until_ms,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 import xxhash
 
+from state.identity import spelled
 from state.measures import Catalogue
 from streams.reading import Reader, Reading, Rejected, checked_id, checked_integer, checked_org, decoded, time_ms_of
 
@@ -35,7 +36,13 @@ class ExportProperties(msgspec.Struct, gc=False):
     insert_id: str | int | None = msgspec.field(default=None, name="$insert_id")
     org_id: str | int | None = None
     quantity: int | None = None
+    alias: str | int | None = None
+    identified_id: str | int | None = msgspec.field(default=None, name="$identified_id")
+    anon_id: str | int | None = msgspec.field(default=None, name="$anon_id")
 
+
+LINKS = ("$identify", "$create_alias")
+"""Events of the export form that only say that two aliases are one person."""
 
 _event = msgspec.json.Decoder(ProductEvent)
 _properties = msgspec.json.Decoder(ExportProperties)
@@ -51,6 +58,8 @@ def product_reader(catalogue: Catalogue, max_id: int) -> Reader:
         if name is None and event.event is not None:
             inner = decoded(_properties, bytes(event.properties) or b"{}")
             name, event_id = event.event, inner.insert_id if inner.insert_id is not None else event_id
+            if name in LINKS:
+                return _link(name, inner, max_id)
             event.distinct_id, event.time, event.org_id, event.quantity = (
                 inner.distinct_id,
                 inner.time,
@@ -74,3 +83,13 @@ def product_reader(catalogue: Catalogue, max_id: int) -> Reader:
         )
 
     return read
+
+
+def _link(name: str, inner: ExportProperties, max_id: int) -> Reading:
+    """Return what an event says of two aliases."""
+    who, other = inner.distinct_id, inner.alias
+    if name == "$identify":
+        who, other = (inner.distinct_id if inner.identified_id is None else inner.identified_id), inner.anon_id
+    known = spelled(checked_id(who, "distinct_id", max_id))
+    alias = spelled(checked_id(other, "alias", max_id))
+    return Reading("", known, "", time_ms_of(inner.time), 0, "", "", link=alias)

@@ -57,7 +57,8 @@ class Reading(msgspec.Struct, gc=False):
     """One message, read but not resolved.
 
     `org` empty = the message doesn't say; `who` empty = the org itself; `apart`
-    names what is counted apart and in no score (ghost, system).
+    names what is counted apart and in no score (ghost, system). `link` is another
+    alias of `who`: the message says only that.
     """
 
     org: str
@@ -68,6 +69,7 @@ class Reading(msgspec.Struct, gc=False):
     id: str
     ref: str
     apart: str = ""
+    link: str = ""
 
 
 Reader = Callable[[bytes], Reading]

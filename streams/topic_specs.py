@@ -37,6 +37,7 @@ class TopicNames(msgspec.Struct, frozen=True, kw_only=True):
     transactions: str
     users: str
     orgs: str
+    identities: str
     unresolved: str
     activities: str
     scores: str
@@ -131,6 +132,7 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
         _kept(settings, names.transactions, "payments", SOURCE_RETENTION_DAYS),
         _compacted(settings, names.users, "directory of users"),
         _compacted(settings, names.orgs, "directory of orgs"),
+        _compacted(settings, names.identities, "what operators and events said of aliases"),
         _kept(settings, names.unresolved, "messages that wait for the directory", SOURCE_RETENTION_DAYS),
         _kept(settings, names.activities, "the log that state is folded from", ACTIVITIES_RETENTION_DAYS),
         _compacted(settings, names.scores, "health scores of users and orgs"),

@@ -14,7 +14,7 @@ import msgspec
 from faust.types import TP
 
 from agents.routing import Router
-from state.activity import Record, Rows, decode_record, unpack
+from state.activity import Record, Rows, decode_record, origin_of, unpack
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters
 from streams.parked import Alias, Parked, decode_parked
@@ -94,6 +94,7 @@ class Sent:
     waiting: list[tuple[int, Parked | Alias]] = field(default_factory=list)
     dead: list[dict] = field(default_factory=list)
     kept: list[Outgoing] = field(default_factory=list)
+    links: list[Outgoing] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for record in self.records:
@@ -104,6 +105,8 @@ class Sent:
                 self.waiting.append((record.partition, decode_parked(record.value)))
             elif record.topic == TOPICS.dead_letters:
                 self.dead.append(msgspec.json.decode(record.value))
+            elif record.topic == TOPICS.identities:
+                self.links.append(record)
             else:
                 assert record.topic == "changelog"
                 self.kept.append(record)
@@ -116,7 +119,7 @@ class Sent:
             if isinstance(rows, Rows):
                 columns = unpack(rows)
                 for s, m, at in zip(columns.subject, columns.measure, columns.at.tolist(), strict=True):
-                    org, user = rows.subjects[s].split("\x1f")
+                    org, user, _, _ = origin_of(rows.subjects[s])
                     assert partition == router().partition(org)
                     found.append((org, user, rows.measures[m], rows.first_offset + at))
         return sorted(found, key=lambda act: act[3])

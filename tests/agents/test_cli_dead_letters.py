@@ -23,8 +23,9 @@ from agents.letter_text import safe
 from streams.dead_letters import DeadLetters
 from streams.letters import NOTE_KEY, Address, Letter, Note, read_record
 from streams.log_state import ends_of, stretches
+from streams.lone_sender import LoneSender
 from streams.reading import Rejected
-from streams.replay import BATCH_LETTERS, LETTER_HEADER, ReplayFailedError, _producer, _Ready, _send
+from streams.replay import _NAME, BATCH_LETTERS, LETTER_HEADER, ReplayFailedError, _Ready, _send
 from streams.settings import Settings, load_settings
 from streams.settings_child import child_environment
 from streams.topic_specs import topic_names
@@ -117,15 +118,10 @@ def test_a_later_replay_fences_an_earlier_one(settings: Settings) -> None:
     batch = [_Ready(Address(1, 0), names.transactions, 1, None, PAYMENT)]
 
     async def two() -> None:
-        first = await _producer(settings)
-        second = await _producer(settings)
-        try:
-            with pytest.raises(ReplayFailedError, match="another replay"):
+        async with LoneSender(settings, _NAME) as first, LoneSender(settings, _NAME) as second:
+            with pytest.raises(ReplayFailedError, match="another run"):
                 await _send(settings, first, batch, 1.0)
             assert await _send(settings, second, batch, 1.0) == 1
-        finally:
-            await first.stop()
-            await second.stop()
 
     asyncio.run(two())
     gc.collect()  # aiokafka leaves a fenced producer's task to the collector, which reports it: here, not inside pytest

@@ -167,9 +167,11 @@ def test_a_weeks_row_names_its_subject_and_keeps_zero_apart_from_nothing() -> No
     document = orjson.loads(sent.value)
     expected = {"user": None, "score": None, "contributions": None, "transactions_count": 2, "transactions_cents": 500}
     assert document.items() >= expected.items()
-    user_row = WeekRow("a", "ann", "2024-W10", "final", {"search": 1}, {}, 1, 1, 0, {"days": 5})
+    user_row = WeekRow("a", "ann", "2024-W10", "final", {"search": 1}, {}, 1, 1, 0, {"days": 5}, 7, [5, None, 0])
     document = orjson.loads(DOCUMENTS.week(user_row, 1).value)
+    names = [a.name for a in MODEL.attributes]
     expected = {"subject": "user:a/ann", "user": "ann", "score": "0.00", "contributions": {"days": "0.05"}}
+    expected |= {"calibration": 7, "attributes": {names[0]: 5, names[2]: 0}, "score_median": None}
     assert document.items() >= expected.items()
 
 

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from agents.ingest import CREATE, PARK, Ingest, Source
 from agents.ledger import Ledger
-from state.activity import Rows
-from state.identity import Directory, OrgRecord, UserRecord, org_alias
+from state.activity import Rows, origin_of
+from state.identity import EVENT, Directory, Link, OrgRecord, UserRecord, org_alias, unlinked_alias
 from state.ledger import SourceLedger
+from state.membership import FOREVER_MS
 from streams.chunks import Outcome
 from streams.dead_letters import FloodError, FloodGuard
 from streams.metrics import Metrics
+from streams.read_directory import DirectoryLimits, link_entry
 from streams.read_product import product_reader
 from streams.read_syslog import syslog_reader
 from streams.read_transactions import transaction_reader
@@ -25,6 +27,7 @@ from tests.state.worlds import HOUR, examples, model_of
 
 CATALOGUE = model_of().catalogue
 NOW_MS = int(NOW * 1000)
+LIMITS = DirectoryLimits(40, 5, 1000)
 READERS = {
     "product-events": product_reader(CATALOGUE, 40),
     "syslog-activities": syslog_reader(CATALOGUE, {}, lambda: NOW, zone="UTC", year=0, max_id=40),
@@ -45,7 +48,7 @@ class Place:
         self.handler = Ingest(
             Source(name, name, READERS[name], unknown), router(), self.directory, Ledger(self.table, Metrics()), DEAD,
             FloodGuard(name, flood, window), now=lambda: NOW, max_value_bytes=300, max_ahead_ms=HOUR,
-            lateness_ms=48 * HOUR, counted=self.counted,
+            lateness_ms=48 * HOUR, max_aliases=5, counted=self.counted,
         )  # fmt: skip
         self.next = 100
 
@@ -102,6 +105,79 @@ def test_a_bot_is_counted_apart() -> None:
     sent = place.send(event("robot"))
     assert (sent.acts, sent.parked, sent.dead) == ([], [], [])
     assert place.counted.counts == {"bot": 1, "forwarded": 0} or place.counted.counts == {"bot": 1}
+
+
+def told_apart(sent: Sent) -> list[tuple[str, str, str, bool]]:
+    (rows,) = [record for _, record in sent.activities if isinstance(record, Rows)]
+    return [origin_of(subject) for subject in rows.subjects]
+
+
+def test_an_activity_says_by_which_alias_it_came_and_whether_it_named_the_org() -> None:
+    sent = Place().send(event("ann"), event(8), event("ann", org_id="a"), event("8", org_id="a"))
+    assert told_apart(sent) == [
+        ("a", "8", "ann", False), ("a", "8", "8", False), ("a", "8", "ann", True), ("a", "8", "8", True),
+    ]  # fmt: skip
+
+
+def mover(place: Place) -> Place:
+    """Let user 7 be in a until 30 hours ago and in b from 10 hours ago on."""
+    stints = [(0, NOW_MS - 30 * HOUR, "a"), (NOW_MS - 10 * HOUR, FOREVER_MS, "b")]
+    place.directory.learn_user("7", UserRecord("7", "b", ["7", "mo"], "", True, False, memberships=stints))
+    return place
+
+
+def test_who_changes_orgs_counts_where_they_were_at_the_events_time() -> None:
+    #  a ────────┤ 30 h ago   nowhere   10 h ago ├──────── b
+    place = mover(Place())
+    sent = place.send(event("mo"), event("mo", 40), event("mo", 20), event("mo", 20, org_id="c"))
+    assert sent.acts == [("b", "7", "search", 100), ("a", "7", "search", 101), ("c", "7", "search", 103)]
+    assert [(p.alias, p.org, p.offset) for p in sent.parked] == [("mo", "", 102)]
+
+
+def test_an_alias_that_an_operator_took_from_everybody_waits_apart() -> None:
+    place = Place()
+    place.directory.learn_link("ann", Link("ann", ""))
+    sent = place.send(event("ann"), event("ann@example.org"))
+    assert [p.alias for p in sent.parked] == [unlinked_alias("ann")] and len(sent.acts) == 1
+
+
+def says(name: str, **properties: object) -> bytes:
+    return orjson.dumps({"event": name, "properties": {"time": NOW_MS, **properties}})
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        says("$identify", **{"$identified_id": "ann", "$anon_id": "anon-1"}),
+        says("$create_alias", distinct_id="anon-1", alias="ann"),
+        says("$create_alias", distinct_id="Ann@Example.org", alias="anon-1"),
+    ],
+)
+def test_an_event_links_an_unknown_alias_to_a_known_user(message: bytes) -> None:
+    place = Place()
+    sent = place.send(message)
+    assert [link_entry(r.key, r.value, LIMITS).record for r in sent.links] == [Link("anon-1", "8", EVENT)]
+    assert [(a.alias, a.user) for a in sent.aliases] == [("anon-1", "8"), (unlinked_alias("anon-1"), "8")]
+    assert (place.counted.counts["identity"], place.counted.counts["link:made"], sent.acts) == (1, 1, [])
+
+
+def test_two_known_users_are_never_merged_by_an_event() -> None:
+    place = mover(Place())
+    sent = place.send(
+        says("$create_alias", distinct_id="ann", alias="mo"), says("$create_alias", distinct_id="x", alias="y")
+    )
+    assert sent.links == [] and sent.aliases == []
+    assert (place.counted.counts["link:merge"], place.counted.counts["link:unknown"]) == (1, 1)
+    assert place.ledger.apart == 2
+
+
+def test_a_user_has_only_so_many_aliases_and_what_an_operator_said_stands() -> None:
+    place = Place()
+    for number in range(2):
+        place.directory.learn_link(f"n{number}", Link(f"n{number}", "8", EVENT))
+    place.directory.learn_link("kiosk", Link("kiosk", ""))
+    place.send(*(says("$create_alias", distinct_id="ann", alias=alias) for alias in ("kiosk", "one-more")))
+    assert (place.counted.counts["link:unlinked"], place.counted.counts["link:too_many"]) == (1, 1)
 
 
 def activity(**fields: object) -> bytes:

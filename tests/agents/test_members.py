@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
 import orjson
 import pytest
 
 from agents.ledger import Ledger
-from agents.members import Members
+from agents.members import CARRIED, Members
 from state.activity import Member, Org
-from state.identity import org_alias
+from state.identity import UserRecord, org_alias
 from state.ledger import SourceLedger
+from state.membership import FOREVER_MS
 from streams.metrics import Metrics
 from streams.parked import Alias
 from streams.read_directory import DirectoryLimits
-from tests.agents.by_hand import DEAD, Counted, Sent, Table, chunk_of, router
+from tests.agents.by_hand import DEAD, NOW, Counted, Sent, Table, chunk_of, router
+
+NOW_MS = int(NOW * 1000)
 
 
 class Place:
@@ -40,10 +44,15 @@ class Place:
         return self.send("orgs", (org.encode(), orjson.dumps({"org_id": org} | fields)))
 
 
+def claim(alias: str, org: str, user: str, *, bot: bool = False) -> Alias:
+    """Return what those who wait hear of an alias that the directory tells of now."""
+    return Alias(alias, org, user, bot=bot, claimed_ms=int(NOW * 1000))
+
+
 def test_a_new_user_is_told_to_its_org_and_to_who_waits_for_it() -> None:
     sent = Place().user("8", email="Ann@Example.ORG", licensed=False, job_type="ops")
     assert sent.activities == [(router().partition("a"), Member("a", "8", False, "ops"))]
-    assert sent.aliases == [Alias("8", "a", "8"), Alias("ann@example.org", "a", "8")]
+    assert sent.aliases == [claim("8", "a", "8"), claim("ann@example.org", "a", "8")]
     assert [p for p, _ in sent.waiting] == [router().partition("8"), router().partition("ann@example.org")]
 
 
@@ -52,10 +61,38 @@ def test_a_change_of_org_is_told_to_both() -> None:
     place.user("8")
     sent = place.user("8", org_id="b")
     assert sent.activities == [
-        (router().partition("a"), Member("a", "8", False, "", gone=True)),
-        (router().partition("b"), Member("b", "8", True, "")),
+        (router().partition("a"), Member("a", "8", True, "", until_ms=NOW_MS)),
+        (router().partition("b"), Member("b", "8", True, "", since_ms=NOW_MS)),
     ]
-    assert sent.aliases == [Alias("8", "b", "8")]
+    moved = [(0, NOW_MS, "a"), (NOW_MS, FOREVER_MS, "b")]
+    assert sent.aliases == [msgspec.structs.replace(claim("8", "b", "8"), memberships=moved)]
+
+
+def test_a_membership_that_was_wrong_altogether_is_taken_back() -> None:
+    place = Place()
+    place.user("8")
+    sent = place.user("8", org_id="b", since="2001-01-01", until="2024-01-01")
+    since, until = 978_307_200_000, 1_704_067_200_000
+    assert [record for _, record in sent.activities] == [
+        Member("a", "8", True, "", until_ms=since),
+        Member("b", "8", True, "", since_ms=since, until_ms=until),
+    ]
+    sent = place.user("8", org_id="c", since=946_684_800)
+    gone = [record for _, record in sent.activities if record.gone]
+    assert gone == [Member("b", "8", False, "", gone=True)]
+
+
+def test_what_was_carried_over_is_told_to_every_org() -> None:
+    place = Place()
+    known = UserRecord(
+        "8", "b", ["8"], "", True, False, memberships=[(0, 5, "a"), (5, FOREVER_MS, "b")], offset=CARRIED
+    )
+    place.table.stage(0, b"u:8", msgspec.msgpack.encode(known))
+    sent = place.user("8", org_id="b")
+    assert [record for _, record in sent.activities] == [
+        Member("a", "8", True, "", until_ms=5),
+        Member("b", "8", True, "", since_ms=5),
+    ]
 
 
 def test_an_alias_that_is_no_longer_given_is_taken_away() -> None:
@@ -63,9 +100,9 @@ def test_an_alias_that_is_no_longer_given_is_taken_away() -> None:
     place.user("8", aliases=["x", "y"])
     assert place.user("8", aliases=["y", "z"]).aliases == [
         Alias("x", "", "8", gone=True),
-        Alias("8", "a", "8"),
-        Alias("y", "a", "8"),
-        Alias("z", "a", "8"),
+        claim("8", "a", "8"),
+        claim("y", "a", "8"),
+        claim("z", "a", "8"),
     ]
 
 
@@ -83,7 +120,7 @@ def test_a_tombstone_takes_the_user_and_every_alias_away() -> None:
 def test_a_bot_takes_no_seat() -> None:
     sent = Place().user("8", bot=True)
     assert sent.activities[0][1] == Member("a", "8", True, "", gone=True)
-    assert sent.aliases == [Alias("8", "a", "8", bot=True)]
+    assert sent.aliases == [claim("8", "a", "8", bot=True)]
 
 
 def test_an_org_is_told_to_its_shard_and_to_who_waits_for_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 from agents.ingest import CREATE, ids_of
 from agents.ledger import PARK, Ledger
 from agents.park import MAX_CLAIMS, MAX_WAITING, MAX_WAITING_BYTES, Park
-from state.activity import Rows
-from state.identity import org_alias
+from state.activity import Rows, origin_of
+from state.identity import org_alias, unlinked_alias
 from state.ledger import PARK_OUTCOMES
 from streams.metrics import Metrics
 from streams.parked import Alias, Parked, encode_parked, read_claims
@@ -127,6 +128,12 @@ def test_of_two_users_who_claim_an_alias_the_first_has_it_and_leaves_it_to_the_o
     assert place.send(parked(offset=8)).acts == []
 
 
+def test_the_earlier_claim_counts_even_if_it_is_heard_of_later() -> None:
+    place = Place()
+    place.send(Alias("zoe", "b", "09", claimed_ms=2000), Alias("zoe", "a", "10", claimed_ms=1000))
+    assert place.send(parked()).acts == [("a", "10", "search", 5)]
+
+
 def test_a_claim_kept_by_a_former_version_is_known() -> None:
     place = Place()
     place.table.stage(0, b"k:zoe", encode_parked(ZOE))
@@ -219,3 +226,28 @@ def test_every_activity_waits_or_left_once(steps: list[tuple[str, str]], size: i
 @pytest.mark.parametrize("alias", ["ü", "日本", "a b"])
 def test_any_text_is_an_alias(alias: str) -> None:
     assert Place().send(parked(alias), Alias(alias, "a", "10")).acts == [("a", "10", "search", 5)]
+
+
+def test_who_was_of_no_org_at_the_time_waits_for_a_membership() -> None:
+    #  a ───┤ 1000        2000 ├─── b
+    place = Place()
+    stints = [(0, 1000, "a"), (2000, 2**62, "b")]
+    first, second, third = (
+        msgspec.structs.replace(parked(offset=n, id_=str(n)), time_ms=at) for n, at in ((1, 999), (2, 1000), (3, 2000))
+    )
+    sent = place.send(first, second, third, Alias("zoe", "b", "10", memberships=stints))
+    assert sent.acts == [("a", "10", "search", 1), ("b", "10", "search", 3)]
+    assert place.total("product-events/1/waiting") == 1
+    longer = Alias("zoe", "b", "10", memberships=[(0, 1500, "a"), (2000, 2**62, "b")])
+    assert place.send(longer).acts == [("a", "10", "search", 2)]
+    assert place.total("product-events/1/waiting") == 0
+
+
+def test_what_an_operator_unlinked_waits_until_it_is_linked_again() -> None:
+    place = Place()
+    apart = unlinked_alias("zoe")
+    assert place.send(parked(alias=apart), ZOE).acts == []
+    sent = place.send(Alias(apart, "a", "11"))
+    assert sent.acts == [("a", "11", "search", 5)]
+    (rows,) = [record for _, record in sent.activities if isinstance(record, Rows)]
+    assert origin_of(rows.subjects[0]) == ("a", "11", "zoe", False)

@@ -9,10 +9,12 @@ import orjson
 import pytest
 
 from agents.quarantine import Quarantine, RowReader, read_census_row, read_ledger_row, read_member_row, read_park_row
+from state.census import Census
 from streams.dead_letters import DeadLetters
 from streams.metrics import Metrics
 from streams.reading import REASONS
 from tests.agents.by_hand import Table
+from tests.agents.test_count_people import MemoryTable, counted
 from tests.golden.make import golden_shard, tables
 
 READERS: dict[str, RowReader] = {
@@ -53,9 +55,17 @@ def test_a_table_that_can_be_read_is_left_alone(name: str) -> None:
 
 def test_cut_points_and_summaries_are_looked_at() -> None:
     table = Table("census")
-    table.contents[0] = {b"c": b"\xc1", b"s:3": b"\xc1"}
-    assert len(quarantine(Metrics(), "census", read_census_row, table).clear(0)) == 4
+    table.contents[0] = {b"c": b"\xc1", b"s:3": b"\xc1", b"r": b"\xc1"}
+    assert len(quarantine(Metrics(), "census", read_census_row, table).clear(0)) == 6
     assert table.contents[0] == {}
+
+
+def test_the_rows_that_the_census_keeps_are_left_alone() -> None:
+    kept, table = MemoryTable(), Table("census")
+    counted(kept)
+    table.contents[0] = {**kept.content, b"r": Census(1).dump_reference()}
+    assert len(table.contents[0]) == 3
+    assert quarantine(Metrics(), "census", read_census_row, table).clear(0) == []
 
 
 def test_tables_of_another_width_are_not_ours_to_clear() -> None:

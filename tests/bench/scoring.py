@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from state.activity import SEPARATOR
-from state.health import DECILES, FULL, LOWER_IS_BETTER, Mask, Matrix, Model
+from state.health import DECILES, FULL, Mask, Matrix, Model
+from state.kinds import LOWER_IS_BETTER
 from state.ring import RollingWeek
 from state.scoreboard import Scoreboard
 from state.scoring import Scores, cut_points, population_of, score_users

@@ -8,22 +8,24 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, NamedTuple
 
+import orjson
 from faust.types import TP
 
 from agents.count_people import CountPeople
-from agents.directory import directory_taker
+from agents.directory import DirectoryReader, directory_limits_of
 from agents.documents import Documents
 from agents.ingest import Ingest
 from agents.ledger import Ledger
 from agents.members import Members
 from agents.park import Park
 from agents.routing import Router
-from agents.wiring import directory_limits_of, limits_of, sources
+from agents.wiring import limits_of, sources
 from reports.collect import Rest
 from reports.recount import Raw
-from state.activity import Tick, decode_record
+from state.activity import Calibration, Tick, decode_record
 from state.census import Census
 from state.effects import Effect, Summary, WeekRow
+from state.health import Model
 from state.identity import Directory
 from state.shard import Shard
 from state.telling import encode_summary
@@ -75,13 +77,13 @@ class MemoryTable:
 class House:
     """Agents, shards and census; `handle` takes a stretch of a raw topic, `rest` lets everything settle."""
 
-    def __init__(self, now_ms: int) -> None:
+    def __init__(self, now_ms: int, model: Model | None = None) -> None:
         self.settings, clock = Settings(), FixedClock(now_ms / 1000)
-        names, model = topic_names(self.settings), load_model("")
+        names, model = topic_names(self.settings), model or load_model("")
         self.counted: Counter[str] = Counter()
         partitions, ingest = self.settings.kafka.partitions, self.settings.ingest
         self.directory = Directory()
-        self._take = directory_taker(self.directory, names.users, directory_limits_of(self.settings))
+        self._known = DirectoryReader(self.directory, names, directory_limits_of(self.settings))
         router = Router(names, partitions, self.settings.kafka.max_message_bytes)
         dead = DeadLetters(names.dead_letters, clock.now, ingest.max_value_bytes)
         tell: Any = lambda topic, counts: self.counted.update(counts)  # noqa: E731
@@ -95,24 +97,27 @@ class House:
         for source in sources(self.settings, model, names, clock):
             self._agents[source.name] = Ingest(
                 source, router, self.directory, self.ledger, dead, FloodGuard(source.name, 1.0, 10_000), now=clock.now,
-                max_value_bytes=ingest.max_value_bytes, max_ahead_ms=3_600_000, lateness_ms=1344 * 3_600_000,
-                counted=tell,
+                max_value_bytes=ingest.max_value_bytes, max_ahead_ms=3_600_000,
+                lateness_ms=1344 * 3_600_000, max_aliases=20, counted=tell,
             )  # fmt: skip
         self.shards = [Shard(number, model, limits_of(self.settings)) for number in range(partitions)]
-        spell = Documents(model, names, 0, 1)
+        self._spell = spell = Documents(model, names, 0, 1)
         self.people = CountPeople(
             lambda: Census(30), table(), spell, Metrics(), names.activities, partitions, 0.8
         )  # fmt: skip
         self._offsets: Counter[TP] = Counter()
         self._round = 0
         self.weeks: dict[tuple[str, str], WeekRow] = {}
+        self.told_weeks: dict[str, dict[str, Any]] = {}
+        """Last rows of closed weeks, by the key that they have in Kafka."""
+        self.generations: dict[int, dict[str, list[int]]] = {}
 
     def handle(self, topic: str, partition: int, raw: list[Raw]) -> None:
         """Let the agent of *topic* handle consecutive records of one partition."""
         records = [Record(offset, key, value, stamp) for _, _, offset, key, value, stamp in raw]
         if topic in ("users", "orgs"):
             for record in records:
-                self._take(topic, record.key, record.value)
+                self._known.take(topic, record)
         self._run(self._agents[topic], TP(topic, partition), records)
 
     def tick(self, time_ms: int = 0, *, new_round: bool = False) -> None:
@@ -136,8 +141,12 @@ class House:
 
     def _hear(self, effects: list[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, WeekRow) and not effect.user:
-                self.weeks[effect.org, effect.week] = effect
+            if isinstance(effect, WeekRow):
+                if not effect.user:
+                    self.weeks[effect.org, effect.week] = effect
+                told = self._spell.week(effect, 0)
+                if effect.state != "provisional":
+                    self.told_weeks[(told.key or b"").decode()] = orjson.loads(told.value or b"")
             elif isinstance(effect, Summary):
                 self._run(self.people, TP("summaries", 0), [Record(0, None, encode_summary(effect), 0)])
 
@@ -148,8 +157,10 @@ class House:
             outcome.after_commit()
         for out in all_records(outcome):
             if out.topic == "activities":
-                shard = self.shards[out.partition]
-                shard.apply(decode_record(out.value), shard.position)
+                shard, record = self.shards[out.partition], decode_record(out.value)
+                shard.apply(record, shard.position)
+                if isinstance(record, Calibration):
+                    self.generations[record.generation] = record.cuts
             elif out.topic == "unresolved":
                 place = TP("unresolved", out.partition)
                 self._offsets[place] += 1

@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 import random
+import re
 import tomllib
 import zlib
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import state
 from agents.simulate import directory, history, make_base
 from reports.compare import Comparison, compare_documents, expected_documents
+from reports.compare_weeks import compare_weeks
 from reports.recount import Raw, Recount, recount
+from state.kinds import KINDS, attribute_values
+from state.model import build_model
 from tests.end_to_end.house import House
+from tests.state.worlds import DAY
 
 MODEL = tomllib.loads((Path(state.__file__).parent / "health.toml").read_text("utf-8"))
 END_MS = 1_773_000_000_000  # 2026-03-08 20:00 UTC: summer time began in New York that day
 PARTITIONS = 2
+LATER = {
+    "time_between_visits": {"missing": "carry"},
+    "alerts_made": {"missing": "carry"},
+    "reply_latency": {"missing": "carry"},
+    "bytes_moved": {"kind": "mean", "missing": "carry", "cuts": [-900, -800, -700, -600, -500, -400, -300, -200, -100]},
+}
+EVERY_KIND: dict[str, Any] = MODEL | {
+    "measures": MODEL["measures"] | {"upload": MODEL["measures"]["upload"] | {"gauge": True}},
+    "attributes": [
+        *(entry | LATER.get(entry["name"], {}) for entry in MODEL["attributes"]),
+        {"name": "uploaded", "kind": "sum", "weight": 2, "measures": ["upload"], "cuts": [10**n for n in range(9)]},
+        {"name": "stored", "kind": "gauge", "weight": 3, "measures": ["upload"], "missing": "carry",
+         "cuts": [10**n for n in range(9)]},
+        {"name": "usual_size", "kind": "median", "weight": 2, "measures": ["upload", "download"], "missing": "carry",
+         "cuts": [-(10**n) for n in range(8, -1, -1)]},
+    ],
+}  # fmt: skip
 
 
 @cache
@@ -33,8 +58,23 @@ def world(seed: int) -> tuple[tuple[Raw, ...], Recount]:
     return tuple(raw), recount(raw, MODEL, END_MS)
 
 
-def read_somehow(house: House, raw: tuple[Raw, ...], chance: random.Random) -> None:
-    """Read partitions in stretches of any length in any order, after the directory as it was at first."""
+def without_most_of_the_last_week(raw: tuple[Raw, ...]) -> tuple[Raw, ...]:
+    """Return *raw* with many users' rare events only before the rolling week, so that much has to be carried."""
+    said = (b"File", b"upload", b"download", b"Alert", b"in_reply_to")
+    since = str(pd.Timestamp(END_MS - 7 * DAY, unit="ms").date()).encode()
+
+    def is_rare_and_new(value: bytes | None) -> bool:
+        found = re.search(rb"202\d-\d\d-\d\d", value or b"")
+        return bool(found and found[0] >= since and any(word in (value or b"") for word in said))
+
+    return tuple(r for r in raw if not (is_rare_and_new(r[4]) and zlib.crc32(r[4] or b"") % 4))
+
+
+def read_somehow(house: House, raw: tuple[Raw, ...], chance: random.Random, *, evenly: bool = False) -> None:
+    """Read partitions in stretches of any length in any order, after the directory as it was at first.
+
+    *evenly* reads them at about one pace, so that weeks close one after the other.
+    """
     queues: dict[tuple[str, int], list[Raw]] = {}
     for record in raw:
         if record[5] < END_MS:
@@ -43,8 +83,10 @@ def read_somehow(house: House, raw: tuple[Raw, ...], chance: random.Random) -> N
             queues.setdefault((record[0], record[1]), []).append(record)
     while queues:
         place = chance.choice(sorted(queues))
+        if evenly and chance.random() < 0.95:
+            place = max(sorted(queues), key=lambda name: len(queues[name]))
         queue = queues[place]
-        length = min(len(queue), chance.choice((1, 40, 400, 4000)))
+        length = min(len(queue), chance.choice((1, 40, 200) if evenly else (1, 40, 400, 4000)))
         house.handle(*place, queue[:length])
         queues[place] = queue[length:]
         if not queues[place]:
@@ -70,6 +112,46 @@ def test_documents_do_not_depend_on_the_order_of_reading(seed: int) -> None:
         for place, r in house.weeks.items()
     }
     assert {p: row for p, row in told.items() if any(row)} == {p: row for p, row in expected.items() if any(row)}
+
+
+@pytest.mark.parametrize(("seed", "evenly"), [(1, False), (2, True), (3, True)])
+def test_rows_of_closed_weeks_are_those_of_the_recount_by_the_cut_points_they_name(seed: int, evenly: bool) -> None:
+    raw, found = world(3 + seed % 2)
+    house = House(END_MS)
+    read_somehow(house, raw, random.Random(seed), evenly=evenly)
+    house.rest(END_MS)
+    result = Comparison()
+    compare_weeks(result, house.told_weeks, found, MODEL, house.generations)
+    assert result.kinds["week"] > 300
+    assert not result.differences, result.differences[:20]
+    states = Counter(row["state"] for row in house.told_weeks.values())
+    assert states["final"] + states["restated"] > 300 and states["restated"] > 50
+    named = {row["calibration"] for row in house.told_weeks.values()}
+    assert not evenly or len(named) > 2, "weeks were closed by cut points of the population"
+
+
+@pytest.mark.parametrize(("seed", "evenly"), [(1, False), (2, True)])
+def test_every_kind_and_what_is_carried_are_those_of_the_recount(seed: int, evenly: bool) -> None:
+    model, raw = build_model(EVERY_KIND), without_most_of_the_last_week(world(3)[0])
+    assert {a.kind for a in model.attributes} == set(KINDS)
+    house = House(END_MS, model)
+    read_somehow(house, raw, random.Random(seed), evenly=evenly)
+    rest = house.rest(END_MS)
+    found, result = recount(raw, EVERY_KIND, END_MS), Comparison()
+    compare_documents(result, rest.documents, expected_documents(found, EVERY_KIND, 0.8, 1), found, EVERY_KIND)
+    compare_weeks(result, house.told_weeks, found, EVERY_KIND, house.generations)
+    assert result.kinds["user"] > 60 and result.kinds["week"] > 300
+    assert not result.differences, result.differences[:20]
+    # What is carried has a contribution without having data.
+    carried = [i for i, a in enumerate(model.attributes) if a.missing == "carry"]
+    lacking = Counter[str]()
+    for board in (shard.board for shard in house.shards):
+        users = np.flatnonzero(board.have_documents())
+        users = users[board.are_counted(users)]
+        _, known = attribute_values(model, board.week, users, np.ones(len(users), np.int64))
+        for i in carried:
+            lacking[model.attributes[i].name] += int(((board.parts[users, i] > 0) & ~known[:, i]).sum())
+    assert all(lacking[model.attributes[i].name] for i in carried), lacking
 
 
 def test_the_worlds_hold_activities_that_come_before_the_directory_knows_whose_they_are() -> None:

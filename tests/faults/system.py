@@ -32,7 +32,7 @@ from streams.topic_specs import topic_names
 from streams.topics import create_topics
 from tests.end_to_end.durable import restored_shards
 from tests.faults.extent import fresh_seed
-from tests.faults.workers import Player, Workers, send_all
+from tests.faults.workers import Flood, Player, Workers, send_all
 
 MODEL = tomllib.loads((Path(state.__file__).parent / "health.toml").read_text("utf-8"))
 _READY_SECONDS = 90.0
@@ -102,10 +102,16 @@ class System:
 
     def play_messages(self, messages: Sequence[Message], seconds: float) -> Player:
         """Send *messages* over about *seconds*, in the background."""
-        player = Player(self.settings.kafka.brokers, self.settings.kafka.prefix, messages, seconds)
-        player.start()
+        return self._started(Player(self.settings.kafka.brokers, self.settings.kafka.prefix, messages, seconds))
+
+    def flood(self, messages: list[Message]) -> Player:
+        """Send *messages* as fast as Kafka takes them, in the background; the list is empty in the end."""
+        return self._started(Flood(self.settings.kafka.brokers, self.settings.kafka.prefix, messages))
+
+    def _started(self, player: Player) -> Player:
+        self.sent += player.total
         self._players.append(player)
-        self.sent += len(messages)
+        player.start()
         return player
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -159,9 +165,10 @@ class System:
             player.join()
         assert sum(player.acknowledged for player in self._players) == sum(p.total for p in self._players)
         kafka, redis = self.settings.kafka, self.settings.redis
+        two_rounds = 2 * self.settings.calibration.every_seconds + 2.0
         self._rest = wait_at_rest(
             self.workers.urls, partitions=kafka.partitions, activities_topic=topic_names(self.settings).activities,
-            settle_seconds=6.0, timeout_seconds=timeout_seconds, redis_url=redis.url, redis_prefix=redis.prefix,
+            settle_seconds=two_rounds, timeout_seconds=timeout_seconds, redis_url=redis.url, redis_prefix=redis.prefix,
         )  # fmt: skip
         return self._rest
 

@@ -5,6 +5,7 @@ Invariant: every process that was started has ended when the `with` block has.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 from agents.simulate import Message
 from deploy.local.ports import free_ports
+from streams.bulk_sender import BulkSender
 from streams.sender import Sender
 from streams.settings import Settings, override
 from streams.settings_child import child_environment
@@ -156,6 +158,23 @@ class Player(threading.Thread):
     def hurry(self) -> None:
         """Send the rest without pauses."""
         self._hurried.set()
+
+
+class Flood(Player):
+    """Sends messages in the background, as fast as Kafka takes them; lets go of them then."""
+
+    def __init__(self, brokers: str, prefix: str, messages: list[Message]) -> None:
+        super().__init__(brokers, prefix, messages, 0.0)
+        self._letting_go = messages
+
+    def run(self) -> None:
+        """Send everything."""
+        self.acknowledged = asyncio.run(self._send())
+        self._letting_go.clear()
+
+    async def _send(self) -> int:
+        async with BulkSender(self._brokers) as sender:
+            return await sender.send((self._prefix + topic, key, value) for topic, key, value in self._messages)
 
 
 def send_all(sender: Sender, prefix: str, messages: Iterable[Message]) -> None:

@@ -19,7 +19,8 @@ import atheris
 import msgspec
 
 with atheris.instrument_imports(include=["streams", "state", "agents"]):
-    from agents.wiring import directory_limits_of, sources
+    from agents.directory import directory_limits_of
+    from agents.wiring import sources
     from streams.clock import FixedClock
     from streams.model_file import load_model
     from streams.read_directory import org_entry, user_entry

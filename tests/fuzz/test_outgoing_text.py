@@ -16,7 +16,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from agents.directory import directory_taker
+from agents.directory import DirectoryReader
 from agents.documents import Documents
 from state.activity import Org
 from state.effects import LatencyMap, OrgScore, UserScore, WeekRow
@@ -169,7 +169,7 @@ def test_a_dead_letter_fits_in_a_record_however_large_key_detail_and_value_are()
 )
 def test_an_entry_that_is_refused_changes_nothing_anywhere(key: bytes, value: bytes, reason: str) -> None:
     directory = Directory()
-    directory_taker(directory, "users", DirectoryLimits(40, 5, 1000))("users", key, value)
+    DirectoryReader(directory, TOPICS, DirectoryLimits(40, 5, 1000)).take("users", FakeRecord(0, value, key))
     sent = MembersPlace().send("users", (key, value))
     assert ([letter["reason"] for letter in sent.dead], sent.activities, sent.aliases) == ([reason], [], [])
     assert not len(directory) and not directory.people

@@ -14,7 +14,7 @@ from faust.types import TP
 
 from agents.checkpoints import Checkpoints
 from agents.count_people import PARTITION, CountPeople
-from agents.directory import directory_taker
+from agents.directory import DirectoryReader, directory_limits_of
 from agents.documents import Documents
 from agents.fold import FoldAgent
 from agents.ingest import Ingest
@@ -22,7 +22,7 @@ from agents.ledger import Ledger
 from agents.members import Members
 from agents.park import Park
 from agents.routing import Router
-from agents.wiring import directory_limits_of, sources
+from agents.wiring import sources
 from state.census import Census
 from state.identity import Directory
 from state.shard import Shard
@@ -109,7 +109,7 @@ class Worker:
         self.tables = {name: LogTable(changelog) for name, changelog in TABLES.items()}
         self.directory = Directory()
         ingest = SETTINGS.ingest
-        self._take = directory_taker(self.directory, NAMES.users, directory_limits_of(SETTINGS))
+        self._known = DirectoryReader(self.directory, NAMES, directory_limits_of(SETTINGS))
         self._followed = {TP(topic, p): 0 for topic in (NAMES.orgs, NAMES.users) for p in range(PARTITIONS)}
         metrics = Metrics()
         self.ledger = Ledger(self.tables["ledger"], metrics)
@@ -158,7 +158,7 @@ class Worker:
                 source, router, self.directory, self.ledger, dead,
                 FloodGuard(source.name, ingest.flood_ratio, ingest.flood_window_events), now=self._clock.now,
                 max_value_bytes=ingest.max_value_bytes, max_ahead_ms=time.max_ahead_seconds * 1000,
-                lateness_ms=time.allowed_lateness_hours * 3_600_000, counted=counted,
+                lateness_ms=time.allowed_lateness_hours * 3_600_000, max_aliases=20, counted=counted,
             ).handle  # fmt: skip
         for kind, topic in (("users", NAMES.users), ("orgs", NAMES.orgs)):
             found[topic] = Members(
@@ -177,7 +177,7 @@ class Worker:
         for tp, at in self._followed.items():
             records, self._followed[tp] = self._broker.read(tp, at)
             for record in records:
-                self._take(tp.topic, record.key, record.value)
+                self._known.take(tp.topic, record)
 
     def take_over(self, units: list[int], crash_after: int | None = None) -> None:
         """Become the owner of *units*: rights first, then tables, then shards; *crash_after* that many steps."""

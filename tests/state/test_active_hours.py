@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state.active_hours import days_active, hours_since, longest_streak, mean_gap, rotated, sessions
+from state.active_hours import active_days, hours_since, mean_gap, reverse, rotated, sessions
 from tests.state.worlds import examples
 
 HOURS = 169
@@ -39,14 +39,13 @@ def runs(flags: Row) -> list[tuple[bool, int]]:
     return found
 
 
-def naive(hours: Row) -> tuple[int, int, int, int | None, int | None]:
-    """Return days, streak, visits, hours since the last active one, mean gap between visits."""
+def naive(hours: Row) -> tuple[list[bool], int, int | None, int | None]:
+    """Return days, visits, hours since the last active one, mean gap between visits."""
     days = [any(hours[:25]), *(any(hours[at : at + 24]) for at in range(25, HOURS, 24))]
-    streak = max([length for flag, length in runs(days) if flag], default=0)
     pieces = runs(hours)
     gaps = [length for flag, length in pieces[1:-1] if not flag]
     since = hours[::-1].index(True) if any(hours) else None
-    return sum(days), streak, sum(flag for flag, _ in pieces), since, sum(gaps) // len(gaps) if gaps else None
+    return days, sum(flag for flag, _ in pieces), since, sum(gaps) // len(gaps) if gaps else None
 
 
 def masked(found: tuple[np.ndarray, np.ndarray]) -> list[int | None]:
@@ -57,9 +56,16 @@ def masked(found: tuple[np.ndarray, np.ndarray]) -> list[int | None]:
 @given(st.lists(week, min_size=1, max_size=5), st.integers(0, 191))
 def test_bits_tell_what_a_list_of_hours_tells(weeks: list[Row], first: int) -> None:
     hours = rotated(ring_of(weeks, first), first)
-    found = (days_active(hours), longest_streak(hours), sessions(hours))
-    columns = [*(column.tolist() for column in found), masked(hours_since(hours)), masked(mean_gap(hours))]
+    days = np.array(active_days(hours)).T.tolist()
+    columns = [days, sessions(hours).tolist(), masked(hours_since(hours)), masked(mean_gap(hours))]
     assert list(zip(*columns, strict=True)) == [naive(each) for each in weeks]
+
+
+@examples(100)
+@given(st.lists(week, min_size=1, max_size=5))
+def test_hours_counted_back_from_the_end_are_the_same_ones(weeks: list[Row]) -> None:
+    backwards = ring_of([each[::-1] for each in weeks], 0)
+    assert (rotated(reverse(backwards), 192 - HOURS) == rotated(ring_of(weeks, 0), 0)).all()
 
 
 def test_hours_outside_of_the_week_are_left_out() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import state.alerts
+import state.inflow
 from state.activity import Calibration, Member, Note, Record, Tick
 from state.alert_rules import AlertRules
 from state.alerts import BACKLOG, EDGE, FALL
@@ -32,6 +33,10 @@ class World:
         self.said: list[Alert] = []
         self.silent: set[str] = set()
         self.catching_up = False
+        self.late_days = 0
+        """How late a second source of as many activities is; 0 = there is none."""
+        self.kept_back: list[Act] | None = None
+        """Activities that stand still somewhere, when they do."""
 
     def apply(self, record: Record) -> None:
         effects = self.shard.apply(record, self.shard.position) or []
@@ -41,17 +46,30 @@ class World:
         """Let time pass, with a tick an hour."""
         end = self.now + round(days * DAY)
         while self.now < end:
-            if self.now // HOUR % 24 in HOURS and (acts := list(self._acts())):
-                self.apply(rows_of(acts, self._number))
+            if self.now // HOUR % 24 in HOURS:
+                self._send(list(self._acts(self.now)), "product-events")
+                if self.late_days:
+                    self._send(list(self._acts(self.now - self.late_days * DAY)), "syslog-activities")
             self.now += HOUR
             self.apply(Tick(self.now, self.now // DAY, self.catching_up))
         return self
 
-    def _acts(self) -> Iterator[Act]:
+    def _send(self, acts: list[Act], topic: str) -> None:
+        if self.kept_back is not None:
+            self.kept_back += acts
+        elif acts:
+            self.apply(rows_of(acts, self._number, topic))
+
+    def let_go(self) -> None:
+        """Let what stood still come, all at once."""
+        acts, self.kept_back = self.kept_back or [], None
+        self._send(acts, "product-events")
+
+    def _acts(self, time_ms: int) -> Iterator[Act]:
         for org in sorted(set(ORGS) - self.silent):
             for user in ("ann", "bob", "cat"):
                 self._number += 1
-                yield Act(org, user, "search", self.now, self._number)
+                yield Act(org, user, "search", time_ms, self._number)
 
     @property
     def told(self) -> list[tuple[str, str]]:
@@ -65,6 +83,9 @@ class World:
     def score(self, org: str) -> int:
         number = self.shard.subjects.org_number(org)
         return int(self.shard.board.org_score[number, 0])
+
+    def previous(self, org: str) -> int:
+        return int(self.shard.board.org_previous[self.shard.subjects.org_number(org)])
 
 
 def usual(weeks: int = 3, model: Model = MODEL) -> World:
@@ -144,6 +165,37 @@ def test_an_org_that_leaves_during_an_outage_of_others_is_told_after_it_if_it_fa
     world.silent = {"acme"}
     world.live(14)
     assert {org for org, _ in world.told} <= {"acme"}
+
+
+def test_late_data_of_a_closed_week_raises_and_resolves_nothing_but_what_the_restated_figures_say() -> None:
+    # A source stands still from Saturday to Tuesday, and acme leaves meanwhile: the week closes without two days.
+    world = usual().live(5)
+    world.kept_back = []
+    world.live(1)
+    world.silent = {"acme"}
+    world.live(2)
+    assert world.said == [] and all(world.previous(org) < 9000 for org in ORGS)
+    world.let_go()
+    world.live(1 / 24)
+    assert [world.previous(org) for org in ORGS] == [8000, 9000, 9000, 9000, 9000]
+    world.live(4)
+    assert world.told == [("acme", "raised")] and world.said[0].origin == 8000
+
+
+def test_no_storm_from_a_source_that_only_reaches_the_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuts = [n * 6 for n in TEN]
+
+    def lagging() -> World:
+        world = World(model_of(attribute("searches", "count", 1, measures=["search"], cuts=cuts)))
+        world.late_days = 8
+        return world.live(7 * 5 + 5)
+
+    world = lagging()
+    assert world.said == [] and world.shard.alerts.held == ["syslog-activities"]
+    assert all(world.previous(org) - world.score(org) >= 1000 for org in ORGS), "restated, and far above"
+    monkeypatch.setattr(state.alerts, "HELD_MISSING", 20_000)
+    monkeypatch.setattr(state.inflow, "_FEWEST_IN_BLOCK", 10**6)
+    assert {org for org, _ in lagging().told} == set(ORGS), "without the hold there is a storm"
 
 
 def test_no_storm_while_a_backlog_is_worked_off() -> None:

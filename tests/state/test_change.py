@@ -16,7 +16,7 @@ from state.effects import OrgScore, UserScore, WeekRow
 from state.health import Model
 from state.history import History
 from state.shard import Shard
-from state.trend import NO_TREND, WEEKS, Pasts, recent_scores, trends
+from state.trend import NEVER, NO_TREND, WEEKS, Pasts, recent_scores, trends
 from state.week import week_label, week_of
 from tests.state.random_logs import LIMITS, random_log
 from tests.state.test_shard_restore import fresh, play
@@ -191,11 +191,12 @@ CLOSED = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3), st.integers(-
 @examples(200)
 @given(CLOSED)
 def test_pasts_that_are_kept_are_those_that_would_be_worked_out_anew(closed: list[tuple[int, int, int]]) -> None:
-    history = History(np.zeros(1, bool))
-    pasts, slots = Pasts(history), np.arange(4)
+    history = History(np.zeros(1, bool), np.ones(1, bool))
+    first = np.array([3, 0, NEVER, 9])
+    pasts, slots = Pasts(history, lambda some: first[some]), np.arange(4)
     for week, slot, score in [(0, 0, -1), *closed]:
         for last in (np.full(4, week), np.array([0, week, 0, week])):
-            expected = recent_scores(history, slots, last)
+            expected = recent_scores(history, slots, last, first)
             scores, slopes = pasts.of(slots, last)
             assert scores.tolist() == expected.tolist()
             assert slopes.tolist() == trends(expected).tolist()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,23 +13,23 @@ from hypothesis import strategies as st
 from state.activity import Member, Tick
 from state.effects import OrgScore, UserScore
 from state.health import FULL, Bands, Model
-from state.kinds import attribute_values
+from state.kinds import KINDS, attribute_values, single_measures
 from state.ring import RollingWeek
 from state.scoring import apportion, bands_of, cut_points, score_users
-from tests.state.worlds import Act, at, attribute, examples, model_of, rows_of, shard_of, shipped_model
+from tests.state.worlds import HOUR, Act, at, attribute, examples, model_of, rows_of, shard_of, shipped_model
 
 NOW = 480_000  # an hour; hours of the tests count back from it
 
 
-def value_of(kind: str, acts: list[tuple[str, int]], org_activities: int = 0, **more: object) -> int | None:
-    """Return one attribute of a user who did *acts* (measure, hours ago); None = no data."""
-    model = model_of(attribute("it", kind, **more))
-    week = RollingWeek(model.catalogue.measures)
+def value_of(kind: str, acts: list[tuple[Any, ...]], org_activities: int = 0, **more: object) -> int | None:
+    """Return one attribute of a user who did *acts* (measure, hours ago, amount if it matters); None = no data."""
+    model = model_of(attribute("it", kind, **more), stored={"gauge": True})
+    week = RollingWeek(model.catalogue.measures, single_measures(model))
     week.grow(1)
     week.advance(NOW)
-    for measure, ago in acts:
-        amount = 100 if measure == "export" else 0
-        columns = (0, model.catalogue.index(measure), NOW - ago, 1, amount)
+    for measure, ago, *given_amount in acts:
+        amount = given_amount[0] if given_amount else 100 if measure == "export" else 0
+        columns = (0, model.catalogue.index(measure), round((NOW - ago) * HOUR), 1, amount)
         week.add(*(np.array([c], np.int64) for c in columns))
     values, known = attribute_values(model, week, np.array([0]), np.array([org_activities]))
     return int(values[0, 0]) if known[0, 0] else None
@@ -36,38 +38,55 @@ def value_of(kind: str, acts: list[tuple[str, int]], org_activities: int = 0, **
 SEARCH, EXPORT, ALERT = "search", "export", "alert_received"
 
 
-@pytest.mark.parametrize(
-    ("kind", "more", "acts", "value"),
-    [
-        ("count", {"measures": [SEARCH]}, [(SEARCH, 0), (SEARCH, 168), (EXPORT, 1)], 2),
-        ("count", {"measures": [SEARCH, EXPORT]}, [(SEARCH, 0), (EXPORT, 1)], 2),
-        ("count", {"measures": [SEARCH]}, [], 0),
-        ("sum", {"measures": [EXPORT]}, [(EXPORT, 0), (EXPORT, 9)], 200),
-        ("distinct", {}, [(SEARCH, 0), (SEARCH, 1), (EXPORT, 2), (ALERT, 3), ("other", 4)], 2),
-        ("distinct", {"measures": [SEARCH, ALERT]}, [(SEARCH, 0), (ALERT, 1), (EXPORT, 2)], 2),
-        ("boolean", {"measures": [EXPORT]}, [(EXPORT, 3)], FULL),
-        ("boolean", {"measures": [EXPORT]}, [(SEARCH, 3)], 0),
-        ("ratio", {"measures": [SEARCH], "against": [ALERT]}, [(SEARCH, 0), (ALERT, 1), (ALERT, 2), (ALERT, 3)], 2500),
-        ("ratio", {"measures": [SEARCH], "against": [ALERT]}, [(EXPORT, 0)], None),
-        ("mean", {"measures": [EXPORT]}, [(EXPORT, 0), (EXPORT, 1)], -100),
-        ("mean", {"measures": [EXPORT]}, [(SEARCH, 0)], None),
-        ("share_of_org", {}, [(SEARCH, 0), (SEARCH, 1), (ALERT, 2)], 2000),
-        # days count back from the running hour: 0–23 h ago, 24–47 h ago, …
-        ("days_active", {}, [(SEARCH, 0), (SEARCH, 23), (SEARCH, 24), (SEARCH, 168)], 3),
-        ("streak_days", {}, [(SEARCH, 0), (SEARCH, 30), (SEARCH, 100), (SEARCH, 130), (SEARCH, 150)], 3),
-        ("streak_days", {}, [(ALERT, 0)], 0),
-        # visits: 10-11 h ago, 5 h ago, now
-        ("sessions", {}, [(SEARCH, 11), (SEARCH, 10), (SEARCH, 5), (SEARCH, 0)], 3),
-        ("recency_hours", {}, [(SEARCH, 11), (SEARCH, 7)], -7),
-        ("recency_hours", {}, [(SEARCH, 0)], 0),
-        ("recency_hours", {}, [(ALERT, 3)], None),
-        # idle between visits: hours 9 … 6 (4 h) and 4 … 1 (4 h)
-        ("gap_hours", {}, [(SEARCH, 11), (SEARCH, 10), (SEARCH, 5), (SEARCH, 0)], -4),
-        ("gap_hours", {}, [(SEARCH, 11), (SEARCH, 10)], None),
-    ],
-)
+EXAMPLES: list[tuple[str, dict[str, Any], list[tuple[Any, ...]], int | None]] = [
+    ("count", {"measures": [SEARCH]}, [(SEARCH, 0), (SEARCH, 168), (EXPORT, 1)], 2),
+    ("count", {"measures": [SEARCH, EXPORT]}, [(SEARCH, 0), (EXPORT, 1)], 2),
+    ("count", {"measures": [SEARCH]}, [], 0),
+    ("sum", {"measures": [EXPORT]}, [(EXPORT, 0), (EXPORT, 9)], 200),
+    ("distinct", {}, [(SEARCH, 0), (SEARCH, 1), (EXPORT, 2), (ALERT, 3), ("other", 4)], 2),
+    ("distinct", {"measures": [SEARCH, ALERT]}, [(SEARCH, 0), (ALERT, 1), (EXPORT, 2)], 2),
+    ("boolean", {"measures": [EXPORT]}, [(EXPORT, 3)], FULL),
+    ("boolean", {"measures": [EXPORT]}, [(SEARCH, 3)], 0),
+    ("ratio", {"measures": [SEARCH], "against": [ALERT]}, [(SEARCH, 0), (ALERT, 1), (ALERT, 2), (ALERT, 3)], 2500),
+    ("ratio", {"measures": [SEARCH], "against": [ALERT]}, [(EXPORT, 0)], None),
+    ("mean", {"measures": [EXPORT]}, [(EXPORT, 0), (EXPORT, 1)], -100),
+    ("mean", {"measures": [EXPORT]}, [(SEARCH, 0)], None),
+    # of an even number the smaller one of the middle two
+    ("median", {"measures": [EXPORT]}, [(EXPORT, 0, 9), (EXPORT, 1, 3), (EXPORT, 168, 5), (EXPORT, 1, 70)], -5),
+    ("median", {"measures": [EXPORT]}, [(EXPORT, 3, 8), (EXPORT, 9, 8), (EXPORT, 2, 1)], -8),
+    ("median", {"measures": [EXPORT, SEARCH]}, [(EXPORT, 0, 9), (SEARCH, 1, 3), (EXPORT, 1, 5)], -5),
+    ("median", {"measures": [EXPORT]}, [(SEARCH, 0), (EXPORT, 169, 4)], None),
+    # the newest by its time, whichever came first; of one moment's the largest
+    ("gauge", {"measures": ["stored"]}, [("stored", 5, 7), ("stored", 0.5, 2), ("stored", 0.6, 9)], 2),
+    ("gauge", {"measures": ["stored"]}, [("stored", 4, 7), ("stored", 4, 8), ("stored", 4, 6)], 8),
+    ("gauge", {"measures": ["stored"]}, [("stored", 168, 4)], 4),
+    ("gauge", {"measures": ["stored"]}, [("stored", 169, 4), (SEARCH, 0)], None),
+    ("share_of_org", {}, [(SEARCH, 0), (SEARCH, 1), (ALERT, 2)], 2000),
+    # days count back from the running hour: 0–23 h ago, 24–47 h ago, …
+    ("days_active", {}, [(SEARCH, 0), (SEARCH, 23), (SEARCH, 24), (SEARCH, 168)], 3),
+    ("streak_days", {}, [(SEARCH, 0), (SEARCH, 30), (SEARCH, 100), (SEARCH, 130), (SEARCH, 150)], 3),
+    ("streak_days", {}, [(ALERT, 0)], 0),
+    # visits: 10-11 h ago, 5 h ago, now
+    ("sessions", {}, [(SEARCH, 11), (SEARCH, 10), (SEARCH, 5), (SEARCH, 0)], 3),
+    ("recency_hours", {}, [(SEARCH, 11), (SEARCH, 7)], -7),
+    ("recency_hours", {}, [(SEARCH, 0)], 0),
+    ("recency_hours", {}, [(ALERT, 3)], None),
+    # idle between visits: hours 9 … 6 (4 h) and 4 … 1 (4 h)
+    ("gap_hours", {}, [(SEARCH, 11), (SEARCH, 10), (SEARCH, 5), (SEARCH, 0)], -4),
+    ("gap_hours", {}, [(SEARCH, 11), (SEARCH, 10)], None),
+]
+
+
+@pytest.mark.parametrize(("kind", "more", "acts", "value"), EXAMPLES)
 def test_each_kind_of_attribute_by_example(kind: str, more: dict, acts: list, value: int | None) -> None:
     assert value_of(kind, acts, org_activities=10, **more) == value
+
+
+def test_every_kind_has_an_example_and_says_without_data_only_if_it_may() -> None:
+    assert {kind for kind, *_ in EXAMPLES} == set(KINDS)
+    # Who was not active at all is not scored, whatever the kind says of them.
+    lacking = {kind for kind, _, acts, value in EXAMPLES if value is None and any(m != ALERT for m, *_ in acts)}
+    assert lacking == {name for name, kind in KINDS.items() if kind.may_lack}
 
 
 def ranks(values: list[int], cuts: list[int]) -> list[int]:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from state.arrays import decode, encode
 from state.history import History
 from state.measures import MAX_MEASURES
-from tests.state.worlds import examples
+from tests.state.worlds import DAY, examples
 
 SUMMED = np.array([False, True, False])
+ACTIVE = np.array([True, True, False])
 EVERYBODY = np.ones(10, bool)
 rows_strategy = st.lists(
     st.tuples(st.integers(0, 9), st.integers(0, 2), st.integers(2800, 2804), st.just(1), st.integers(-500, 500)),
@@ -23,10 +24,10 @@ rows_strategy = st.lists(
 
 
 def history_of(rows: list[tuple[int, int, int, int, int]], batches: int = 1) -> History:
-    history = History(SUMMED)
+    history = History(SUMMED, ACTIVE)
     for start in range(batches):
         table = np.array(rows[start::batches], np.int64).reshape(-1, 5)
-        history.add(*(table[:, i] for i in range(5)))
+        history.add(*(table[:, i] for i in range(5)), table[:, 4] % 169, table[:, 2] * 7 * DAY)
     return history
 
 
@@ -97,7 +98,7 @@ def test_a_restored_history_is_the_same_to_the_byte(rows: list) -> None:
     history = history_of(rows, 2)
     history.keep_scores(2800, np.array([4, 1]), np.array([1, 2]))
     saved = {name: encode(value) for name, value in history.segments().items()}
-    fresh = History(SUMMED)
+    fresh = History(SUMMED, ACTIVE)
     fresh.restore({name: decode(raw) for name, raw in saved.items()})
     assert {name: encode(value) for name, value in fresh.segments().items()} == saved
     assert content(fresh) == content(history)

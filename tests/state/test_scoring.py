@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state import scoring
-from state.health import DECILES, FULL, LOWER_IS_BETTER, Model
+from state.arrays import BLOCK
+from state.health import DECILES, FULL, Model
+from state.kinds import LOWER_IS_BETTER
 from state.scoring import apportion, cut_points, distinct_counts, score_users
 from tests.state.worlds import attribute, examples, model_of, shipped_model
 
@@ -88,7 +89,7 @@ def test_scores_are_those_of_the_plain_formula_for_any_model(shapes: list, seed:
     agree(model, values, known, cuts)
 
 
-@pytest.mark.parametrize("n", [0, 1, scoring.BLOCK - 1, scoring.BLOCK, 2 * scoring.BLOCK + 3])
+@pytest.mark.parametrize("n", [0, 1, BLOCK - 1, BLOCK, 2 * BLOCK + 3])
 def test_blocks_join_without_a_seam(n: int) -> None:
     model = shipped_model()
     cuts = model.default_cuts()

@@ -38,7 +38,7 @@ def checkpoints(model: Model = LIVE, partitions: int = 2) -> list[Segments]:
 
 def compared(new: Model, *, least: int = 1, orgs: tuple[str, ...] = (), top: int = 10) -> Comparison:
     content = checkpoints()
-    sides = [scored(content, translated(model, LIVE.catalogue)[0], Limits(), least) for model in (LIVE, new)]
+    sides = [scored(content, translated(model, LIVE)[0], Limits(), least) for model in (LIVE, new)]
     assert [side.population for side in sides] == [USERS, USERS]
     return compare(*sides, orgs, top)
 
@@ -101,7 +101,7 @@ def test_a_model_of_other_measures_is_translated_and_what_it_cannot_show_is_said
         search={"events": ["Search", "Find"], "summed": True, "feature": False},
         alert_received={"events": ["Alert received"]},
     )
-    model, said = translated(new, LIVE.catalogue)
+    model, said = translated(new, LIVE)
     assert [a.name for a in model.attributes] == ["exports", "searches"]
     assert model.catalogue.names == LIVE.catalogue.names
     assert [LIVE.catalogue.names[a.measures[0]] for a in model.attributes] == ["export", "search"]
@@ -116,7 +116,7 @@ def test_a_model_of_other_measures_is_translated_and_what_it_cannot_show_is_said
         assert words in text
     scored(checkpoints(), model, Limits(), 1)
     with pytest.raises(ValueError, match="no attribute"):
-        translated(model_of(attribute("reads", "count", measures=["read"]), read={"events": ["R"]}), LIVE.catalogue)
+        translated(model_of(attribute("reads", "count", measures=["read"]), read={"events": ["R"]}), LIVE)
 
 
 def test_nobody_gives_no_quantile_to_stumble_over() -> None:

@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from hypothesis import settings
+from numpy.typing import NDArray
 
 import state
 from state.activity import SEPARATOR, Packer, Rows
@@ -94,3 +96,10 @@ def rows_of(acts: Iterable[Act], first_offset: int = 0, topic: str = "product-ev
 def shard_of(model: Model | None = None, **limits: Any) -> Shard:
     """Return an empty shard."""
     return Shard(0, model or model_of(), Limits(**limits))
+
+
+def hours_of(words: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return active hours as rows of flags, oldest first, shape (n, 169), from bits (see `state.active_hours`)."""
+    bits = np.unpackbits(np.ascontiguousarray(words.T).view(np.uint8), axis=1, bitorder="little")
+    assert not bits[:, 169:].any()
+    return bits[:, :169].astype(bool)

@@ -112,7 +112,7 @@ def test_a_follower_whose_fetching_ended_reads_on_with_a_new_consumer(
     async def scenario() -> None:
         await place.fill(0, EVENTS)
         seen: list[bytes | None] = []
-        follower = Follower(place.bootstrap, [place.topic], lambda topic, key, value: seen.append(value))
+        follower = Follower(place.bootstrap, [place.topic], lambda topic, record: seen.append(record.value))
         await follower.start()
         made[0]._fetcher._fetch_task.cancel()
         await place.fill(0, [b"afterwards"])

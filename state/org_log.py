@@ -1,0 +1,100 @@
+"""What the log of a partition tells of some of its orgs.
+
+Owns the replay of a retained log for a comparison. Invariant: an activity is there if its shard accepted it: not
+late by then, and not seen before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from state.activity import SEPARATOR, Columns, Correction, Org, Record, Rows, Tick, unpack
+from state.dedupe import Dedupe
+from state.limits import Limits
+
+
+@dataclass(slots=True)
+class Batch:
+    """Accepted activities of one org from one record; `columns.subject` is a place in `origins`."""
+
+    source: str
+    origins: list[str]
+    measures: list[str]
+    columns: Columns
+    floor_ms: int
+    watermark_ms: int
+
+
+@dataclass(slots=True)
+class OrgLog:
+    """What a partition's log tells of one org, in its order."""
+
+    org: str
+    zone: str = "UTC"
+    entries: list[Batch | Correction] = field(default_factory=list)
+
+    @property
+    def ids(self) -> set[int]:
+        """Ids of the activities."""
+        return {id_ for batch in self.batches for id_ in batch.columns.id.tolist()}
+
+    @property
+    def batches(self) -> list[Batch]:
+        """The activities."""
+        return [entry for entry in self.entries if isinstance(entry, Batch)]
+
+    @property
+    def corrections(self) -> list[Correction]:
+        """What was corrected already."""
+        return [entry for entry in self.entries if isinstance(entry, Correction)]
+
+
+class Scan:
+    """Reads one partition's log and keeps what was accepted of *orgs*, as their shard did."""
+
+    def __init__(self, orgs: Iterable[str], limits: Limits, from_ms: int = 0) -> None:
+        """Begin; events before *from_ms* are left out."""
+        self.logs = {org: OrgLog(org) for org in orgs}
+        self._dedupe = Dedupe(limits.allowed_lateness_hours, limits.max_ids)
+        self._watermark_ms, self._from_ms = 0, from_ms
+
+    def take(self, record: Record) -> None:
+        """Take in the next record."""
+        match record:
+            case Rows():
+                self._take_rows(record)
+            case Tick():
+                if record.time_ms and self._watermark_ms:
+                    self._advance(record.time_ms)
+            case Org() if record.org in self.logs and not record.gone:
+                self.logs[record.org].zone = record.timezone or "UTC"
+            case Correction():
+                self._dedupe.learn(
+                    np.array([id_ for id_, _ in record.ids], np.uint64),
+                    np.array([at for _, at in record.ids], np.int64),
+                )
+                if record.org in self.logs:
+                    self.logs[record.org].entries.append(record)
+
+    def _advance(self, time_ms: int) -> None:
+        self._watermark_ms = max(self._watermark_ms, time_ms)
+        self._dedupe.advance(self._watermark_ms)
+
+    def _take_rows(self, rows: Rows) -> None:
+        columns = unpack(rows)
+        columns = columns.take(columns.time_ms >= self._dedupe.floor_ms)
+        columns = columns.take(self._dedupe.learn(columns.id, columns.time_ms))
+        if not len(columns.at):
+            return
+        self._advance(int(columns.time_ms.max()))
+        orgs = [subject.partition(SEPARATOR)[0] for subject in rows.subjects]
+        for org in self.logs.keys() & set(orgs):
+            mine = np.array([each == org for each in orgs], bool)[columns.subject] & (columns.time_ms >= self._from_ms)
+            if mine.any():
+                log, taken = self.logs[org], columns.take(mine)
+                log.entries.append(
+                    Batch(rows.topic, rows.subjects, rows.measures, taken, self._dedupe.floor_ms, self._watermark_ms)
+                )
