@@ -144,12 +144,6 @@ class History:
         order = np.argsort(every, kind="stable")
         self._scores[week] = (every[order], values[order])
 
-    def score_at_close(self, week: int, slot: int) -> int | None:
-        """Return the score that *slot* had when *week* closed, None when it had none or the week is open."""
-        slots, scores = self._scores.get(week, (np.empty(0, np.uint32), np.empty(0, np.int16)))
-        at = int(np.searchsorted(slots, slot))
-        return int(scores[at]) if at < len(slots) and slots[at] == slot else None
-
     def scores_at(self, week: int, slots: Slots) -> NDArray[np.int64]:
         """Return the scores that *slots* (shape n) had when *week* closed, -1 where there was none."""
         known, scores = self._scores.get(week, (np.empty(0, np.uint32), np.empty(0, np.int16)))
