@@ -1,7 +1,8 @@
 """One closed calendar week of some orgs, scored from itself.
 
 Owns how a week that is over is read and scored: by the kinds and the formula of the rolling week, from the week's own
-counts, sums and hours. Invariant: the outcome depends on what it is given alone; nothing of the running week is in it.
+counts, sums, hours and amounts. Invariant: the outcome depends on what it is given alone; nothing of the running
+week is in it.
 
     days    24 hours each, counted back from the week's end: Sunday is the last one; where the clocks changed on a
             Sunday the days before begin an hour earlier or later, and the first one has an hour less or more
