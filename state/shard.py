@@ -69,10 +69,10 @@ class Shard:
         self.subjects = Subjects()
         measures, models = model.catalogue.measures, [model] if shadow is None else [model, shadow]
         single = sorted({m for each in models for m in single_measures(each)})
-        carried = CARRY_WEEKS * any(a.missing == "carry" for each in models for a in each.attributes)
+        carried = [CARRY_WEEKS * any(a.missing == "carry" for a in each.attributes) for each in models]
         self.week = RollingWeek(measures, single)
         summed, active = np.array([[m.summed, not m.passive] for m in measures]).T
-        self.history = History(summed, active, single, carried)
+        self.history = History(summed, active, single, kept=max(carried), spread=carried[0])
         self.dedupe = Dedupe(limits.allowed_lateness_hours, limits.max_ids)
         self.latency = Latency()
         self.replies = Replies(limits.reply_horizon_hours * HOUR_MS, limits.max_open_messages)
