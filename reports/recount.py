@@ -219,26 +219,13 @@ def _scored(
     parts = parts.reindex(users.index, fill_value=0)
     seats = seats_of(people, users)
     orgs, org_parts = org_table(happened, week, users, parts, people)
+    entries = {org: people.orgs.get(org, OrgEntry()) for org in orgs.index}
+    population_orgs = len(counted_orgs(model, people, orgs.index))
+    jobs, kinds = by_job_type(users, seats, people), by_group_type(users, seats, people, orgs.index)
     return Recount(
-        as_of_ms,
-        users,
-        parts,
-        orgs,
-        org_parts,
-        latency,
-        cuts,
-        peers,
-        int(counted.sum()),
-        len(counted_orgs(model, people, orgs.index)),
-        calibrated,
-        ledger,
-        _weeks(happened, rules, zones),
-        {org: people.orgs.get(org, OrgEntry()) for org in orgs.index},
-        happened,
-        people,
-        by_job_type(users, seats, people),
-        by_group_type(users, seats, people, orgs.index),
-    )
+        as_of_ms, users, parts, orgs, org_parts, latency, cuts, peers, int(counted.sum()), population_orgs, calibrated,
+        ledger, _weeks(happened, rules, zones), entries, happened, people, jobs, kinds,
+    )  # fmt: skip
 
 
 def _users(happened: pd.DataFrame, week: pd.DataFrame, figures: pd.DataFrame, rules: Rules, hour: int) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reports.compare import compare
+from reports.compare_weeks import compare_weeks
 from reports.recount import Options, Recount, recount
 from state.model import build_model
 from tests.end_to_end.house import House
@@ -25,7 +26,7 @@ def counted(population: dict[str, Any], seed: int = 5) -> tuple[dict[str, Any], 
     model = MODEL | {"population": population}
     raw, _ = world(seed, 240)
     house = House(END_MS, build_model(model), LEAST)
-    read_somehow(house, raw, random.Random(seed))
+    read_somehow(house, raw, random.Random(seed), evenly=True)
     return model, house, recount(raw, model, END_MS, Options(min_population=LEAST))
 
 
@@ -36,8 +37,11 @@ def test_groups_are_those_of_the_recount(population: dict[str, Any]) -> None:
     made = house.people.census.calibration
     assert (made.cuts, made.groups, made.population) == (found.cuts, found.peers, found.population)
     result = compare(found, rest, model)
+    compare_weeks(result, house.told_weeks, found, model, house.generations)
     differences = [each for each in result.differences if not each.key.startswith("metric")]  # there is no worker
-    assert not differences, differences[:20]
+    assert result.kinds["week"] > 500 and not differences, differences[:20]
+    named = {row["calibration"] for row in house.told_weeks.values()}
+    assert "peers" not in population or any(house.generations[each][1] for each in named if each), "weeks had peers"
     shown = {fields["peers"] for key, fields in rest.documents.items() if key.startswith("user:") and "peers" in fields}
     if "peers" in population:
         assert len(found.peers) >= 2 and set(found.peers) <= shown and (len(found.peers) < len(shown))

@@ -15,7 +15,7 @@ from msgspec.structs import replace as changed
 
 from state.activity import Calibration, Member, Org, Record, Tick
 from state.census import Census
-from state.effects import GroupScore, OrgScore, Summary, UserScore
+from state.effects import GroupScore, OrgScore, Summary, UserScore, WeekRow
 from state.group_scores import MAX_GROUP_TYPES, MAX_JOB_TYPES
 from state.groups import MAX_NAME_CHARS, MAX_NAMES, NO_GROUP, OTHER, Names
 from state.health import Model
@@ -218,6 +218,20 @@ def test_another_group_type_of_an_org_moves_its_users_at_once() -> None:
     play(shard, Org("acme", "Acme", "UTC", "Enterprise"), Tick(MONDAY + 7 * DAY + HOUR, 4))
     user = users_of(shard)["a1"]
     assert (user.score, user.peers, user.split) == (9000, "Enterprise", [0, -1000, 9000, 0])
+
+
+def test_a_closed_week_is_restated_among_the_peers_of_its_close() -> None:
+    shard = play(closed_office(), Member("acme", "t6", True, "analyst"), Tick(MONDAY + 7 * DAY + HOUR, 5))
+    restored = Shard(0, BY_JOB, Limits())
+    restored.restore(shard.checkpoint())
+    late = rows_of(acts("acme", "t6", 2))  # 18 searches: rank 7 of traders, 9 of analysts
+    for one in (shard, restored):
+        assert users_of(one)["t6"].previous == 5000
+        said = one.apply(late, one.position) or one.apply(Tick(MONDAY + 7 * DAY + HOUR, 6), one.position) or []
+        rows = [e for e in said if isinstance(e, WeekRow) and e.user == "t6"]
+        assert [(row.state, row.score, row.calibration) for row in rows] == [("restated", 7000, 1)]
+        assert (users_of(one)["t6"].previous, users_of(one)["t6"].peers) == (7000, "analyst")
+    assert shard.checkpoint() == restored.checkpoint()
 
 
 def test_new_cut_points_and_another_job_at_once_are_told_apart() -> None:
