@@ -88,6 +88,8 @@ class Calibration(msgspec.Struct, array_like=True, tag="c", frozen=True):
     population: int
     cuts: dict[str, list[int]]
     model: str = ""  # of which shadow model; empty = the live one
+    peers: str = ""  # what makes users peers (see `state.population`); empty = there are no groups
+    groups: dict[str, dict[str, list[int]]] = {}  # peer group → its own cut points
 
 
 class Member(msgspec.Struct, array_like=True, tag="m", frozen=True):

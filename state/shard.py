@@ -108,7 +108,7 @@ class Shard:
                 if self.shadow is not None:
                     self.shadow.learn(record)
             case Calibration():
-                self.board.learn(record.generation, record.cuts)
+                self.board.learn(record)
             case Correction():
                 self._take_correction(record)
             case Note():
@@ -121,12 +121,15 @@ class Shard:
                 self.board.dirty[slot] = True
                 self.board.touch_org(int(self.subjects.org_of[slot]))
             case Org():
-                former = self._zone(record.org)
-                number = self.subjects.learn_org(record)
+                number = self.subjects.org_number(record.org)
+                former, group = self._zone(record.org), int(self.subjects.group_of[number])
+                self.subjects.learn_org(record)
                 self._grow()
                 self.board.touch_org(number)
                 if self._zone(record.org) != former:  # another zone has other closed weeks
                     self.board.stale[self.subjects.orgs[number].members] = True
+                if self.subjects.group_of[number] != group:  # another group may have other cut points
+                    self.board.dirty[self.subjects.orgs[number].members] = True
         # New rows are seen to above; members, orgs and cut points change what a summary tells as well.
         self._population_changed |= not isinstance(record, Rows)
         return None
@@ -203,7 +206,7 @@ class Shard:
         self.replies.restore(parts["replies"])
         self.folder.restore(parts["fold"])
         self.alerts.restore(parts.get("alerts", {}))
-        self.board.restore(parts["board"])
+        other_model = self.board.restore(parts["board"])
         if self.shadow is not None:
             self.shadow.restore(parts.get("shadow", {}))
         self.position, self.watermark_ms = position, meta["watermark"]
@@ -214,6 +217,7 @@ class Shard:
         if "closing" not in parts:
             self.closing.refill(self.week, self.closed_until)
         self._round, self._ticks, self._scored_hour, self._population_changed = meta["ticks"]
+        self._population_changed |= other_model
         self._said = msgspec.msgpack.decode(meta["said"], type=list[Effect])
         for row in [] if same_model else self._said:
             if isinstance(row, WeekRow):

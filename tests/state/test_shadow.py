@@ -173,7 +173,8 @@ def test_cut_points_of_one_model_never_reach_the_other() -> None:
     assert (shard.board.calibration, shadow_of(shard).board.calibration) == (0, 0)
     shard.apply(Calibration(7, 1, cuts, OTHER.digest), 1001)
     assert (shard.board.calibration, shadow_of(shard).board.calibration) == (0, 7)
-    assert shard.board.cuts == MODEL.default_cuts() and shadow_of(shard).board.cuts == cuts
+    assert shard.board.cut_points.everybody == MODEL.default_cuts()
+    assert shadow_of(shard).board.cut_points.everybody == cuts
     shard.apply(Calibration(3, 1, MODEL.default_cuts()), 1002)
     assert (shard.board.calibration, shadow_of(shard).board.calibration) == (3, 7)
 
