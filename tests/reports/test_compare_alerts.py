@@ -13,6 +13,7 @@ from reports.compare_alerts import compare_alerts
 from reports.recount_people import Raw
 
 NAME = "score_drop/acme/2024-03-04T13:00:00Z"
+AT = "2024-03-04T13:00:00Z"
 SINCE = 1_709_557_200
 
 
@@ -20,13 +21,13 @@ class Said:
     """An open alert of acme, told everywhere; change it and look."""
 
     def __init__(self) -> None:
-        fields = {"kind": "raised", "rule": "fall", "fingerprint": NAME, "from": "90.00", "until": "",
-                  "since": "2024-03-04T13:00:00Z", "acknowledged_by": "", "muted_until": "", "score": "71.00"}  # fmt: skip
+        fields = {"kind": "raised", "rule": "fall", "fingerprint": NAME, "from": "90.00", "score": "71.00"}
+        fields |= {"since": AT, "until": "", "acknowledged_by": "", "muted_until": ""}
         self.records: list[dict[str, Any]] = [{"org": "acme", **fields, "causes": []}]
         self.documents: dict[str, dict[str, Any]] = {
             "alert:{acme}": {**fields, "band": "raised", "schema": "1"},
             "alerts:open": {"acme": SINCE + 0.5},
-            "org:{acme}": {"alert_since": "2024-03-04T13:00:00Z"},
+            "org:{acme}": {"alert_since": AT},
             "org:{bolt}": {"alert_since": ""},
         }
         self.changes = [{"subject": "org:acme", "cause": "alert", "fingerprint": NAME, "to": "raised"}]
@@ -66,7 +67,7 @@ def resolve(said: Said) -> None:
         (lambda said: said.documents["alert:{acme}"].update(kind="resolved"), "alert:{acme} kind"),
         (lambda said: said.documents.update({"alert:{bolt}": {"kind": "raised"}}), "alert:{bolt} kind"),
         (lambda said: said.documents["alerts:open"].clear(), "alerts:open"),
-        (lambda said: said.documents["org:{bolt}"].update(alert_since="2024-03-04T13:00:00Z"), "org:{bolt} alert_since"),
+        (lambda said: said.documents["org:{bolt}"].update(alert_since=AT), "org:{bolt} alert_since"),
         (lambda said: said.changes.append(said.changes[0]), f"changes {(NAME, 'raised')} told before"),
         (lambda said: said.changes.clear(), "changes of acme newest"),
         (lambda said: said.page["orgpulse_alerts_open"].clear(), "metric orgpulse_alerts_open"),
