@@ -20,6 +20,7 @@ NO_DATA = "·"
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 BAND_STYLES = {"healthy": "green", "watch": "yellow", "at_risk": "bold red"}
 BAND_NAMES = {"at_risk": "at risk"}
+RULE_NAMES = {"fall": "fell", "below_threshold": "below threshold"}
 BAR_CELLS = 20
 # Cividis: one hue path from dark blue to yellow, even in lightness, readable with every kind of colour vision.
 CIVIDIS = (

@@ -63,6 +63,13 @@ class Comparison:
         if not equal:
             self.differences.append(Difference(key, name, system, recount))
 
+    def add(self, other: Comparison) -> None:
+        """Add what another comparison looked at."""
+        self.differences += other.differences
+        self.keys += other.keys
+        self.fields += other.fields
+        self.kinds += other.kinds
+
 
 def compare(found: Recount, rest: Rest, model: Mapping[str, Any], *, quantile: float = 0.8, min_count: int = 1,
             counters: bool = False) -> Comparison:  # fmt: skip

@@ -121,6 +121,8 @@ class Note(msgspec.Struct, array_like=True, tag="n", frozen=True):
     org: str
     acknowledged_by: str = ""
     muted_until_ms: int | None = None
+    episode: list[Any] | None = None
+    """What was told of the org before a rebuild, as its checkpoint has it (`state.alerts.Episode`); empty = nothing."""
 
 
 Row = tuple[int, int, int, int, int, int]

@@ -98,6 +98,8 @@ class Alert(msgspec.Struct, array_like=True, tag="a"):
     muted_until_ms: int
     causes: OrgScore | None
     """The org's score at the moment, where the episode begins or ends now."""
+    needed: int = 0
+    """The fall that was needed; 0 = told before this was said."""
 
 
 class LatencyMap(msgspec.Struct, array_like=True, tag="l"):

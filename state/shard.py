@@ -112,8 +112,9 @@ class Shard:
             case Correction():
                 self._take_correction(record)
             case Note():
-                self._said += self.alerts.note(record, self.subjects.org_number(record.org))
+                number = self.subjects.org_number(record.org)
                 self._grow()
+                self._said += self.alerts.note(record, number)
             case Member():
                 slot = self.subjects.learn_member(record)
                 self._grow()
