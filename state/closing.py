@@ -25,12 +25,11 @@ from state.health import Mask, Matrix, Model
 from state.history import History
 from state.org_scores import NONE
 from state.peers import CutPoints, peer_groups
-from state.ring import RollingWeek, Slots
+from state.ring import Slots
 from state.scoreboard import Scoreboard
 from state.subjects import Subjects
 from state.trend import NEVER, Pasts
 from state.week import HOUR_MS, local_ms_array, week_end_ms
-from state.week_hours import places_in_week
 
 _UNKNOWN = 255  # not known at the close
 
@@ -107,17 +106,6 @@ class Closing:
         while len(self._cuts) > 1 and self._cuts[1][0] <= oldest_end:
             del self._cuts[0]
 
-    def refill(self, rolling: RollingWeek, closed_until: dict[str, int]) -> None:
-        """Take the hours of weeks that are open from the rolling week: a version before this one kept none."""
-        subjects = self._subjects
-        for hour, slots, counts in rolling.active_cells():
-            zones = subjects.zone_of[subjects.org_of[slots]]
-            for number in np.unique(zones).tolist():
-                zone, here = subjects.zone_names[number], zones == number
-                weeks, hours = places_in_week(np.full(int(here.sum()), hour * HOUR_MS), zone)
-                if len(weeks) and weeks[0] >= closed_until.get(zone, 0):
-                    self._history.add_hours(int(weeks[0]), slots[here], hours, counts[here])
-
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint."""
         found: dict[str, Any] = {"cuts": [[since, cuts.generation, cuts.everybody] for since, cuts in self._cuts]}
@@ -131,7 +119,7 @@ class Closing:
     def restore(self, segments: dict[str, Any], watermark_ms: int) -> bool:
         """Take over what `segments` returned, the board and the subjects being restored already; say if it could.
 
-        Weeks that were closed by another model, or by a version that kept nothing here, keep their scores.
+        Weeks that were closed by another model keep their scores.
         """
         if segments.get("model") != self._model.digest:
             self._from_ms = watermark_ms

@@ -43,11 +43,11 @@ from state.trend import WEEKS
 from state.week import HOUR_MS, WEEK_HOURS, month_of, week_end_ms, week_of
 from state.week_rows import final_rows, provisional_rows, restated_rows
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the checkpoint's shape."""
-READABLE_BY = 1
+READABLE_BY = 2
 """The oldest version that can read what this one writes: one that only adds segments can be taken back."""
-OLDEST_READ = 1
+OLDEST_READ = 2
 """The oldest version that this one reads; an older one needs a rebuild."""
 
 Outcomes = dict[tuple[str, int], list[int]]  # source (topic, partition) → [accepted, duplicate, late]
@@ -214,9 +214,7 @@ class Shard:
         self.outcomes = {(t, p): o for t, p, o in meta["outcomes"]}
         self.receipts.load(meta.get("receipts"))
         self.closed_until, self._restless_maps = meta["closed"], set(meta["maps"])
-        same_model = self.closing.restore(parts.get("closing", {}), self.watermark_ms)
-        if "closing" not in parts:
-            self.closing.refill(self.week, self.closed_until)
+        same_model = self.closing.restore(parts["closing"], self.watermark_ms)
         self._round, self._ticks, self._scored_hour, self._population_changed = meta["ticks"]
         self._population_changed |= other_model
         self._said = msgspec.msgpack.decode(meta["said"], type=list[Effect])
