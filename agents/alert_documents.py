@@ -28,7 +28,7 @@ class AlertDocuments:
 
     def record(self, found: Alert, position: int, partition: int) -> Outgoing:
         """Return the record for the topic: an episode that began or ended, or what somebody noted of it."""
-        alert: dict[str, Any] = {"org": found.org, **self._fields(found)}
+        alert: dict[str, Any] = {"org": found.org, **self._fields(found), "needed": percent(found.needed)}
         if found.causes is not None:
             shown = self._documents.org(found.causes, position, partition)[1].fields
             alert["causes"] = orjson.loads(shown["reasons"])

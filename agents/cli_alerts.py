@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.cli_errors import ToldError
-from agents.render import percent
+from agents.render import RULE_NAMES, percent
 from agents.routing import Router
 from state.activity import Note
 from streams.clock import WallClock
@@ -28,7 +28,6 @@ from streams.reader import Reader
 from streams.settings import Settings
 from streams.topic_specs import topic_names
 
-_RULES = {"fall": "fell", "below_threshold": "below threshold"}
 _DAY_SECONDS = 86_400
 _by = click.option("--by", default=getpass.getuser, show_default="you", help="Who says so.")
 
@@ -115,7 +114,7 @@ def _table(found: list[Alert]) -> Table:
     for alert in found:
         table.add_row(
             Text(alert.name if alert.name == alert.org else f"{alert.name} ({alert.org})", style="bold red"),
-            _moment(alert.since), _RULES.get(alert.rule, alert.rule), percent(alert.former), percent(alert.score),
+            _moment(alert.since), RULE_NAMES.get(alert.rule, alert.rule), percent(alert.former), percent(alert.score),
             Text(alert.acknowledged_by or "–"), _moment(alert.muted_until),
         )  # fmt: skip
     return table

@@ -97,6 +97,7 @@ def show(settings: Settings, file: str | None, as_json: bool) -> None:
         f" {bands.hysteresis / 100:g} beyond its edge",
         soft_wrap=True,
     )
+    console.print(_population(found), soft_wrap=True, markup=False)
     Console(highlight=False, width=None if console.is_terminal else _WIDTH).print(_table(found, headings))
 
 
@@ -149,7 +150,7 @@ def told(found: list[Difference]) -> list[str]:
     if not found:
         return ["The models are the same."]
     lines = []
-    for part in ("attribute", "weight", "bands", "measure"):
+    for part in ("attribute", "weight", "bands", "population", "measure"):
         for each in found:
             if each.part == part:
                 lines.append(f"{part} {each.name}: {each.text}" if each.name else each.text)
@@ -181,6 +182,14 @@ def _table(found: Model, headings: dict[str, str]) -> Table:
     return table
 
 
+def _population(found: Model) -> str:
+    """Return in words who is ranked among whom."""
+    peers = found.population.peers.replace("_", " ")
+    among = f"users of the same {peers}" if peers else "everybody"
+    without = ", ".join(found.population.without)
+    return f"ranked among {among}" + (f"; neither deciles nor totals count orgs of type {without}" if without else "")
+
+
 def _cuts(attribute: Attribute) -> str:
     if not attribute.cuts:
         return "as it is"
@@ -195,6 +204,7 @@ def _document(found: Model, headings: dict[str, str]) -> dict[str, object]:
     ]
     return {
         "bands": {f.name: getattr(found.bands, f.name) / 100 for f in fields(found.bands)},
+        "population": asdict(found.population),
         "total_weight": total,
         "attributes": attributes,
         "measures": [asdict(m) for m in found.catalogue.measures],

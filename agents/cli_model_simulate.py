@@ -98,6 +98,7 @@ def document(before: Scored, after: Scored, found: Comparison, said: list[str]) 
         "as_of": iso_time(_as_of_ms(after)),
         "population": after.population,
         "calibrated": {"old": before.is_calibrated, "new": after.is_calibrated},
+        "peer_groups": {"old": before.peer_groups, "new": after.peer_groups},
         "not_simulated": said,
         "users": _group_document(found.users),
         "orgs": _group_document(found.orgs),
@@ -145,6 +146,10 @@ def _show(before: Scored, after: Scored, found: Comparison, said: list[str]) -> 
     cuts = "cut points of its own for each model" if after.is_calibrated else "too few for cut points: the default ones"
     as_of = iso_time(_as_of_ms(after))
     console.print(f"Rolling week up to {as_of}: {after.population} active users, {cuts}.", soft_wrap=True)
+    for which, side in (("old", before), ("new", after)):
+        if side.model.population.peers:
+            groups = ", ".join(side.peer_groups) or "none is large enough"
+            console.print(f"Peer groups of the {which} model: {groups}.", soft_wrap=True, markup=False)
     coverage = " → ".join(f"{c / len(found.users.changes) / 100:.1f} %" for c in found.users.coverage)
     console.print(f"Share of weight that had data, mean over users: {coverage}\n", soft_wrap=True)
     _wide(console).print(_distribution(found))

@@ -15,8 +15,8 @@ import msgspec
 from rich.console import Console
 
 from agents.cli_errors import ToldError
-from agents.render import latency_map, reason_table, score_table
-from streams.published import CELLS, LatencyMap, OrgScore, UserScore
+from agents.render import group_line, job_table, latency_map, reason_table, score_table
+from streams.published import CELLS, GroupTotals, LatencyMap, OrgScore, UserScore
 from streams.reader import ALL, Reader
 from streams.settings import Settings
 
@@ -27,16 +27,26 @@ from streams.settings import Settings
 @click.option("--top", type=click.IntRange(min=1), help="Show only so many reasons.")
 @click.pass_obj
 def score(settings: Settings, subject: str, as_json: bool, top: int | None) -> None:
-    """Show the health score of SUBJECT: an org, ORG/USER, or a user id that only one org has."""
+    """Show the health score of SUBJECT: an org, ORG/USER, or a user id that only one org has.
+
+    An org is shown by job type as well, and with what all orgs of its group type score together.
+    """
     with _reading(settings) as reader:
         found = _find(reader, subject)
+        group = _group_of(reader, found) if isinstance(found, OrgScore) else None
     if as_json:
-        click.echo(msgspec.json.encode(found).decode())
+        more = {"group": group} if isinstance(found, OrgScore) else {}
+        click.echo(msgspec.json.encode(msgspec.to_builtins(found) | more).decode())
         return
     console = Console(highlight=False)
     name = f"{found.org}/{found.user}" if isinstance(found, UserScore) else found.name
     console.print(name, style="bold", markup=False)
     console.print(score_table(found))
+    if isinstance(found, OrgScore) and group is not None:
+        console.print(group_line(found.group_type or "", group))
+    if isinstance(found, OrgScore) and found.by_job_type:
+        console.print()
+        console.print(job_table(found.by_job_type))
     if found.reasons:
         console.print()
         console.print(reason_table(found.reasons, top))
@@ -97,6 +107,12 @@ def _find(reader: Reader, subject: str) -> UserScore | OrgScore:
         known = [f"{org_id}/{name}" for name in reader.user_ids(org_id)]
         raise _unknown(subject, known, f'org "{org_id}" has no user "{subject[len(org_id) + 1 :]}" with a score')
     raise _unknown(subject, reader.org_ids(), f'no org or user "{subject}" has a score')
+
+
+def _group_of(reader: Reader, org: OrgScore) -> GroupTotals | None:
+    """Return what all orgs of the org's group type score together; None = not known."""
+    totals = reader.totals() if org.group_type else None
+    return None if totals is None else totals.by_group_type.get(org.group_type or "")
 
 
 def _unknown(wanted: str, known: list[str], said: str) -> ToldError:

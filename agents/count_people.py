@@ -64,7 +64,9 @@ class CountPeople:
             return []
         overall = self.census.overall("rolling", self._quantile)
         return [
-            self._documents.totals(self.census.totals(), self.census.as_of_ms(), self._position),
+            self._documents.totals(
+                self.census.totals(), self.census.as_of_ms(), self._position, self.census.by_group_type()
+            ),
             self._documents.latency(overall, self._position, -1),
         ]
 
@@ -74,6 +76,7 @@ class CountPeople:
         self._metrics.drop_partition(-1)
         self._metrics.population_users.drop()
         self._metrics.population_drift.drop()
+        self._metrics.set_groups({})
 
     def handle(self, chunk: Chunk) -> Outcome:
         """Return the calibration that the summaries in *chunk* lead to, if it is a new one."""
@@ -111,5 +114,6 @@ class CountPeople:
         cells = {hour: cell[0] / 1000 for hour, cell in overall.cells.items() if cell[0] is not None}
         self._metrics.set_latency(-1, overall.org, cells, str(self._quantile))
         self._metrics.population_users.set(self.census.users_active)
+        self._metrics.set_groups(self.census.by_group_type())
         for attribute, moved in self.census.drift().items():
             self._metrics.population_drift.set(moved / 10_000, attribute)

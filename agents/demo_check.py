@@ -16,8 +16,9 @@ from rich.table import Table
 
 from agents.demo_workers import Crew
 from deploy.local.errors import LocalError
-from reports.collect import NotAtRestError, read_raw, wait_at_rest
+from reports.collect import NotAtRestError, read_changes, read_raw, wait_at_rest
 from reports.compare import Comparison, Difference, compare
+from reports.compare_alerts import compare_alerts
 from reports.recount import Options, Raw, Recount, recount
 from streams.clock import WallClock
 from streams.settings import Settings
@@ -31,6 +32,7 @@ _KINDS = {
     "org": "orgs: scores, reasons, seats; ranks of users",
     "latency": "latency maps: 168 hours each",
     "orgs": "rank of orgs",
+    "alert": "alerts: topic, Redis, changes, metrics",
     "totals": "totals",
     "metric": "metrics of both workers: samples",
 }
@@ -106,6 +108,9 @@ def check(settings: Settings, crew: Crew) -> Checked:
     comparison = compare(
         found, rest, counting.model, quantile=latency.quantile, min_count=latency.min_count, counters=not crew.restarts
     )
+    kafka, store = settings.kafka, settings.redis
+    told = read_raw(kafka.brokers, kafka.prefix, ("alerts",))
+    comparison.add(compare_alerts(rest, told, read_changes(store.url, store.prefix)))
     return Checked(comparison, len(counting.raw))
 
 
@@ -142,4 +147,4 @@ def summary(checked: Checked) -> str:
 
 
 def _kind_of(difference: Difference) -> str:
-    return difference.key.partition(":")[0].partition(" ")[0]
+    return difference.key.partition(":")[0].partition(" ")[0].replace("alerts", "alert").replace("changes", "alert")

@@ -21,8 +21,8 @@ from rich.live import Live
 
 from agents.demo_check import check, check_table, difference_lines, summary
 from agents.demo_figures import Watch, read_page
-from agents.demo_play import Player
-from agents.demo_screen import RISK_TITLE, View, WorkerLine, log_line, most_at_risk, overall_map, screen
+from agents.demo_play import LAST_HOURS, Player
+from agents.demo_screen import RISK_TITLE, View, WorkerLine, alert_table, log_line, most_at_risk, overall_map, screen
 from agents.demo_system import DemoSystem, Servers
 from agents.demo_workers import Crew
 from agents.render import risk_table
@@ -32,16 +32,18 @@ from streams.clock import WallClock
 from streams.reader import Ranking, Reader
 from streams.settings import Settings, redacted_url
 
-READY_SECONDS, KNOWN_SECONDS, HISTORY_SECONDS = 60.0, 60.0, 240.0
+READY_SECONDS, KNOWN_SECONDS, HISTORY_SECONDS, LAST_DAY_SECONDS = 60.0, 60.0, 240.0, 120.0
+_HOUR_SECONDS = 1.0  # an hour of the last day, while somebody watches
 _SCREEN_EVERY_SECONDS, _LINE_EVERY_SECONDS = 0.5, 5.0
 _NEWS_SECONDS = 15.0
 _ORGS_READ = 5_000
 _ORGS_PRINTED = 12
+_ALERTS_SHOWN = 12
 _POLL_SECONDS = 0.1
 _FONTS = re.compile(
     r"@font-face \{.*?\}\s*", re.DOTALL
 )  # they would be fetched from a host; any monospace font will do
-PICTURE_COLUMNS, PICTURE_LINES = 100, 36
+PICTURE_COLUMNS, PICTURE_LINES = 100, 38
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class DemoRun:
         """Prepare; nothing is started yet."""
         self.play, self.console = play, console
         self.base = make_base(play.seed, play.orgs, play.users)
-        self.system = DemoSystem(settings, servers)
+        self.system, self._checked = DemoSystem(settings, servers), servers.checked
         self._watch = Watch()
         self._news = ("", 0.0)
         self.crew: Crew
@@ -104,7 +106,8 @@ class DemoRun:
             self._news = (line, time.monotonic())
         self.check_parts()
         said, at = self._news
-        settings, totals = self.system.settings, self.reader.totals()
+        settings, totals, alerts = self.system.settings, self.reader.totals(), self.reader.open_alerts()
+        fallen = self.reader.orgs(alert.org for alert in alerts[:_ALERTS_SHOWN])
         return View(
             title=self._title(),
             figures=self._watch.look(self.crew.addresses),
@@ -116,6 +119,8 @@ class DemoRun:
             redis_url=redacted_url(settings.redis.url),
             directory=_short_path(self.system.directory),
             orgs=most_at_risk(self.reader.orgs_by_score(Ranking(_ORGS_READ))),
+            alerts=list(zip(alerts, fallen, strict=False)),
+            alerts_open=len(alerts),
             latency=self.reader.latency(),
             bands=totals.users_by_band if totals else {},
             news=said if time.monotonic() - at < _NEWS_SECONDS else "",
@@ -142,14 +147,17 @@ class DemoRun:
 
     def check(self) -> int:
         """Let the live messages end, check the results at rest, print them; returns 0 if all is equal, else 1."""
-        with self.step(f"{self.play.seconds:g} s of live messages"):
+        with self.step(f"The last day hour by hour, and {self.play.seconds:g} s of live messages"):
             self.crew.wait(lambda: self._is(not self.player.is_alive()), "The live messages did not end",
-                           self.play.seconds + READY_SECONDS)  # fmt: skip
+                           LAST_DAY_SECONDS + self.play.seconds + READY_SECONDS)  # fmt: skip
         view = self.look()
         with self.step("At rest, recounted and compared"):
             checked = check(self.system.settings, self.crew)
+        shown = self.look()
         self.console.print()
-        self.console.print(risk_table(self.look().orgs[:_ORGS_PRINTED], RISK_TITLE))
+        self.console.print(alert_table(shown.alerts, shown.alerts_open))
+        self.console.print()
+        self.console.print(risk_table(shown.orgs[:_ORGS_PRINTED], RISK_TITLE))
         self.console.print()
         self.console.print(overall_map(view.latency))
         self.console.print()
@@ -176,7 +184,8 @@ class DemoRun:
         self.reader = Reader(settings.redis.url, settings.redis.prefix)
         self.player = Player(
             settings.kafka.brokers, settings.kafka.prefix, self.base, clock,
-            weeks=play.weeks, rate=play.rate, live_seconds=play.seconds, group=settings.kafka.application,
+            weeks=play.weeks, hour_seconds=0.0 if self._checked else _HOUR_SECONDS, rate=play.rate,
+            live_seconds=play.seconds, group=settings.kafka.application,
         )  # fmt: skip
         with self.step("Workers ready"):
             self.crew.wait(self.crew.are_ready, "The workers did not become ready", READY_SECONDS)
@@ -186,7 +195,7 @@ class DemoRun:
                 lambda: self._is(self.player.directory_sent.is_set()) and self.crew.know(play.orgs, play.users),
                 "The workers did not learn the directory", KNOWN_SECONDS,
             )  # fmt: skip
-        with self.step(f"{play.weeks} weeks of history"):
+        with self.step(f"{play.weeks} weeks of history, but for the last day"):
             self.player.release()
             self.crew.wait(
                 lambda: self._is(self.player.history_sent.is_set()), "The history was not sent", HISTORY_SECONDS
@@ -217,8 +226,11 @@ class DemoRun:
                 time.sleep(_POLL_SECONDS)
 
     def _title(self) -> str:
-        play = self.play
-        return f"{play.orgs:,} orgs, {play.users:,} users; {self.player.sent_live:,} live messages; Ctrl-C ends it"
+        play, hours = self.play, self.player.hours_left
+        played = f"{self.player.sent_live:,} live messages"
+        if hours:
+            played = f"hour {LAST_HOURS - hours + 1} of the last {LAST_HOURS}, then live"
+        return f"{play.orgs:,} orgs, {play.users:,} users; {played}; Ctrl-C ends it"
 
     def _stop(self) -> None:
         if hasattr(self, "player"):

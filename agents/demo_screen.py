@@ -10,17 +10,19 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from agents.demo_figures import Figures
-from agents.render import BAND_NAMES, BAND_STYLES, latency_map, percent, reasons_line, risk_table
-from streams.published import LatencyMap, OrgScore
+from agents.render import BAND_NAMES, BAND_STYLES, RULE_NAMES, latency_map, percent, reasons_line, risk_table, signed
+from streams.published import Alert, LatencyMap, OrgScore
 
 RISK_TITLE = "Orgs at risk, those that lost most first"
 MAP_LINES = 10
 TABLE_HEAD_LINES = 2
-_SMALL_HEIGHT = 24
+_SMALL_HEIGHT = 28
 FEWEST_ORGS = 3
+FEWEST_ALERTS, MOST_ALERTS = 3, 6
 WIDE = 100
 
 
@@ -45,6 +47,9 @@ class View:
     redis_url: str
     directory: str
     orgs: Sequence[OrgScore] = ()
+    alerts: Sequence[tuple[Alert, OrgScore | None]] = ()
+    """The newest open alerts, each with its org as it is now."""
+    alerts_open: int = 0
     latency: LatencyMap | None = None
     bands: Mapping[str, int] = field(default_factory=dict)
     """Users by band."""
@@ -65,12 +70,43 @@ def most_at_risk(orgs: Iterable[OrgScore]) -> list[OrgScore]:
 
 
 def screen(view: View, width: int, height: int) -> RenderableType:
-    """Return the whole screen, at most *height* lines: of what is too much the table gives way first."""
+    """Return the whole screen, at most *height* lines: of what is too much the tables give way first."""
     head = header(view, width)
     gap: list[RenderableType] = [Text()] if height > _SMALL_HEIGHT else []
-    left = height - len(head) - TABLE_HEAD_LINES - MAP_LINES - 2 * len(gap) - 1
-    table = risk_table(view.orgs[: max(FEWEST_ORGS, left)], RISK_TITLE)
-    return Group(*head, *gap, table, *gap, overall_map(view.latency))
+    left = height - len(head) - 2 * TABLE_HEAD_LINES - MAP_LINES - 3 * len(gap) - 1
+    alerts = view.alerts[: max(FEWEST_ALERTS, min(left // 2, MOST_ALERTS))]
+    orgs = view.orgs[: max(FEWEST_ORGS, left - max(len(alerts), FEWEST_ALERTS))]
+    tables = [alert_table(alerts, view.alerts_open), *gap, risk_table(orgs, RISK_TITLE)]
+    return Group(*head, *gap, *tables, *gap, overall_map(view.latency))
+
+
+def alert_table(alerts: Sequence[tuple[Alert, OrgScore | None]], number: int) -> RenderableType:
+    """Return one row per open alert, newest first, of *number* in all: since when, from where to where, and why."""
+    if not alerts:
+        return Text("No open alerts", style="bold")
+    title = f"Open alerts: {number:,}, the newest first"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("org", overflow="ellipsis", no_wrap=True, min_width=14, max_width=24)
+    for heading, cells in (("rule", 15), ("since (UTC)", 12)):
+        table.add_column(heading, no_wrap=True, min_width=cells)
+    table.add_column("from → to", justify="right", no_wrap=True, min_width=13)
+    table.add_column("why", overflow="ellipsis", no_wrap=True, min_width=12)
+    for alert, org in alerts:
+        since = "–" if alert.since is None else f"{alert.since:%d %b %H:%M}"
+        way = f"{percent(alert.former)} → {percent(alert.score)}"
+        name = Text(alert.name or alert.org, style="bold red")
+        table.add_row(name, RULE_NAMES.get(alert.rule, alert.rule), since, way, _main_cause(org))
+    return table
+
+
+def _main_cause(org: OrgScore | None) -> Text:
+    """Return what the org's own fall is made of most: who is counted, or what its users did otherwise."""
+    if org is None:
+        return Text("–", style="dim")
+    split = org.split
+    if split is not None and split.membership < 0 and split.membership < split.own:
+        return Text("who is counted ").append_text(signed(split.membership))
+    return reasons_line(org.reasons, 1)
 
 
 def overall_map(found: LatencyMap | None) -> RenderableType:
@@ -85,17 +121,19 @@ def header(view: View, width: int) -> list[Text]:
     """Return the lines above the table; none is wider than *width*."""
     wide = width >= WIDE
     figures, bands, logs = figures_line(view.figures), bands_line(view.bands), _labelled("Logs", view.directory)
+    servers = _labelled("Kafka", view.brokers).append("   ").append_text(_labelled("Redis", view.redis_url))
     lines = [Text("orgpulse demo", style="bold").append(f"  {view.title}", style="default")]
-    lines.append(figures.append("   ").append_text(bands) if wide else figures)
-    if wide:
-        lines += [_worker_line(worker) for worker in view.workers]
-    else:
-        lines.append(Text("  ").join(_short_worker(worker) for worker in view.workers))
-    lines.append(_labelled("Kafka", view.brokers).append("   ").append_text(_labelled("Redis", view.redis_url)))
-    lines.append(logs if wide else logs.append("   ").append_text(bands))
     pid = next((worker.pid for worker in view.workers if worker.pid), 0)
-    lines.append(_labelled("Try", f". {view.directory}/env; orgpulse score northwind", "cyan"))
-    lines.append(Text("    orgpulse latency all", style="cyan").append(f"   kill -9 {pid}", style="cyan"))
+    first, then = f". {view.directory}/env; orgpulse score northwind", f"orgpulse alerts list   kill -9 {pid}"
+    if wide:
+        lines.append(figures.append("   ").append_text(bands))
+        lines += [_worker_line(worker) for worker in view.workers]
+        lines.append(servers.append("   ").append_text(logs))
+        lines.append(_labelled("Try", f"{first}   {then}", "cyan"))
+    else:
+        lines += [figures, Text("  ").join(_short_worker(worker) for worker in view.workers), servers]
+        lines.append(logs.append("   ").append_text(bands))
+        lines += [_labelled("Try", first, "cyan"), Text(f"    {then}", style="cyan")]
     if view.news:
         lines.append(Text(view.news, style="yellow"))
     for line in lines:
@@ -126,6 +164,10 @@ def log_line(view: View) -> str:
     text = f"{view.title}: {figures_line(view.figures).plain}"
     if view.bands:
         text += f"; users {bands_line(view.bands).plain}"
+    if view.alerts:
+        newest = view.alerts[0][0]
+        text += f"; {view.alerts_open:,} open alerts, the newest {newest.name} {percent(newest.former)} → "
+        text += f"{percent(newest.score)}"
     if view.orgs:
         lowest = view.orgs[0]
         text += f"; lowest {lowest.name} {percent(lowest.score_active)} ({reasons_line(lowest.reasons).plain})"

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from state.change import CAUSES
-from state.effects import Gone, LatencyMap, OrgScore, UserScore, WeekRow
+from state.effects import Gone, GroupScore, GroupTotal, LatencyMap, OrgScore, UserScore, WeekRow
 from state.health import Model
 from state.week import cell_name, iso_time
 from streams.fenced_write import Write
@@ -70,6 +70,7 @@ class Documents:
             "window_end": iso_time(found.window_end_ms),
             "calibration": str(found.calibration),
             "first_week": "1" if found.first_week else "0",
+            "peers": found.peers,
             **_past(found),
             "schema": SCHEMA,
         }
@@ -104,6 +105,10 @@ class Documents:
             "alert_since": iso_time(found.alert_since_ms) if found.alert_since_ms else "",
             "schema": SCHEMA,
         }
+        if found.peers:
+            fields["peers"] = found.peers
+        if found.by_job_type:
+            fields["by_job_type"] = _by_job_type(found.by_job_type)
         subject = f"org:{found.org}"
         score = found.score_active
         change = None if score is None else _change(subject, found.former_band, found.band, score, found.previous)
@@ -147,10 +152,20 @@ class Documents:
             fields[f"{name}:answered"] = str(answered)
         return self._write(f"latency:{{{found.org}}}", fields, (), None, position, partition)
 
-    def totals(self, found: Mapping[str, int], as_of_ms: int | None, position: int) -> Write:
+    def totals(
+        self,
+        found: Mapping[str, int],
+        as_of_ms: int | None,
+        position: int,
+        by_group_type: Mapping[str, GroupTotal] | None = None,
+    ) -> Write:
         """Return the totals over all partitions for Redis; they had counted up to *as_of_ms* (None = not known)."""
-        as_of = {} if as_of_ms is None else {"as_of": iso_time(as_of_ms)}
-        return self._write(TOTALS_KEY, {k: str(v) for k, v in found.items()} | as_of, (), None, position, -1)
+        fields = {k: str(v) for k, v in found.items()}
+        if as_of_ms is not None:
+            fields["as_of"] = iso_time(as_of_ms)
+        if by_group_type:
+            fields["by_group_type"] = _by_group_type(by_group_type)
+        return self._write(TOTALS_KEY, fields, (), None, position, -1)
 
     def week(self, found: WeekRow, partition: int) -> Outgoing:
         """Return one calendar week of one subject for Kafka."""
@@ -264,6 +279,46 @@ def _why(found: OrgScore) -> str:
 
 def _movers(found: OrgScore) -> str:
     return orjson.dumps([{"user": user, "change": percent(effect)} for user, effect in found.movers]).decode()
+
+
+def _by_job_type(found: Mapping[str, GroupScore]) -> str:
+    """Return scores by job type as JSON; null = no such score."""
+    return orjson.dumps(
+        {
+            job: {
+                "score_active": _percent_or_null(each.score_active),
+                "score_licensed": _percent_or_null(each.score_licensed),
+                "score_median": _percent_or_null(each.score_median),
+                "active_users": each.active_users,
+                "licensed_users": each.licensed_users,
+            }
+            for job, each in found.items()
+        }
+    ).decode()
+
+
+def _by_group_type(found: Mapping[str, GroupTotal]) -> str:
+    """Return figures by group type as JSON; means are rounded down, null = nobody to take one of."""
+    return orjson.dumps(
+        {
+            group: {
+                "orgs": each.orgs,
+                "active_users": each.active_users,
+                "licensed_users": each.licensed_users,
+                "score_active": _percent_or_null(_mean(each.active_points, each.active_users)),
+                "score_licensed": _percent_or_null(_mean(each.licensed_points, each.licensed_users)),
+            }
+            for group, each in found.items()
+        }
+    ).decode()
+
+
+def _mean(points: int, users: int) -> int | None:
+    return points // users if users else None
+
+
+def _percent_or_null(basis_points: int | None) -> str | None:
+    return None if basis_points is None else percent(basis_points)
 
 
 def _change(subject: str, former: str, band: str, score: int, previous: int | None) -> dict[str, str] | None:

@@ -4,6 +4,7 @@
                                    │ caught up
     control: swapping N+1 ─────────┤ workers of generation N end and wait; then those aside end
     scores, weeks, dead-letters ◄──┘ last values, tombstones, letters that nobody has told
+    alerts, mutes ─► the new log     what was told or noted, which no source says
     control: live N+1 ─────────────► workers begin in generation N+1 and tell Redis everything
 
 Owns the steps and their order. Invariant: until the swap nothing of the live generation is touched, and a run that was
@@ -24,6 +25,7 @@ from typing import Any, Literal
 from faust.types import TP
 from kafka.errors import CoordinatorNotAvailableError
 
+from agents.rebuild_alerts import carry_alerts
 from agents.rebuild_carry import carry_people
 from agents.rebuild_publish import publish
 from agents.rebuild_workers import MOST_UNREAD, Progress, RebuildError, WorkersAside
@@ -69,6 +71,7 @@ class Rebuild:
         self._in_swap = found.state == "swapping"
         self.number = live if self._in_swap else live + 1  # a swap that was begun is ended
         self._history_weeks = history_weeks
+        self._carried = ""
         changes = {"worker.generation": self.number, "worker.aside": "everything", "web.host": "127.0.0.1"}
         self.aside = override(settings, changes)
         self.live = override(settings, {"worker.generation": self.number - 1})
@@ -129,10 +132,11 @@ class Rebuild:
                 while not asyncio.run(self._has_read_as_much()):
                     self._catch_up(workers, tell, most_unread=MOST_UNREAD)
                 workers.stop()
+                self._carried = asyncio.run(carry_alerts(self.live, self.aside))
 
     def swap(self) -> list[str]:
         """Let the new generation take the place of the live one; return what was done, by line."""
-        done = asyncio.run(publish(self.aside, topic_names(self.live)))
+        done = [*asyncio.run(publish(self.aside, topic_names(self.live))), *filter(None, [self._carried])]
         self._say(self.aside, "live")
         self._remove(self._told_aside())
         return done

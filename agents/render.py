@@ -14,12 +14,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from streams.published import OrgScore, Reason, Split, UserScore
+from streams.published import GroupScore, GroupTotals, OrgScore, Reason, Split, UserScore
 
 NO_DATA = "·"
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 BAND_STYLES = {"healthy": "green", "watch": "yellow", "at_risk": "bold red"}
 BAND_NAMES = {"at_risk": "at risk"}
+RULE_NAMES = {"fall": "fell", "below_threshold": "below threshold"}
 BAR_CELLS = 20
 # Cividis: one hue path from dark blue to yellow, even in lightness, readable with every kind of colour vision.
 CIVIDIS = (
@@ -245,9 +246,35 @@ def _figures(score: UserScore | OrgScore) -> list[tuple[str, Text]]:
         figures.append(("coverage", Text(f"{score.coverage:.0%}")))
     end = "–" if score.window_end is None else score.window_end.strftime("%Y-%m-%d %H:%M UTC")
     figures.append(("week until", Text(end).append(" (stale)" if score.stale else "", style="bold yellow")))
-    cut_points = "shipped defaults" if score.calibration == 0 else f"generation {_number(score.calibration)}"
-    figures.append(("cut points", Text(cut_points)))
+    figures.append(("cut points", Text(_cut_points(score))))
     return figures
+
+
+def _cut_points(score: UserScore | OrgScore) -> str:
+    """Return which cut points a score is by, and whose they are."""
+    if score.calibration == 0 or score.peers == "default":
+        return "shipped defaults"
+    whose = {"all": " of everybody", None: ""}.get(score.peers, f" of {score.peers}")
+    return f"generation {_number(score.calibration)}{whose}"
+
+
+def job_table(by_job_type: Mapping[str, GroupScore]) -> Table:
+    """Return one row per job type: its three scores, and seats in use."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("job type", overflow="ellipsis", no_wrap=True, max_width=32)
+    for heading in ("active", "licensed", "median", "users"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for job, each in by_job_type.items():
+        scores = (percent(score) for score in (each.score_active, each.score_licensed, each.score_median))
+        table.add_row(Text(job), *scores, f"{_number(each.active_users)}/{_number(each.licensed_users)}")
+    return table
+
+
+def group_line(name: str, group: GroupTotals) -> Text:
+    """Return what all orgs of a group type score together, to compare one of them with."""
+    scores = f"{percent(group.score_active)} over active users, {percent(group.score_licensed)} over licensed ones"
+    plural = "" if group.orgs == 1 else "s"
+    return Text(f"{name}: {_number(group.orgs)} org{plural}, {scores}", style="dim")
 
 
 def _causes(split: Split) -> Text:

@@ -120,7 +120,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     )
     add_chunk_agent(app, topics.activities, fold.handle, name="fold", kept=True)
     people = CountPeople(
-        lambda: Census(settings.calibration.min_population), census_table, documents, metrics,
+        lambda: Census(settings.calibration.min_population, model.population.peers), census_table, documents, metrics,
         topics.activities, kafka.partitions, settings.latency.quantile,
     )  # fmt: skip
     if shadow is not None:
@@ -128,8 +128,8 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
             Documents(shadow, topics, settings.worker.generation, settings.latency.min_count), metrics
         )
         people.shadow = ShadowCensus(
-            shadow.digest, lambda: Census(settings.calibration.min_population), census_table, topics.activities,
-            kafka.partitions,
+            shadow.digest, lambda: Census(settings.calibration.min_population, shadow.population.peers), census_table,
+            topics.activities, kafka.partitions,
         )  # fmt: skip
     add_chunk_agent(app, topics.summaries, people.handle, name="count-people", partitions=1, kept=True)
     rows = {

@@ -97,6 +97,15 @@ def read_redis(url: str, prefix: str) -> Documents:
         client.close()
 
 
+def read_changes(url: str, prefix: str) -> list[dict[str, str]]:
+    """Return the entries of the stream of changes that Redis still has, oldest first."""
+    client: Any = Redis.from_url(url, decode_responses=True)
+    try:
+        return [fields for _, fields in client.xrange(prefix + "changes")]
+    finally:
+        client.close()
+
+
 def _piped(client: Any, command: str, keys: Sequence[str]) -> list[Any]:
     pipe = client.pipeline(transaction=False)
     for key in keys:

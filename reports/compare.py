@@ -20,6 +20,7 @@ import pandas as pd
 
 from reports.collect import Documents, Rest, Samples
 from reports.recount import Recount
+from reports.recount_groups import label_of
 from reports.recount_latency import ALL
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -30,6 +31,7 @@ _PAST = (
     "change", "history", "trend", "movers", "alert_since",
 )  # fmt: skip
 """Fields that are checked otherwise, or depend on the past."""
+_Labels = tuple[tuple[str, str], ...]
 _ROUNDED = 0.00051  # seconds; latencies are shown to the millisecond
 
 
@@ -60,6 +62,13 @@ class Comparison:
             equal = system == recount
         if not equal:
             self.differences.append(Difference(key, name, system, recount))
+
+    def add(self, other: Comparison) -> None:
+        """Add what another comparison looked at."""
+        self.differences += other.differences
+        self.keys += other.keys
+        self.fields += other.fields
+        self.kinds += other.kinds
 
 
 def compare(found: Recount, rest: Rest, model: Mapping[str, Any], *, quantile: float = 0.8, min_count: int = 1,
@@ -100,12 +109,13 @@ def expected_documents(found: Recount, model: Mapping[str, Any], quantile: float
             "score": percent(row.score),
             "coverage": f"{row.coverage / 10_000:.4f}",
             "first_week": "1" if row.first_week else "0",
+            "peers": row.peers,
             "points": _points(model, parts),
         }
         expected.setdefault(f"org:{{{org}}}:users:by-score", {})[user] = row.score / 100
     ranking = expected.setdefault("orgs:by-score", {})
     for row, parts in zip(orgs, found.org_contributions.to_numpy().tolist(), strict=True):
-        expected[f"org:{{{row.Index}}}"] = _org_fields(row, found) | {"points": _points(model, parts)}
+        expected[f"org:{{{row.Index}}}"] = _org_fields(row, found, model) | {"points": _points(model, parts)}
         if not pd.isna(row.score_active):
             ranking[row.Index] = row.score_active / 100
     return expected | _latency_documents(found, quantile, min_count)
@@ -116,11 +126,15 @@ def _rows(table: pd.DataFrame) -> Iterable[Any]:
     return table.itertuples()
 
 
-def _org_fields(row: Any, found: Recount) -> dict[str, Any]:
+def _org_fields(row: Any, found: Recount, model: Mapping[str, Any]) -> dict[str, Any]:
     seats = int(row.licensed_users)
     entry = found.entries[row.Index]
     fields = {name: percent(getattr(row, name)) for name in ("score_active", "score_licensed", "score_median")}
     whole = ("active_users", "licensed_users", "activities", "transactions_count", "transactions_cents")
+    by_job_type = _shown(found.by_job_type.get(row.Index, {}))
+    peers = model.get("population", {}).get("peers", "")
+    # Users of one org may have many job types, so an org is not ranked by one of them.
+    label = label_of(entry.group_type[:80] if peers else "", found.peers, found.calibrated)
     return {
         "name": entry.name,
         "group_type": entry.group_type,
@@ -128,6 +142,19 @@ def _org_fields(row: Any, found: Recount) -> dict[str, Any]:
         "coverage": f"{min(row.active_users / seats, 1):.4f}" if seats else "",
         **fields,
         **{name: str(int(getattr(row, name))) for name in whole},
+        **({} if peers == "job_type" else {"peers": label}),
+        **({"by_job_type": by_job_type} if by_job_type else {}),
+    }
+
+
+def _shown(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return figures by group as documents show them: scores as percentages, none as null."""
+    return {
+        group: {
+            name: percent(value) if name.startswith("score") and value is not None else value
+            for name, value in each.items()
+        }
+        for group, each in figures.items()
     }
 
 
@@ -156,6 +183,8 @@ def _compare_key(
         result.check(key, "", None if system is None else "there", None if expected is None else "there")
         return
     system = dict(system)
+    if "by_job_type" in system:
+        system["by_job_type"] = json.loads(system["by_job_type"])
     if "points" in expected:
         reasons = json.loads(system.pop("reasons", "[]"))
         system["points"] = {r["attribute"]: (r["points"], r["of"]) for r in reasons if r["points"] != "0.00"}
@@ -187,7 +216,9 @@ def _compare_band(result: Comparison, key: str, band: str | None, score: str | N
 def _compare_totals(result: Comparison, totals: Mapping[str, str], found: Recount) -> None:
     result.keys += 1
     result.kinds["totals"] += 1
-    result.check("totals", "orgs", totals.get("orgs"), str(len(found.orgs)))
+    result.check("totals", "orgs", totals.get("orgs"), str(found.population_orgs))
+    by_group_type = json.loads(totals.get("by_group_type", "{}"))
+    result.check("totals", "by_group_type", by_group_type, _shown(found.by_group_type))
     result.check("totals", "users_active", totals.get("users_active"), str(found.population))
     banded = sum(int(totals.get(band, 0)) for band in _BANDS)
     result.check("totals", "users by band", banded, found.population)
@@ -206,6 +237,7 @@ def _compare_metrics(result: Comparison, metrics: Sequence[Samples], found: Reco
     for name, values in expected.items():
         if name != "orgpulse_reply_latency_seconds":
             _compare_samples(result, name, metrics, values)
+    _compare_group_metrics(result, metrics, found)
     population = [s["orgpulse_population_users"][()] for s in metrics if () in s.get("orgpulse_population_users", {})]
     result.check("metric orgpulse_population_users", "", set(population), {float(found.population)})
     shown = _merged(metrics, "orgpulse_reply_latency_seconds")
@@ -222,6 +254,19 @@ def _compare_metrics(result: Comparison, metrics: Sequence[Samples], found: Reco
         _compare_counters(result, metrics, found)
     result.kinds["metric"] += result.fields - before
     result.keys += result.fields - before
+
+
+def _compare_group_metrics(result: Comparison, metrics: Sequence[Samples], found: Recount) -> None:
+    users, ratios = dict[_Labels, float](), dict[_Labels, float]()
+    for group, figures in found.by_group_type.items():
+        for kind in ("active", "licensed"):
+            labels, mean = (("group_type", group), ("kind", kind)), figures[f"score_{kind}"]
+            users[labels] = float(figures[f"{kind}_users"])
+            if mean is not None:
+                ratios[labels] = mean / 10_000
+    _compare_samples(result, "orgpulse_group_users", metrics, users)
+    # The metric is not rounded down to a basis point.
+    _compare_samples(result, "orgpulse_group_health_ratio", metrics, ratios, 0.000_1)
 
 
 def _compare_counters(result: Comparison, metrics: Sequence[Samples], found: Recount) -> None:
@@ -241,16 +286,17 @@ def _compare_counters(result: Comparison, metrics: Sequence[Samples], found: Rec
 
 
 def _compare_samples(
-    result: Comparison, name: str, metrics: Sequence[Samples], expected: Mapping[tuple[tuple[str, str], ...], float]
-) -> None:
+    result: Comparison, name: str, metrics: Sequence[Samples], expected: Mapping[_Labels, float],
+    tolerance: float = 1e-9,
+) -> None:  # fmt: skip
     system = _merged(metrics, name)
     for labels in sorted(system.keys() | expected.keys()):
-        result.check(f"metric {name} {dict(labels)}", "", system.get(labels), expected.get(labels), 1e-9)
+        result.check(f"metric {name} {dict(labels)}", "", system.get(labels), expected.get(labels), tolerance)
 
 
-def _merged(metrics: Sequence[Samples], name: str) -> dict[tuple[tuple[str, str], ...], float]:
+def _merged(metrics: Sequence[Samples], name: str) -> dict[_Labels, float]:
     """Return a metric of all workers; what two of them show must not hide, so it is added up."""
-    found: dict[tuple[tuple[str, str], ...], float] = {}
+    found: dict[_Labels, float] = {}
     for samples in metrics:
         for labels, value in samples.get(name, {}).items():
             found[labels] = found.get(labels, 0.0) + value

@@ -28,8 +28,9 @@ def last_rows(raw: Iterable[Raw]) -> Told:
 
 
 def compare_weeks(
-    result: Comparison, told: Told, found: Recount, model: Mapping[str, Any], generations: Mapping[int, Cuts]
-) -> None:
+    result: Comparison, told: Told, found: Recount, model: Mapping[str, Any],
+    generations: Mapping[int, tuple[Cuts, Mapping[str, Cuts]]],
+) -> None:  # fmt: skip
     """Add to *result* how rows of closed weeks differ from the recount by the cut points that they name.
 
     Args:
@@ -37,7 +38,7 @@ def compare_weeks(
         told: From `last_rows`.
         found: The recount.
         model: The parsed TOML.
-        generations: Every generation of cut points but the shipped ones.
+        generations: Every generation of cut points but the shipped ones: everybody's, and those of peer groups.
     """
     rows = closed_weeks(found, model, cuts_named(told, generations, shipped_cuts(model)))
     expected = {_key(*place): _spelled(row) for place, row in rows.items()}

@@ -30,10 +30,20 @@ import pandas as pd
 
 from reports.recount_calendar import mondays, placed
 from reports.recount_carry import with_carried
+from reports.recount_groups import (
+    by_group_type,
+    by_job_type,
+    counted_orgs,
+    groups_of,
+    label_of,
+    peer_cuts,
+    scores_by_group,
+    seats_of,
+)
 from reports.recount_latency import latency_cells, local_times, matched_replies
 from reports.recount_people import OrgEntry, People, Raw
 from reports.recount_read import Options, Reader, Refused, Said
-from reports.recount_score import HOURS, Rules, attribute_table, population_cuts, scores, shared_out
+from reports.recount_score import HOURS, Rules, attribute_table, population_cuts, shared_out
 
 __all__ = ["Options", "Raw", "Recount", "recount"]
 
@@ -48,19 +58,23 @@ class Recount:
     """What the raw topics say as of `as_of_ms`. Scores and contributions are basis points."""
 
     as_of_ms: int
-    users: pd.DataFrame  # (org, user) → score, coverage, activities, active, first_week
+    users: pd.DataFrame  # (org, user) → score, coverage, activities, active, first_week, peers
     contributions: pd.DataFrame  # (org, user) × attribute, rows add up to score
     orgs: pd.DataFrame  # org → score_active/licensed/median (NA = none), …_users, activities, transactions_…
     org_contributions: pd.DataFrame  # org × attribute, rows add up to score_active
     latency: pd.DataFrame  # (org or "all", hour of week) → latency_ms, tolerance_ms, replies, messages, answered
     cuts: dict[str, list[int]]  # attribute → 9 cut points
-    population: int  # active users
+    peers: dict[str, dict[str, list[int]]]  # peer group → its own cut points
+    population: int  # active users, but of orgs that are left out
+    population_orgs: int
     calibrated: bool  # whether cuts come from the population
     ledger: pd.DataFrame  # (topic, partition) → consumed and what became of them; dead:<reason>
     weeks: pd.DataFrame  # (org, ISO week) → activities, active_users, transactions_count, transactions_cents
     entries: dict[str, OrgEntry]  # the directory's word on each org
     happened: pd.DataFrame  # all that counts, a row each: org, user, measure, time_ms, amount, hour
     people: People
+    by_job_type: dict[str, dict[str, Any]]  # org → job type → scores (None = none) and numbers of users
+    by_group_type: dict[str, dict[str, Any]]  # group type → orgs, numbers of users and their mean scores
 
 
 @dataclass
@@ -80,7 +94,7 @@ def recount(raw: Iterable[Raw], model: Mapping[str, Any], as_of_ms: int, options
         as_of_ms: End of the rolling week: the watermark.
         options: The settings that matter.
     """
-    options, rules = options or Options(), Rules.of(model)
+    options = options or Options()
     records = list(raw)
     people = People()
     people.learn([r for r in records if r[0] in ("users", "orgs", "identities")], options, as_of_ms)
@@ -93,7 +107,7 @@ def recount(raw: Iterable[Raw], model: Mapping[str, Any], as_of_ms: int, options
     replies = matched_replies(events[events["measure"] == "message"], options.reply_horizon_days)
     happened = _happened(events, replies)
     latency = latency_cells(events[events["measure"] == "message"], replies, zones, as_of_ms, options)
-    return _scored(happened, rules, people, as_of_ms, options, latency, ledger)
+    return _scored(happened, model, people, as_of_ms, options, latency, ledger)
 
 
 def _gather(records: list[Raw], reader: Reader, people: People, options: Options) -> _Gathered:
@@ -176,16 +190,22 @@ def _happened(events: pd.DataFrame, replies: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scored(
-    happened: pd.DataFrame, rules: Rules, people: People, as_of_ms: int, options: Options, latency: pd.DataFrame,
-    ledger: pd.DataFrame,
+    happened: pd.DataFrame, model: Mapping[str, Any], people: People, as_of_ms: int, options: Options,
+    latency: pd.DataFrame, ledger: pd.DataFrame,
 ) -> Recount:  # fmt: skip
-    hour = as_of_ms // _HOUR_MS
+    rules, hour = Rules.of(model), as_of_ms // _HOUR_MS
     week = happened[(happened["hour"] >= hour - HOURS) & (happened["hour"] <= hour)]
     values, known = attribute_table(rules, week, hour)
     members = np.array([people.membership.get(key, "unlisted") != "gone" for key in values.index], bool)
     values, known = values[members], known[members]
-    calibrated = len(values) >= options.min_population
-    cuts = population_cuts(rules, values, known) if calibrated else {a["name"]: list(a["cuts"]) for a in rules.ranked}
+    counted = values.index.isin(counted_orgs(model, people, {org for org, _ in values.index}), level="org")
+    calibrated = int(counted.sum()) >= options.min_population
+    cuts = {a["name"]: list(a["cuts"]) for a in rules.ranked}
+    peers: dict[str, dict[str, list[int]]] = {}
+    groups = groups_of(model, people, values.index)
+    if calibrated:
+        cuts = population_cuts(rules, values[counted], known[counted])
+        peers = peer_cuts(rules, values[counted], known[counted], groups, options.min_population)
     zones = {org: entry.zone for org, entry in people.orgs.items()}
     filled, stands = values, known
     if rules.carrying:
@@ -193,15 +213,18 @@ def _scored(
         filled, stands = with_carried(
             rules, placed(happened, zones), values, known, lambda org: mondays(now, zones.get(org, "UTC"))[0]
         )
-    figures, parts = scores(rules, filled, known, cuts, stands)
+    figures, parts = scores_by_group(rules, filled, known, stands, groups, cuts, peers)
     users = _users(happened, week, figures, rules, hour)
+    users["peers"] = [label_of(group, peers, calibrated) for group in groups_of(model, people, users.index)]
     parts = parts.reindex(users.index, fill_value=0)
+    seats = seats_of(people, users)
     orgs, org_parts = org_table(happened, week, users, parts, people)
-    weeks = _weeks(happened, rules, zones)
-    population, entries = len(values), {org: people.orgs.get(org, OrgEntry()) for org in orgs.index}
+    entries = {org: people.orgs.get(org, OrgEntry()) for org in orgs.index}
+    population_orgs = len(counted_orgs(model, people, orgs.index))
+    jobs, kinds = by_job_type(users, seats, people), by_group_type(users, seats, people, orgs.index)
     return Recount(
-        as_of_ms, users, parts, orgs, org_parts, latency, cuts, population, calibrated, ledger, weeks, entries,
-        happened, people,
+        as_of_ms, users, parts, orgs, org_parts, latency, cuts, peers, int(counted.sum()), population_orgs, calibrated,
+        ledger, _weeks(happened, rules, zones), entries, happened, people, jobs, kinds,
     )  # fmt: skip
 
 
@@ -225,13 +248,7 @@ def org_table(
     names = sorted({*people.orgs, *happened["org"], *(org for org, _ in people.membership)})
     trade = week[week["measure"] == "transaction"].groupby("org")["amount"]
     count, cents = (series.reindex(names, fill_value=0).to_dict() for series in (trade.size(), trade.sum()))
-    seats: dict[str, set[str]] = {name: set() for name in names}
-    for (org, user), kind in people.membership.items():
-        if kind == "licensed":
-            seats[org].add(user)
-    for org, user in users.index[users["active"]]:
-        if (org, user) not in people.membership:
-            seats[org].add(user)  # not in the directory: holds a seat while active
+    seats: dict[str, set[str]] = {name: set() for name in names} | seats_of(people, users)
     by_org = {org: table.droplevel("org") for org, table in users.groupby(level="org")}
     rows, contributions = {}, {}
     for org in names:

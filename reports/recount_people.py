@@ -93,6 +93,8 @@ class People:
     orgs: dict[str, OrgEntry] = field(default_factory=dict)
     membership: dict[tuple[str, str], str] = field(default_factory=dict)
     """(org, user) → licensed, unlicensed or gone (bots are gone: their seats are no customer's)."""
+    jobs: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(org, user) → job type, of those who have one."""
     dead: Counter[tuple[str, int, str]] = field(default_factory=Counter)
     """(topic, partition, reason) → unreadable entries."""
     consumed: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -162,6 +164,7 @@ class People:
         for _, _, left in former.stints if former else ():
             self.membership[left, user] = "gone"
         self._persons[user] = Person(user, stints, bool(found["bot"]), kind)
+        self.jobs[org, user] = plain(found["job_type"] or "")
         self._gone.discard(user)
         for alias in aliases:
             self._aliases[alias] = min((stamp, user), self._aliases.get(alias, (stamp, user)))

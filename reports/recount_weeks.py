@@ -16,12 +16,13 @@ import pandas as pd
 from reports.recount import Recount, org_table
 from reports.recount_calendar import placed
 from reports.recount_carry import with_carried
+from reports.recount_groups import groups_of, scores_by_group
 from reports.recount_people import People
-from reports.recount_score import HOURS, LOWER_IS_BETTER, Rules, attribute_table, scores
+from reports.recount_score import HOURS, LOWER_IS_BETTER, Rules, attribute_table
 
 Cuts = Mapping[str, Sequence[int]]
-CutsOf = Callable[[str, str], Cuts]
-"""Org and ISO week → the cut points of the week's close."""
+CutsOf = Callable[[str, str], tuple[Cuts, Mapping[str, Cuts]]]
+"""Org and ISO week → the cut points of the week's close: everybody's, and those of peer groups."""
 
 
 Rows = dict[tuple[str, str, str], dict[str, Any]]
@@ -44,7 +45,7 @@ def closed_weeks(found: Recount, model: Mapping[str, Any], cuts_of: CutsOf | Non
     for label, week in over.groupby("week"):
         name = str(label)
         _add_counts(rows, rules, week, name)
-        _add_scores(rows, rules, week, everything, name, found.people, cuts_of or (lambda org, week: shipped))
+        _add_scores(rows, model, week, everything, name, found.people, cuts_of or (lambda org, week: (shipped, {})))
     return rows
 
 
@@ -53,14 +54,17 @@ def shipped_cuts(model: Mapping[str, Any]) -> Cuts:
     return {entry["name"]: entry["cuts"] for entry in Rules.of(model).ranked}
 
 
-def cuts_named(rows: Mapping[str, Mapping[str, Any]], generations: Mapping[int, Cuts], shipped: Cuts) -> CutsOf:
+def cuts_named(
+    rows: Mapping[str, Mapping[str, Any]], generations: Mapping[int, tuple[Cuts, Mapping[str, Cuts]]], shipped: Cuts
+) -> CutsOf:
     """Return the cut points that published *rows* (by key) name: generation 0 is the *shipped* ones."""
     named = {(row["org"], row["week"]): row["calibration"] for row in rows.values() if not row["user"]}
 
-    def of(org: str, week: str) -> Cuts:
+    def of(org: str, week: str) -> tuple[Cuts, Mapping[str, Cuts]]:
         # An attribute that a generation does not speak of keeps the cut points it had: the shipped ones.
         generation = named.get((org, week)) or 0
-        return {**shipped, **generations[generation]} if generation else shipped
+        cuts, of_groups = generations[generation] if generation else ({}, {})
+        return {**shipped, **cuts}, {group: {**shipped, **cuts, **own} for group, own in of_groups.items()}
 
     return of
 
@@ -87,9 +91,11 @@ def _add_counts(rows: Rows, rules: Rules, week: pd.DataFrame, label: str) -> Non
 
 
 def _add_scores(
-    rows: Rows, rules: Rules, week: pd.DataFrame, everything: pd.DataFrame, label: str, people: People, cuts_of: CutsOf
-) -> None:
+    rows: Rows, model: Mapping[str, Any], week: pd.DataFrame, everything: pd.DataFrame, label: str, people: People,
+    cuts_of: CutsOf,
+) -> None:  # fmt: skip
     """Add to the rows of *week* what it was worth."""
+    rules = Rules.of(model)
     values, known = attribute_table(rules, week, HOURS)
     members = [people.membership.get(key, "unlisted") != "gone" for key in values.index]
     values, known = values[members], known[members]
@@ -97,7 +103,8 @@ def _add_scores(
     figures, parts = [], []
     for org in sorted(set(values.index.get_level_values("org"))):
         here = values.index.get_level_values("org") == org
-        found = scores(rules, filled[here], known[here], cuts_of(org, label), stands[here])
+        groups = groups_of(model, people, values.index[here])
+        found = scores_by_group(rules, filled[here], known[here], stands[here], groups, *cuts_of(org, label))
         figures.append(found[0])
         parts.append(found[1])
     everybody = pd.MultiIndex.from_frame(week.loc[week["user"] != "", ["org", "user"]].drop_duplicates())

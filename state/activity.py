@@ -88,6 +88,8 @@ class Calibration(msgspec.Struct, array_like=True, tag="c", frozen=True):
     population: int
     cuts: dict[str, list[int]]
     model: str = ""  # of which shadow model; empty = the live one
+    peers: str = ""  # what makes users peers (see `state.population`); empty = there are no groups
+    groups: dict[str, dict[str, list[int]]] = {}  # peer group → its own cut points
 
 
 class Member(msgspec.Struct, array_like=True, tag="m", frozen=True):
@@ -119,6 +121,8 @@ class Note(msgspec.Struct, array_like=True, tag="n", frozen=True):
     org: str
     acknowledged_by: str = ""
     muted_until_ms: int | None = None
+    episode: list[Any] | None = None
+    """What was told of the org before a rebuild, as its checkpoint has it (`state.alerts.Episode`); empty = nothing."""
 
 
 Row = tuple[int, int, int, int, int, int]

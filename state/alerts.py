@@ -70,6 +70,9 @@ class Alerts:
         """Take over what somebody said of the org *number*; return what is to be told."""
         if note.muted_until_ms is not None:
             self._muted[number] = note.muted_until_ms
+        if note.episode is not None:
+            self._take_over(number, note.episode)
+            return []
         found = self.episodes.get(number)
         if note.acknowledged_by and found is not None and found.kind == RAISED:
             found.acknowledged_by = note.acknowledged_by
@@ -108,7 +111,7 @@ class Alerts:
         return Alert(
             entry.name, entry.title, found.kind, found.rule, fingerprint(entry.name, found.since_ms), found.since_ms,
             found.until_ms, found.origin, self._score(number), found.acknowledged_by,
-            self._muted.get(number, 0), causes,
+            self._muted.get(number, 0), causes, found.needed,
         )  # fmt: skip
 
     @property
@@ -134,6 +137,14 @@ class Alerts:
             self._hour, self.held, turns, muted = segments["pending"]
             self._turns, self._muted = dict(turns), dict(muted)
         self.inflow.restore(segments)
+
+    def _take_over(self, number: int, told: list[Any]) -> None:
+        """Let what was *told* before a rebuild stand for what was computed anew: nobody is told twice."""
+        self.episodes.pop(number, None)
+        self._turns.pop(number, None)
+        if told:
+            self.episodes[number] = msgspec.convert(told, Episode)
+        self._board.tell_org(number)
 
     def _open(self) -> list[int]:
         return [number for number, found in self.episodes.items() if found.kind == RAISED]

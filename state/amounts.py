@@ -20,6 +20,7 @@ from state.week import HOUR_MS
 
 MAX_AMOUNTS = 1 << 23
 """Amounts kept of a partition's rolling week; beyond, those of its oldest hours are forgotten."""
+_PREFIX = "amounts/"  # of the rolling week's segments
 
 Ints = NDArray[np.int64]
 Answer = tuple[Ints, NDArray[np.bool_]]
@@ -68,17 +69,6 @@ class Bag:
         (cells, moments, amounts), weights = _united((rows.cells, rows.moments, rows.amounts), rows.weights)
         kept = weights != 0
         return Rows(cells[kept], moments[kept], narrow(amounts[kept]), narrow(weights[kept]))
-
-    def segment(self) -> list[Any]:
-        """Return the content for a checkpoint: equal contents give equal ones."""
-        return [packed(column) for column in self.settled()]
-
-    @classmethod
-    def restored(cls, segment: list[Any], measures: Ints) -> Bag:
-        """Return what `segment` was made of, but only of *measures*: others may have been kept then."""
-        cells, moments, amounts, weights = (unpacked(column) for column in segment)
-        kept = np.isin(cells % MAX_MEASURES, measures)
-        return cls(Rows(cells[kept], moments[kept], amounts[kept], weights[kept]))
 
     def find(self, cells: NDArray[np.uint32]) -> tuple[Ints, Ints]:
         """Return for every row of one of *cells* (distinct, ascending) which of them, and the row's number."""
@@ -160,6 +150,25 @@ def _united(keys: tuple[NDArray[Any], ...], weights: Counts) -> tuple[tuple[NDAr
     return tuple(key[starts] for key in keys), np.add.reduceat(weights, starts)
 
 
+def segments_of(bags: Mapping[int, Bag], prefix: str) -> dict[str, Any]:
+    """Return *bags* for a checkpoint, one segment each, by *prefix* and number; what holds nothing is left out."""
+    settled = {number: bag.settled() for number, bag in sorted(bags.items())}
+    return {f"{prefix}{n}": [packed(column) for column in rows] for n, rows in settled.items() if len(rows.cells)}
+
+
+def bags_in(segments: Mapping[str, Any], prefix: str, measures: Ints) -> dict[int, Bag]:
+    """Return the bags that `segments_of` made segments of, but only of *measures*: others may have been kept then."""
+    found = {}
+    for name, value in segments.items():
+        if name.startswith(prefix):
+            cells, moments, amounts, weights = (unpacked(column) for column in value)
+            kept = np.isin(cells % MAX_MEASURES, measures)
+            if kept.any():
+                rows = Rows(cells[kept], moments[kept], amounts[kept], weights[kept])
+                found[int(name.removeprefix(prefix))] = Bag(rows)
+    return found
+
+
 class _Answers:
     """What was answered about each slot, until something of it changes."""
 
@@ -239,11 +248,9 @@ class HourlyAmounts:
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint: one segment an hour."""
         first = {"amounts-first": self._first_ms} if len(self.measures) else {}
-        return first | {f"amounts/{beginning}": bag.segment() for beginning, bag in sorted(self._bags.items())}
+        return first | segments_of(self._bags, _PREFIX)
 
     def restore(self, segments: dict[str, Any]) -> None:
         """Take over what `segments` returned."""
         self._first_ms = segments.get("amounts-first", 0)
-        for name, value in segments.items():
-            if name.startswith("amounts/"):
-                self._bags[int(name[8:])] = Bag.restored(value, self.measures)
+        self._bags = bags_in(segments, _PREFIX, self.measures)

@@ -6,14 +6,18 @@ Invariant: its outcome depends only on the latest summary of each partition.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 import numpy as np
 
 from state.activity import Calibration
 from state.cells import sum_by_key
-from state.effects import LatencyMap, Summary
+from state.effects import GroupTotal, LatencyMap, Summary
+from state.group_scores import merged_totals
 from state.health import DECILES, FULL, Matrix
 from state.latency import ALL_ORGS, Grid, load_grid, merge_grid
+from state.peers import MAX_PEER_GROUPS
 from state.records import record_of
 from state.scoring import cut_points
 from state.telling import cells_of, decode_summary, encode_summary
@@ -26,13 +30,15 @@ _reference = msgspec.msgpack.Decoder(tuple[_DatedCuts, _DatedCuts])
 class Census:
     """Latest summaries by partition, and the last calibration made of them."""
 
-    def __init__(self, min_population: int) -> None:
-        self._min_population = min_population
+    def __init__(self, min_population: int, peers: str = "") -> None:
+        """Count nobody yet; *peers* is what makes users peers (see `state.population`), empty = nothing does."""
+        self._min_population, self._peers = min_population, peers
         self.summaries: dict[int, Summary] = {}
         self.calibration = Calibration(0, 0, {})
         self._reference: _DatedCuts = (0, {})
         self._next: _DatedCuts = (0, {})
-        self._merged: dict[str, tuple[Matrix, Matrix]] = {}  # what the summaries amount to, once it was asked for
+        # What the summaries amount to, once it was asked for: by peer group (empty = everybody) and attribute.
+        self._merged: dict[tuple[str, str], tuple[Matrix, Matrix]] = {}
 
     def learn(self, summary: Summary) -> None:
         """Take in a summary; it replaces the partition's former one."""
@@ -48,11 +54,29 @@ class Census:
         """Return a new calibration if the population is large enough and its cut points moved."""
         if self.users_active < self._min_population:
             return None
-        cuts = {name: cut_points(*self._population(name)) for name in next(iter(self.summaries.values())).values}
-        if cuts == self.calibration.cuts:
+        cuts, groups = self._cuts(), {group: self._cuts(group) for group in self._groups()}
+        former = self.calibration
+        if (cuts, groups, self._peers) == (former.cuts, former.groups, former.peers):
             return None
-        self.calibration = Calibration(self.calibration.generation + 1, self.users_active, cuts)
+        self.calibration = Calibration(former.generation + 1, self.users_active, cuts, peers=self._peers, groups=groups)
         return self.calibration
+
+    def _cuts(self, group: str = "") -> dict[str, list[int]]:
+        """Return the cut points of everybody, or of a peer group."""
+        names = next(iter(self.summaries.values())).values
+        return {name: cut_points(*self._population(name, group)) for name in names}
+
+    def _groups(self) -> list[str]:
+        """Return the peer groups that are large enough for cut points of their own, at most MAX_PEER_GROUPS."""
+        users: Counter[str] = Counter()
+        for summary in self._grouped():
+            users.update({group: size for group, (size, _) in summary.groups.items()})
+        large = [group for group, size in users.items() if size >= self._min_population]
+        return sorted(sorted(large, key=lambda group: (-users[group], group))[:MAX_PEER_GROUPS])
+
+    def _grouped(self) -> list[Summary]:
+        """Return the summaries with the groups of these peers: those of another model are told anew soon."""
+        return [s for s in self.summaries.values() if s.peers == self._peers]
 
     def keep_reference(self) -> bool:
         """Once a week keep the cut points that `drift` compares with; say whether they changed."""
@@ -80,14 +104,19 @@ class Census:
             found[name] = moved // max(1, self.users_active)
         return found
 
-    def _population(self, name: str) -> tuple[Matrix, Matrix]:
+    def _population(self, name: str, group: str = "") -> tuple[Matrix, Matrix]:
         """Return an attribute's distinct values over all partitions, ascending, and how many users have each."""
-        if name not in self._merged:
-            self._merged[name] = self._merge(name)
-        return self._merged[name]
+        if (group, name) not in self._merged:
+            self._merged[group, name] = self._merge(name, group)
+        return self._merged[group, name]
 
-    def _merge(self, name: str) -> tuple[Matrix, Matrix]:
-        pairs = [s.values[name] for s in self.summaries.values() if name in s.values]
+    def _merge(self, name: str, group: str) -> tuple[Matrix, Matrix]:
+        found = (
+            [s.groups[group][1] for s in self._grouped() if group in s.groups]
+            if group
+            else [s.values for s in self.summaries.values()]
+        )
+        pairs = [values[name] for values in found if name in values]
         if not pairs:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         values = np.concatenate([np.array(v, np.int64) for v, _ in pairs])
@@ -106,12 +135,16 @@ class Census:
                 totals[band] = totals.get(band, 0) + users
         return totals
 
+    def by_group_type(self) -> dict[str, GroupTotal]:
+        """Return orgs, users and sums of scores by group type, of orgs that are left out of the population too."""
+        return merged_totals([summary.by_group_type for summary in self.summaries.values()])
+
     def as_of_ms(self) -> int | None:
         """Return up to when every partition with an org had counted; None = there is none, or one does not say.
 
         Where nothing ever happened there is no time: such a partition, of a directory alone, holds nothing up.
         """
-        marks = [s.watermark_ms for s in self.summaries.values() if s.orgs and s.watermark_ms]
+        marks = [s.watermark_ms for s in self.summaries.values() if s.orgs + s.orgs_left_out and s.watermark_ms]
         return max(0, min(marks, default=0)) or None
 
     def overall(self, period: str, quantile: float) -> LatencyMap:

@@ -5,7 +5,8 @@ others leave.
 
     population      others moved the cut points: what each new set of them changed, added up when it came
     configuration   another model was loaded: what that changed, when it was loaded
-    membership      of an org: other users are active, or belong to it; the rest
+    membership      of a user: they came into another peer group; of an org also: other users are active, or belong to
+                    it; the rest
     own             what the same users did otherwise; of a user: the rest
 """
 
@@ -26,13 +27,13 @@ MOST_MOVERS = 3
 """Users named in each direction."""
 
 
-def split_of_user(change: int, population: int, configuration: int) -> list[int]:
+def split_of_user(change: int, population: int, configuration: int, regrouped: int = 0) -> list[int]:
     """Return the parts (basis points, in the order of CAUSES) of a user's *change*.
 
     >>> split_of_user(500, -200, 0)
     [700, -200, 0, 0]
     """
-    return [change - population - configuration, population, 0, configuration]
+    return [change - population - configuration - regrouped, population, regrouped, configuration]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,9 @@ class Members:
     active: NDArray[np.bool_]
 
 
-def splits_of_orgs(change: Matrix, users: Members, population: Matrix, configuration: Matrix) -> Matrix:
+def splits_of_orgs(
+    change: Matrix, users: Members, population: Matrix, configuration: Matrix, regrouped: Matrix
+) -> Matrix:
     """Return the parts (basis points, in the order of CAUSES) of *change*, of shape (k, 4).
 
     Args:
@@ -55,11 +58,14 @@ def splits_of_orgs(change: Matrix, users: Members, population: Matrix, configura
         users: Of these orgs; only the active ones matter.
         population: What new cut points changed of each user's score since then, shape (n,).
         configuration: What another model changed of it since then.
+        regrouped: What another peer group changed of it since then.
     """
     orgs, place = len(change), users.place[users.active]
-    previous, moved, loaded = (column[users.active] for column in (users.previous, population, configuration))
+    previous, moved, loaded, regrouped = (
+        column[users.active] for column in (users.previous, population, configuration, regrouped)
+    )
     n = np.maximum(_total(place, np.ones(len(place), np.int64), orgs), 1)
-    own = np.where(previous > 0, users.score[users.active] - previous - moved - loaded, 0)
+    own = np.where(previous > 0, users.score[users.active] - previous - moved - loaded - regrouped, 0)
     parts = [_total(place, column, orgs) // n for column in (own, moved, loaded)]
     return np.stack([parts[0], parts[1], change - parts[0] - parts[1] - parts[2], parts[2]], axis=1)
 

@@ -1,7 +1,8 @@
 """One closed calendar week of some orgs, scored from itself.
 
 Owns how a week that is over is read and scored: by the kinds and the formula of the rolling week, from the week's own
-counts, sums and hours. Invariant: the outcome depends on what it is given alone; nothing of the running week is in it.
+counts, sums, hours and amounts. Invariant: the outcome depends on what it is given alone; nothing of the running
+week is in it.
 
     days    24 hours each, counted back from the week's end: Sunday is the last one; where the clocks changed on a
             Sunday the days before begin an hour earlier or later, and the first one has an hour less or more
@@ -20,13 +21,13 @@ from numpy.typing import NDArray
 from state.active_hours import Words
 from state.amounts import Answer
 from state.cells import Counts
-from state.health import Cuts, Mask, Matrix, Model
+from state.health import Mask, Matrix, Model
 from state.history import History
 from state.kinds import attribute_values
 from state.measures import Measure
 from state.org_scores import OrgFigures, org_figures
+from state.peers import CutPoints, Weeks, group_names, score_in_groups
 from state.ring import Slots
-from state.scoring import score_users
 from state.subjects import GONE, Subjects
 
 MOST_USERS = 4_096
@@ -96,7 +97,8 @@ class Closed:
 
 def score_week(
     model: Model, subjects: Subjects, history: History, week: int, orgs: Slots, membership: NDArray[np.uint8],
-    by: tuple[int, Cuts], former_totals: Matrix, carried: Callable[[Slots, Matrix, Mask], tuple[Matrix, Mask]],
+    groups: Slots, by: CutPoints, former_totals: Matrix,
+    carried: Callable[[Slots, Matrix, Mask], tuple[Matrix, Mask]],
 ) -> Closed:  # fmt: skip
     """Return *orgs* (numbers, ascending) in *week*, scored from what *history* has of it.
 
@@ -107,7 +109,8 @@ def score_week(
         week: Which is over.
         orgs: Their numbers.
         membership: At the close, of `users_of(subjects, orgs)`.
-        by: Generation and cut points.
+        groups: Peer groups (numbers) at the close, of the same.
+        by: Cut points.
         former_totals: Activities of each org when it was last scored, shape (m,).
         carried: Slots, values and where there was data → values with what is carried, and where something stands.
     """
@@ -123,8 +126,8 @@ def score_week(
     if (former_totals != totals).any():
         former, _ = attribute_values(model, view, counted, former_totals[place[counted]])
         moved[counted] = (former != values).any(axis=1)
-    filled, stands = carried(users[counted], values, known)
-    found = score_users(model, filled, known, by[1], stands)
+    weeks = Weeks(*carried(users[counted], values, known), known)
+    found = score_in_groups(model, weeks, groups[counted], group_names(model, subjects), by)
     scores, parts = np.zeros(len(users), np.int64), np.zeros((len(users), len(model.attributes)), np.int64)
     scores[counted], parts[counted] = found.score, found.contributions
     row_of = np.full(len(users), -1, np.int64)
@@ -132,7 +135,9 @@ def score_week(
     figures = org_figures(
         len(orgs), place, membership, active, scores.astype(np.int16), parts.astype(np.int16), own
     )  # fmt: skip
-    return Closed(week, by[0], orgs, users, active, scores, parts, row_of, values, known, figures, totals, moved)
+    return Closed(
+        week, by.generation, orgs, users, active, scores, parts, row_of, values, known, figures, totals, moved
+    )
 
 
 def blocks(subjects: Subjects, orgs: Slots) -> Iterator[Slots]:

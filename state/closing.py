@@ -1,8 +1,8 @@
 """Closing scores: a calendar week is scored from itself when it ends, and again when something of it comes late.
 
 Owns what a close leaves behind for as long as its week can be restated: the cut points that were in force, who was a
-member, how much each org had done. Invariant: a closed week's scores are a function of its events, and of the cut
-points and members at its close; so late events lead to the scores that they would have led to in time.
+member and whose peer, how much each org had done. Invariant: a closed week's scores are a function of its events, and
+of cut points, members and peers at its close; so late events lead to the scores that they would have led to in time.
 
     week ends ──► scored from its own hours ──► `previous`, last weeks, rows
                         ▲                              │
@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from state.arrays import grown, packed, unpacked
 from state.carry import Carry
 from state.closed_week import Closed, blocks, score_week, users_of
-from state.health import Cuts, Mask, Matrix, Model
+from state.health import Mask, Matrix, Model
 from state.history import History
 from state.org_scores import NONE
-from state.ring import RollingWeek, Slots
+from state.peers import CutPoints, peer_groups
+from state.ring import Slots
 from state.scoreboard import Scoreboard
 from state.subjects import Subjects
 from state.trend import NEVER, Pasts
 from state.week import HOUR_MS, local_ms_array, week_end_ms
-from state.week_hours import places_in_week
 
 _UNKNOWN = 255  # not known at the close
 
@@ -41,11 +41,12 @@ class Closing:
         self._model, self._subjects, self._history, self._board = model, subjects, history, board
         self._carry = carry
         self.pasts = Pasts(history, self._first_weeks)
-        # Cut points in force at closes: (first close, generation, cuts), the oldest first. At most one for each zone
+        # Cut points in force at closes, with the first close of each, the oldest first. At most one for each zone
         # and week that can be restated, because a generation that saw no close is not kept.
-        self._cuts: list[tuple[int, int, dict[str, list[int]]]] = []
+        self._cuts: list[tuple[int, CutPoints]] = []
         self._from_ms = 0  # weeks that ended up to here keep their scores
         self._members: dict[int, NDArray[np.uint8]] = {}  # week → membership by slot
+        self._groups: dict[int, NDArray[np.int16]] = {}  # week → peer group by slot; nothing where nobody has peers
         self._totals: dict[int, Matrix] = {}  # week → activities by org number, as last scored
 
     def begin(self, time_ms: int) -> None:
@@ -61,11 +62,15 @@ class Closing:
         end_ms, board = week_end_ms(week, zone), self._board
         self._keep_cuts(end_ms)
         for some in blocks(self._subjects, orgs):
-            self._keep_members(week, users_of(self._subjects, some))
+            users = users_of(self._subjects, some)
+            self._members[week] = self._with(self._members.get(week), users, self._subjects.membership[users], _UNKNOWN)
+            if self._model.population.peers:
+                peers = peer_groups(self._model, self._subjects, users).astype(np.int16)
+                self._groups[week] = self._with(self._groups.get(week), users, peers, NONE)
             closed = self._score(week, end_ms, some)
             self._keep(closed)
             seen = closed.users[self._were_seen(closed.users, closed.active, end_ms)]
-            board.drift[seen] = board.reloaded[seen] = 0
+            board.drift[seen] = board.reloaded[seen] = board.regrouped[seen] = 0
             board.stale[seen] = True
             self._make_former(closed, end_ms)
             yield closed
@@ -94,37 +99,27 @@ class Closing:
 
     def forget_before(self, week: int) -> None:
         """Forget what only the restatement of weeks before *week* needs."""
-        for kept in (self._members, self._totals):
+        for kept in (self._members, self._groups, self._totals):
             for old in [w for w in kept if w < week]:
                 del kept[old]
         oldest_end = min(week_end_ms(week, zone) for zone in self._subjects.zones())
         while len(self._cuts) > 1 and self._cuts[1][0] <= oldest_end:
             del self._cuts[0]
 
-    def refill(self, rolling: RollingWeek, closed_until: dict[str, int]) -> None:
-        """Take the hours of weeks that are open from the rolling week: a version before this one kept none."""
-        subjects = self._subjects
-        for hour, slots, counts in rolling.active_cells():
-            zones = subjects.zone_of[subjects.org_of[slots]]
-            for number in np.unique(zones).tolist():
-                zone, here = subjects.zone_names[number], zones == number
-                weeks, hours = places_in_week(np.full(int(here.sum()), hour * HOUR_MS), zone)
-                if len(weeks) and weeks[0] >= closed_until.get(zone, 0):
-                    self._history.add_hours(int(weeks[0]), slots[here], hours, counts[here])
-
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint."""
-        found: dict[str, Any] = {"cuts": [list(kept) for kept in self._cuts]}
+        found: dict[str, Any] = {"cuts": [[since, cuts.generation, cuts.everybody] for since, cuts in self._cuts]}
+        found["cuts-by-group"] = [cuts.by_group for _, cuts in self._cuts]
         found["from"], found["model"] = self._from_ms, self._model.digest
-        held: tuple[tuple[str, dict[int, Any]], ...] = (("members", self._members), ("totals", self._totals))
-        for name, weeks in held:
+        held: dict[str, dict[int, Any]] = {"members": self._members, "groups": self._groups, "totals": self._totals}
+        for name, weeks in held.items():
             found |= {f"{name}/{week}": packed(array) for week, array in sorted(weeks.items())}
         return found
 
     def restore(self, segments: dict[str, Any], watermark_ms: int) -> bool:
         """Take over what `segments` returned, the board and the subjects being restored already; say if it could.
 
-        Weeks that were closed by another model, or by a version that kept nothing here, keep their scores.
+        Weeks that were closed by another model keep their scores.
         """
         if segments.get("model") != self._model.digest:
             self._from_ms = watermark_ms
@@ -132,11 +127,17 @@ class Closing:
                 self._keep_cuts(watermark_ms)
             return False
         self._from_ms = segments["from"]
-        self._cuts = [(since_ms, generation, cuts) for since_ms, generation, cuts in segments["cuts"]]
+        by_group = segments.get("cuts-by-group") or [{}] * len(segments["cuts"])
+        self._cuts = [
+            (since_ms, CutPoints(generation, cuts, own))
+            for (since_ms, generation, cuts), own in zip(segments["cuts"], by_group, strict=True)
+        ]
         for name, value in segments.items():
             kind, _, week = name.partition("/")
             if kind == "members" and week:
                 self._members[int(week)] = unpacked(value)
+            elif kind == "groups" and week:
+                self._groups[int(week)] = unpacked(value)
             elif kind == "totals" and week:
                 self._totals[int(week)] = unpacked(value)
         return True
@@ -144,11 +145,13 @@ class Closing:
     def _score(self, week: int, end_ms: int, orgs: Slots) -> Closed:
         totals = grown(self._totals.get(week, np.zeros(0, np.int64)), len(self._subjects.orgs))
         self._totals[week] = totals
-        membership = self._membership(week, users_of(self._subjects, orgs))
+        users = users_of(self._subjects, orgs)
+        membership = _at_close(self._members.get(week), users, self._subjects.membership[users], _UNKNOWN)
+        groups = _at_close(self._groups.get(week), users, peer_groups(self._model, self._subjects, users), NONE)
         by = self._cuts_at(end_ms)
         carried = partial(self._carry.fill_at_close, week)
         return score_week(
-            self._model, self._subjects, self._history, week, orgs, membership, by, totals[orgs], carried
+            self._model, self._subjects, self._history, week, orgs, membership, groups, by, totals[orgs], carried
         )  # fmt: skip
 
     def _keep(self, closed: Closed) -> None:
@@ -199,25 +202,25 @@ class Closing:
         return found
 
     def _keep_cuts(self, time_ms: int) -> None:
-        if not self._cuts or self._cuts[-1][1] != self._board.calibration:
-            self._cuts.append((time_ms, self._board.calibration, dict(self._board.cuts)))
+        if not self._cuts or self._cuts[-1][1].generation != self._board.calibration:
+            self._cuts.append((time_ms, self._board.cut_points))
 
-    def _cuts_at(self, end_ms: int) -> tuple[int, Cuts]:
-        """Return generation and cut points of the last close up to *end_ms*, else of the first one known."""
-        _, generation, cuts = next((kept for kept in reversed(self._cuts) if kept[0] <= end_ms), self._cuts[0])
-        return generation, cuts
+    def _cuts_at(self, end_ms: int) -> CutPoints:
+        """Return the cut points of the last close up to *end_ms*, else the first ones known."""
+        return next((kept for kept in reversed(self._cuts) if kept[0] <= end_ms), self._cuts[0])[1]
 
-    def _keep_members(self, week: int, users: Slots) -> None:
-        kept = np.full(len(self._subjects), _UNKNOWN, np.uint8)
-        former = self._members.get(week, kept[:0])
-        kept[: len(former)] = former
-        kept[users] = self._subjects.membership[users]
-        self._members[week] = kept
+    def _with(self, former: NDArray[Any] | None, users: Slots, now: NDArray[Any], unknown: int) -> NDArray[Any]:
+        """Return what was kept by slot (*former*) with what *users* are *now*; *unknown* stands for all others."""
+        kept = np.full(len(self._subjects), unknown, now.dtype)
+        if former is not None:
+            kept[: len(former)] = former
+        kept[users] = now
+        return kept
 
-    def _membership(self, week: int, users: Slots) -> NDArray[np.uint8]:
-        """Return what *users* were at the week's close; who was not known then counts by what is known now."""
-        now, kept = self._subjects.membership[users], self._members.get(week)
-        if kept is None:
-            return now
-        then = np.append(kept, np.uint8(_UNKNOWN))[np.minimum(users, len(kept))]
-        return np.where(then == _UNKNOWN, now, then).astype(np.uint8)
+
+def _at_close(kept: NDArray[Any] | None, users: Slots, now: NDArray[Any], unknown: int) -> NDArray[Any]:
+    """Return what *users* were at a week's close; who was *unknown* then counts by what they are *now*."""
+    if kept is None:
+        return now
+    then = np.append(kept, kept.dtype.type(unknown))[np.minimum(users, len(kept))]
+    return np.where(then == unknown, now, then).astype(now.dtype)

@@ -31,6 +31,18 @@ class UserScore(msgspec.Struct, array_like=True, tag="u"):
     """Closing scores of the last weeks, oldest first; -1 = none."""
     trend: int | None = None
     """Basis points a week."""
+    peers: str = ""
+    """Whose deciles it is ranked by (see `state.peers.CutPoints.label`)."""
+
+
+class GroupScore(msgspec.Struct, array_like=True):
+    """Scores of some of an org's users, as an org's own: None = no such score."""
+
+    score_active: int | None
+    score_licensed: int | None
+    score_median: int | None
+    active_users: int
+    licensed_users: int
 
 
 class OrgScore(msgspec.Struct, array_like=True, tag="o"):
@@ -62,6 +74,10 @@ class OrgScore(msgspec.Struct, array_like=True, tag="o"):
     trend: int | None = None
     movers: list[tuple[str, int]] = []
     """Users who moved that mean most since the last week's close, and by how much."""
+    by_job_type: dict[str, GroupScore] = {}
+    """Of users with a job type; the largest first."""
+    peers: str = ""
+    """Whose deciles all of its users are ranked by; empty = not all by the same."""
 
 
 class Alert(msgspec.Struct, array_like=True, tag="a"):
@@ -82,6 +98,8 @@ class Alert(msgspec.Struct, array_like=True, tag="a"):
     muted_until_ms: int
     causes: OrgScore | None
     """The org's score at the moment, where the episode begins or ends now."""
+    needed: int = 0
+    """The fall that was needed; 0 = told before this was said."""
 
 
 class LatencyMap(msgspec.Struct, array_like=True, tag="l"):
@@ -117,20 +135,42 @@ class WeekRow(msgspec.Struct, array_like=True, tag="w"):
     score_median: int | None = None
 
 
+class GroupTotal(msgspec.Struct, array_like=True):
+    """Orgs of one group type, their users, and exact sums of these users' scores (basis points)."""
+
+    orgs: int = 0
+    active_users: int = 0
+    licensed_users: int = 0
+    active_points: int = 0
+    licensed_points: int = 0
+
+
+Values = dict[str, tuple[list[int], list[int]]]
+"""Attribute → ascending distinct values, and how many users have each."""
+
+
 class Summary(msgspec.Struct, array_like=True, tag="s"):
-    """One partition's share of the population: attribute → (ascending distinct values, their counts)."""
+    """One partition's share of the population."""
 
     partition: int
     round: int
     users_active: int
     users_by_band: dict[str, int]
     orgs: int
-    values: dict[str, tuple[list[int], list[int]]]
+    values: Values
     grid: dict[int, list[object]]
     watermark_ms: int = -1
     """Up to when the partition had counted; 0 = nothing ever happened there, -1 = made before this was said."""
     model: str = ""
     """Of which shadow model; empty = the live one."""
+    peers: str = ""
+    """What makes users peers; empty = there are no groups."""
+    groups: dict[str, tuple[int, Values]] = {}
+    """Peer group → how many users are active, and their values."""
+    by_group_type: dict[str, GroupTotal] = {}
+    """Of all orgs, those left out of the population too."""
+    orgs_left_out: int = 0
+    """Orgs that are not in the population."""
 
 
 class Gone(msgspec.Struct, array_like=True, tag="x"):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from state.alert_rules import AlertRules
 from state.measures import Catalogue
+from state.population import PopulationRules
 
 FULL = 10_000
 """Basis points in one."""
@@ -66,6 +67,7 @@ class Model:
     attributes: tuple[Attribute, ...]
     bands: Bands
     alerts: AlertRules = field(default_factory=AlertRules)
+    population: PopulationRules = field(default_factory=PopulationRules)
 
     @property
     def weights(self) -> Matrix:
@@ -76,6 +78,8 @@ class Model:
     def digest(self) -> str:
         """What tells this model from every other: a digest of all that scores depend on."""
         said = repr((self.catalogue.measures, self.attributes, self.bands))
+        if self.population != PopulationRules():  # models without keep the digest they had before there were any
+            said += repr(self.population)
         return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
     def default_cuts(self) -> dict[str, list[int]]:

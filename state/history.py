@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.active_hours import Words
-from state.amounts import Answer, Bag, medians, newest
+from state.amounts import Answer, Bag, bags_in, medians, newest, segments_of
 from state.arrays import packed, unpacked
 from state.cells import Cells, Counts, Keys
 from state.measures import MAX_MEASURES
@@ -22,20 +22,35 @@ from state.ring import Slots
 from state.week import DAY_MS
 from state.week_hours import WeekHours
 
+_AMOUNTS = "week-amounts/"  # prefix of segments
+
 
 class History:
     """Weeks of one partition: week → (counts, sums), active hours, amounts, and the slots touched since last told."""
 
     def __init__(
-        self, summed: NDArray[np.bool_], active: NDArray[np.bool_], single: Collection[int] = (), carried: int = 0
+        self,
+        summed: NDArray[np.bool_],
+        active: NDArray[np.bool_],
+        single: Collection[int] = (),
+        kept: int = 0,
+        spread: int = 0,
     ) -> None:
-        """*single* measures keep their amounts one by one; scores of a week may look at *carried* weeks before it."""
+        """Begin without any.
+
+        Args:
+            summed: Which measures keep sums.
+            active: Which measures make a user active.
+            single: Those that keep their amounts one by one.
+            kept: Weeks that stay longer than they can be told anew, because later ones are scored by them.
+            spread: Weeks after one whose scores may depend on it.
+        """
         self._summed, self._active, self._single = summed, active, np.array(sorted(single), np.int64)
         self._weeks: dict[int, tuple[Cells, Cells]] = {}
         self._hours: dict[int, WeekHours] = {}
         self._amounts: dict[int, Bag] = {}
         self._dirty: dict[int, list[Slots]] = {}
-        self._carried = carried
+        self._kept, self._spread = kept, spread
         self._watchers: list[Callable[[int, Slots], None]] = []
         self._scores: dict[int, tuple[NDArray[np.uint32], NDArray[np.int16]]] = {}  # by slot, ascending
 
@@ -73,11 +88,11 @@ class History:
         self._watchers.append(see)
 
     def _touch(self, week: int, slots: Slots) -> None:
-        """Note that something of *slots* (ascending) in *week* changed, and what is said of those they did later."""
+        """Note that something of *slots* (ascending) in *week* changed, and with it what later weeks of theirs say."""
         self._dirty.setdefault(week, []).append(slots)
         for see in self._watchers:
             see(week, slots)
-        for later in range(week + 1, week + 1 + self._carried):
+        for later in range(week + 1, week + 1 + self._spread):
             if later in self._weeks:
                 starts = slots * MAX_MEASURES
                 which, _, _ = self._weeks[later][0].between(starts, starts + MAX_MEASURES)
@@ -145,12 +160,6 @@ class History:
         order = np.argsort(every, kind="stable")
         self._scores[week] = (every[order], values[order])
 
-    def score_at_close(self, week: int, slot: int) -> int | None:
-        """Return the score that *slot* had when *week* closed, None when it had none or the week is open."""
-        slots, scores = self._scores.get(week, (np.empty(0, np.uint32), np.empty(0, np.int16)))
-        at = int(np.searchsorted(slots, slot))
-        return int(scores[at]) if at < len(slots) and slots[at] == slot else None
-
     def scores_at(self, week: int, slots: Slots) -> NDArray[np.int64]:
         """Return the scores that *slots* (shape n) had when *week* closed, -1 where there was none."""
         known, scores = self._scores.get(week, (np.empty(0, np.uint32), np.empty(0, np.int16)))
@@ -160,8 +169,8 @@ class History:
         return np.where(known[at] == slots, scores[at], -1).astype(np.int64)
 
     def drop_before(self, week: int, scores_before: int) -> None:
-        """Forget the weeks before *week* that are not carried any more, but scores only before *scores_before*."""
-        week -= self._carried
+        """Forget the weeks before *week* that nothing depends on any more, but scores only before *scores_before*."""
+        week -= self._kept
         # Each by itself: a week in which nothing happened has scores all the same.
         held: tuple[tuple[dict[int, Any], int], ...] = (
             (self._weeks, week), (self._hours, week), (self._amounts, week), (self._dirty, week),
@@ -187,14 +196,14 @@ class History:
                 found[f"week-dirty/{week}"] = packed(np.unique(np.concatenate(self._dirty[week])))
         for week, hours in sorted(self._hours.items()):
             found[f"week-hours/{week}"] = hours.segment()
-        for week, bag in sorted(self._amounts.items()):
-            found[f"week-amounts/{week}"] = bag.segment()
+        found |= segments_of(self._amounts, _AMOUNTS)
         for week, scores in sorted(self._scores.items()):
             found[f"week-scores/{week}"] = [packed(array) for array in scores]
         return found
 
     def restore(self, segments: dict[str, Any]) -> None:
         """Take over what `segments` returned."""
+        self._amounts = bags_in(segments, _AMOUNTS, self._single)
         for name, value in segments.items():
             if name.startswith("week/"):
                 keys, counts, sum_keys, sums = (unpacked(v) for v in value)
@@ -206,8 +215,6 @@ class History:
                 self._dirty[int(name[11:])] = [unpacked(value)]
             elif name.startswith("week-hours/"):
                 self._hours[int(name[11:])] = WeekHours.restored(value)
-            elif name.startswith("week-amounts/"):
-                self._amounts[int(name[13:])] = Bag.restored(value, self._single)
             elif name.startswith("week-scores/"):
                 slots, scores = (unpacked(v) for v in value)
                 self._scores[int(name[12:])] = (slots, scores)

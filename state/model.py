@@ -14,11 +14,12 @@ from state.alert_rules import BOUNDS, AlertRules
 from state.health import DECILES, POLICIES, Attribute, Bands, Model
 from state.kinds import KINDS
 from state.measures import BUILT_IN, MAX_MEASURES, Catalogue, Measure
+from state.population import MAX_WITHOUT, PEERS, PopulationRules
 
 _LARGEST_CUT = 2**63 - 1  # values are 64-bit integers
 _FLAGS = ("feature", "passive", "summed", "gauge")
 _MEASURE_KEYS = {"events", "actions", *_FLAGS}
-_SECTIONS = ("bands", "alerts", "measures", "attributes")
+_SECTIONS = ("bands", "alerts", "population", "measures", "attributes")
 _ATTRIBUTE_KEYS = {"name", "label", "kind", "weight", "measures", "against", "missing", "cuts"}
 
 
@@ -67,8 +68,8 @@ def build_model(raw: Mapping[str, Any]) -> Model:
     for name in names:
         if names.count(name) > 1:
             raise ModelError(name, f"attribute {name!r} stands twice; give one of them another name")
-    bands, rules = (_table(section, raw.get(section, {})) for section in ("bands", "alerts"))
-    return Model(catalogue, attributes, _bands(bands), _alert_rules(rules))
+    bands, rules, population = (_table(section, raw.get(section, {})) for section in ("bands", "alerts", "population"))
+    return Model(catalogue, attributes, _bands(bands), _alert_rules(rules), _population_rules(population))
 
 
 def _catalogue(raw: Mapping[str, Any]) -> Catalogue:
@@ -183,3 +184,21 @@ def _alert_rules(raw: Mapping[str, Any]) -> AlertRules:
             raise ModelError(key, f"[alerts] {key} must be a whole number from {low} to {high}, not {value!r}")
         found[key] = value * scale
     return AlertRules(**found)
+
+
+def _population_rules(raw: Mapping[str, Any]) -> PopulationRules:
+    for key in raw:
+        if key not in ("peers", "without"):
+            raise _unknown("[population]", key, ("peers", "without"))
+    peers = raw.get("peers", "")
+    if not isinstance(peers, str) or (peers and peers not in PEERS):
+        # The key's line: the value may stand anywhere, or be no text.
+        wrong = _unknown("[population] peers", str(peers), PEERS)
+        raise ModelError("peers", f"{wrong}; leave `peers` out to rank everybody together")
+    without = _names("without", "without", raw.get("without", []))
+    for name in without:
+        if not name or without.count(name) > 1:
+            raise ModelError("without", f"[population] without: {name!r} is empty or stands twice; drop it")
+    if len(without) > MAX_WITHOUT:
+        raise ModelError("without", f"[population] without has {len(without)} group types, at most {MAX_WITHOUT}")
+    return PopulationRules(peers, tuple(without))

@@ -20,7 +20,10 @@ _WORDS = {"missing": "without data", "cuts": "default cut points", "against": "c
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One difference. `part` is "attribute", "measure", "bands" or "weight"; `what` added, removed or changed."""
+    """One difference; `what` is added, removed or changed.
+
+    `part` is "attribute", "weight", "bands", "population" or "measure".
+    """
 
     part: str
     name: str
@@ -29,9 +32,9 @@ class Difference:
 
 
 def differences(old: Model, new: Model) -> list[Difference]:
-    """Return what differs: attributes, weights, bands, measures."""
+    """Return what differs: attributes, weights, bands, who is ranked among whom, measures."""
     measures = [*_measures(old.catalogue, new.catalogue), *_single(old, new)]
-    return [*_attributes(old, new), *_weights(old, new), *_bands(old, new), *measures]
+    return [*_attributes(old, new), *_weights(old, new), *_bands(old, new), *_population(old, new), *measures]
 
 
 def needs_rebuild(old: Model, new: Model) -> bool:
@@ -93,6 +96,13 @@ def _bands(old: Model, new: Model) -> Iterator[Difference]:
         was, now = getattr(old.bands, field.name), getattr(new.bands, field.name)
         if was != now:
             yield Difference("bands", field.name, "changed", f"{_percent(was)} → {_percent(now)}")
+
+
+def _population(old: Model, new: Model) -> Iterator[Difference]:
+    for field in fields(old.population):
+        was, now = getattr(old.population, field.name), getattr(new.population, field.name)
+        if was != now:
+            yield Difference("population", field.name, "changed", f"{_said(was)} → {_said(now)}")
 
 
 def _measures(old: Catalogue, new: Catalogue) -> Iterator[Difference]:

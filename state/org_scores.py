@@ -29,6 +29,11 @@ class OrgFigures:
     activities: Matrix  # (k,)
 
 
+def holds_seat(membership: NDArray[np.uint8], active: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which users count as licensed, shape (n,): who is not in the directory does while *active*."""
+    return np.asarray((membership == LICENSED) | ((membership == UNLISTED) & active))
+
+
 def org_figures(
     orgs: int,
     place: Matrix,
@@ -50,7 +55,7 @@ def org_figures(
         activities: Of each user, shape (n,).
     """
     active = in_window & (membership != GONE)
-    licensed = (membership == LICENSED) | ((membership == UNLISTED) & active)
+    licensed = holds_seat(membership, active)
     seats = np.bincount(place[licensed], minlength=orgs)
     on_seats = np.bincount(place[licensed], weights=score[licensed], minlength=orgs).astype(np.int64)
     # Active users by org and score, so that each org is a run whose middle is its median.

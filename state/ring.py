@@ -12,7 +12,7 @@ totals equal the sum of the hours held.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -94,15 +94,6 @@ class RollingWeek:
             touched.append(slots)
         self._amounts.drop_before((hour - WEEK_HOURS) * HOUR_MS)
         return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int64)
-
-    def active_cells(self) -> Iterator[tuple[int, Slots, Counts]]:
-        """Yield each hour held (since 1970, UTC) with the slots active in it and how many activities each had."""
-        for hour, (cells, _) in sorted(self._hours.items()):
-            keys, counts = cells.read()
-            slots, measures = np.divmod(keys.astype(np.int64), MAX_MEASURES)
-            active = self._active[measures]
-            found, totals = sum_by_key(slots[active].astype(np.uint64), counts[active])
-            yield hour, found.astype(np.int64), totals
 
     def active_hours(self, slots: Slots) -> Words:
         """Return in which hours each of *slots* was active, oldest first, as bits (see `active_hours`)."""

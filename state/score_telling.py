@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.change import Members, effects_of_users, movers, split_of_user, splits_of_orgs
-from state.effects import OrgScore, UserScore
+from state.effects import GroupScore, OrgScore, UserScore
+from state.group_scores import figures_by_job_type
 from state.org_scores import NONE
+from state.peers import peer_groups
 from state.ring import Slots
 from state.scoring import band_name
 from state.trend import NO_TREND
@@ -41,11 +43,16 @@ def user_scores(board: Scoreboard, slots: Slots, window_end_ms: int) -> Iterator
         (hour - board.since[slots] < WEEK_HOURS).tolist(),
         board.drift[slots].tolist(),
         board.reloaded[slots].tolist(),
+        board.regrouped[slots].tolist(),
         recent.tolist(),
         slopes.tolist(),
+        _peers(board, slots),
         strict=True,
     )
-    for slot, score, previous, band, said, coverage, parts, change, first, drift, reloaded, weeks, slope in columns:
+    for (
+        slot, score, previous, band, said, coverage, parts, change, first, drift, reloaded, regrouped, weeks, slope,
+        peers,
+    ) in columns:  # fmt: skip
         had = previous != NONE
         yield UserScore(
             board.subjects.orgs[board.subjects.org_of[slot]].name,
@@ -60,18 +67,33 @@ def user_scores(board: Scoreboard, slots: Slots, window_end_ms: int) -> Iterator
             window_end_ms,
             board.calibration,
             first,
-            split_of_user(score - previous, drift, reloaded) if had else None,
+            split_of_user(score - previous, drift, reloaded, regrouped) if had else None,
             weeks,
             slope if slope != NO_TREND else None,
+            peers,
         )
+
+
+def _peers(board: Scoreboard, slots: Slots) -> list[str]:
+    """Return what each of *slots* is ranked among."""
+    groups = peer_groups(board.model, board.subjects, slots)
+    labels = {number: board.label(number) for number in np.unique(groups).tolist()}
+    return [labels[number] for number in groups.tolist()]
 
 
 def org_scores(board: Scoreboard, numbers: Slots, window_end_ms: int) -> Iterator[OrgScore]:
     """Yield what is to be said of the orgs *numbers*, as of *window_end_ms*."""
     recent, slopes = board.past(np.array([board.subjects.orgs[number].slot for number in numbers.tolist()], np.int64))
-    columns = zip(numbers.tolist(), recent.tolist(), slopes.tolist(), _origins(board, numbers), strict=True)
-    for number, weeks, slope, (split, moved) in columns:
-        yield _org_score(board, number, window_end_ms, weeks, slope if slope != NO_TREND else None, split, moved)
+    columns = zip(
+        numbers.tolist(),
+        recent.tolist(),
+        slopes.tolist(),
+        _origins(board, numbers),
+        figures_by_job_type(board, numbers),
+        strict=True,
+    )
+    for number, weeks, slope, origin, jobs in columns:
+        yield _org_score(board, number, window_end_ms, weeks, slope if slope != NO_TREND else None, origin, jobs)
 
 
 def split_of(board: Scoreboard, number: int) -> list[int] | None:
@@ -118,8 +140,8 @@ def _members(board: Scoreboard, numbers: Slots) -> tuple[Slots, Members]:
 def _splits(board: Scoreboard, numbers: Slots, slots: Slots, users: Members) -> list[list[int]]:
     """Return what the changes of the orgs *numbers* are made of; *slots* and *users* are their `_members`."""
     change = board.org_score[numbers, 0].astype(np.int64) - board.org_previous[numbers]
-    drift, reloaded = board.drift[slots].astype(np.int64), board.reloaded[slots].astype(np.int64)
-    return [list(parts) for parts in splits_of_orgs(change, users, drift, reloaded).tolist()]
+    moved = (column[slots].astype(np.int64) for column in (board.drift, board.reloaded, board.regrouped))
+    return [list(parts) for parts in splits_of_orgs(change, users, *moved).tolist()]
 
 
 def _org_score(
@@ -128,8 +150,8 @@ def _org_score(
     window_end_ms: int,
     recent: list[int],
     trend: int | None,
-    split: list[int] | None,
-    moved: list[tuple[str, int]],
+    origin: _Origin,
+    jobs: dict[str, GroupScore],
 ) -> OrgScore:
     entry = board.subjects.orgs[number]
     catalogue = board.model.catalogue
@@ -157,8 +179,10 @@ def _org_score(
         window_end_ms,
         board.calibration,
         board.alert_since(number),
-        split,
+        origin[0],
         recent,
         trend,
-        moved,
+        origin[1],
+        jobs,
+        "" if board.model.population.peers == "job_type" else _peers(board, np.array([entry.slot], np.int64))[0],
     )

@@ -8,28 +8,39 @@ whose document would differ from the last one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from state.activity import Calibration
 from state.arrays import BLOCK, grown, packed, unpacked
 from state.effects import OrgScore, UserScore
-from state.health import BAND_NAMES, Cuts, Mask, Matrix, Model
+from state.health import BAND_NAMES, Mask, Matrix, Model
 from state.kinds import attribute_values
 from state.org_activity import OrgActivity
 from state.org_scores import NONE, org_figures
+from state.peers import (
+    CutPoints,
+    Places,
+    Weeks,
+    are_renamed,
+    group_names,
+    orgs_left_out,
+    peer_groups,
+    score_among_peers,
+)
 from state.ring import RollingWeek, Slots
 from state.score_telling import org_scores, user_scores
-from state.scoring import Whole, bands_of, score_users
+from state.scoring import Whole, bands_of
 from state.subjects import GONE, Subjects
 from state.trend import NO_TREND, WEEKS
 from state.week import WEEK_HOURS
 
 _ARRAYS = (
     "score", "previous", "coverage", "parts", "former_parts", "band", "said_band", "since", "stale", "dirty",
-    "drift", "reloaded",
+    "drift", "reloaded", "regrouped", "peer_group",
 )  # fmt: skip
 _ORG_ARRAYS = (
     "org_score", "org_previous", "org_parts", "org_former_parts", "org_band", "org_said_band",
@@ -48,8 +59,7 @@ class Scoreboard:
         self.model, self.week, self.subjects = model, week, subjects
         width = len(model.attributes)
         self._activity = OrgActivity(model, week, subjects)
-        self.cuts: dict[str, list[int]] = model.default_cuts()
-        self.calibration = 0
+        self.cut_points = CutPoints(0, model.default_cuts())
         self.score = np.zeros(0, np.int16)
         self.previous = np.zeros(0, np.int16)
         self.coverage = np.zeros(0, np.int16)
@@ -62,7 +72,9 @@ class Scoreboard:
         self.dirty = np.zeros(0, bool)  # its score may be out of date
         self.drift = np.zeros(0, np.int16)  # what new cut points changed since the last close
         self.reloaded = np.zeros(0, np.int16)  # what another model changed since then
-        self._former_cuts: dict[str, list[int]] | None = None  # before those that nobody was scored by yet
+        self.regrouped = np.zeros(0, np.int16)  # what another peer group changed since then
+        self.peer_group = np.zeros(0, np.int16)  # in which the user was scored last
+        self._former_cuts: CutPoints | None = None  # before those that nobody was scored by yet
         self.past: Callable[[Slots], tuple[Matrix, Matrix]] = _no_past
         """Closing scores of the last weeks by slot and their trends, shapes (n, weeks) and (n,); whoever keeps them
         sets it."""
@@ -92,7 +104,7 @@ class Scoreboard:
                 if rows <= len(old):
                     continue
                 new = grown(old, rows)
-                if name.endswith(("previous", "band", "since", "org_score")):
+                if name.endswith(("previous", "band", "since", "org_score", "peer_group")):
                     new[len(old) :] = NONE
                 setattr(self, name, new)
         self._activity.grow()
@@ -121,6 +133,7 @@ class Scoreboard:
         if hour >= 0:
             return False
         self.score[slot] = self.parts[slot] = self.coverage[slot] = self.drift[slot] = self.reloaded[slot] = 0
+        self.regrouped[slot], self.peer_group[slot] = 0, NONE
         self.former_parts[slot] = 0
         self.previous[slot] = self.band[slot] = self.said_band[slot] = NONE
         self._activity.forget(slot)
@@ -139,14 +152,22 @@ class Scoreboard:
         """Note that an org's membership or description changed."""
         self._restless_orgs.add(number)
 
-    def learn(self, generation: int, cuts: Cuts) -> None:
+    @property
+    def calibration(self) -> int:
+        """Generation of the cut points in use."""
+        return self.cut_points.generation
+
+    def learn(self, record: Calibration) -> None:
         """Take over cut points of the model's attributes, if they are newer: everybody's score may have changed."""
-        if generation > self.calibration:
-            self.calibration = generation
+        if record.generation > self.calibration:
             if self._former_cuts is None:
-                self._former_cuts = dict(self.cuts)
-            self.cuts |= {name: edges for name, edges in cuts.items() if name in self.cuts}
+                self._former_cuts = self.cut_points
+            self.cut_points = self.cut_points.after(record, self.model)
             self.touch_all()
+
+    def label(self, group: int) -> str:
+        """Return what documents call the cut points of a peer group (its number)."""
+        return self.cut_points.label(group_names(self.model, self.subjects)[group])
 
     def touch_all(self) -> None:
         """Note that everybody's score may have changed: an hour passed or cut points are new."""
@@ -161,43 +182,52 @@ class Scoreboard:
         self._activity.count(users)
         # Who was never active has nothing to score; who no longer is falls to zero.
         seen = users[self.since[users] >= 0]
+        groups, names = peer_groups(self.model, self.subjects, seen), group_names(self.model, self.subjects)
         for at in range(0, len(seen), BLOCK):
-            slots = seen[at : at + BLOCK]
-            counted = self.are_counted(slots)
-            self._score(slots[counted])
-            idle = slots[~counted]
-            nothing = np.zeros(len(idle), np.int64)
-            self._store(idle, nothing, np.zeros((len(idle), self.parts.shape[1]), np.int16), nothing)
-        self._former_cuts = None
+            rows = slice(at, at + BLOCK)
+            self._score(seen[rows], groups[rows], names)
+        self._note_peers(seen, groups)
         self._restless_orgs.update(np.unique(self.subjects.org_of[everyone]).tolist())
         if orgs:
             self._score_orgs(np.array(sorted(self._restless_orgs), np.int64))
             self._restless_orgs = set()
 
-    def _score(self, slots: Slots) -> None:
-        """Score the users *slots*, all of whom count."""
-        values, known = self._values(slots)
-        values, stands = self.carried(slots, values, known)
-        scores = score_users(self.model, values, known, self.cuts, stands)
-        if self._former_cuts is not None:
-            former = score_users(self.model, values, known, self._former_cuts, stands)
-            self._note_drift(slots, scores.score - former.score)
-        self._store(slots, scores.score, scores.contributions, scores.coverage)
+    def _score(self, slots: Slots, groups: Slots, names: Sequence[str]) -> None:
+        """Score the users *slots* among the peers of *groups* (both of shape n), whose *names* are these."""
+        counted = self.are_counted(slots)
+        active, idle = slots[counted], slots[~counted]
+        nothing = np.zeros(len(idle), np.int64)
+        self._store(idle, nothing, np.zeros((len(idle), self.parts.shape[1]), np.int16), nothing)
+        values, known = self.values_of(active)
+        weeks = Weeks(*self.carried(active, values, known), known)
+        ranked_in = Places(groups[counted], self.peer_group[active].astype(np.int64), names)
+        scores, drift, regrouped = score_among_peers(self.model, weeks, ranked_in, self.cut_points, self._former_cuts)
+        self._note(self.drift, active, drift)
+        self._note(self.regrouped, active, regrouped)
+        self._store(active, scores.score, scores.contributions, scores.coverage)
 
-    def _values(self, slots: Slots) -> tuple[Matrix, Mask]:
-        """Return attribute values and known-mask of the users *slots*, both of shape (n, A)."""
-        return attribute_values(self.model, self.week, slots, self._activity.of_org_of(slots))
-
-    def _note_drift(self, slots: Slots, moved: Matrix) -> None:
-        """Add up what new cut points alone changed of the scores of *slots*, basis points of shape (n,)."""
+    def _note(self, sums: NDArray[np.int16], slots: Slots, moved: Matrix) -> None:
+        """Add to *sums* what one cause alone changed of the scores of *slots*, basis points of shape (n,)."""
         limit = np.iinfo(np.int16).max
-        self.drift[slots] = np.clip(self.drift[slots] + moved, -limit, limit)
+        sums[slots] = np.clip(sums[slots] + moved, -limit, limit)
         self.stale[slots[moved != 0]] = True
 
-    def population(self) -> tuple[Matrix, Mask]:
-        """Return attribute values and known-mask of the active users, both of shape (n, A)."""
+    def _note_peers(self, slots: Slots, groups: Slots) -> None:
+        """Note in which peer groups *slots* were scored; whose cut points are called otherwise has another document."""
+        former, names = self._former_cuts or self.cut_points, group_names(self.model, self.subjects)
+        other = (self.peer_group[slots] != groups) | are_renamed(groups, names, former, self.cut_points)
+        self.stale[slots[other]] = True
+        self.peer_group[slots], self._former_cuts = groups, None
+
+    def population(self) -> Slots:
+        """Return the slots of the users that deciles are counted of: the active ones, but of orgs that are left out."""
         users = np.flatnonzero(self.subjects.is_user[: len(self.subjects)])
-        return self._values(users[self.are_counted(users)])
+        users = users[self.are_counted(users)]
+        return users[~orgs_left_out(self.model, self.subjects)[self.subjects.org_of[users]]]
+
+    def values_of(self, users: Slots) -> tuple[Matrix, Mask]:
+        """Return attribute values and known-mask of *users*, both of shape (n, A)."""
+        return attribute_values(self.model, self.week, users, self._activity.of_org_of(users))
 
     def take_stale(self, window_end_ms: int) -> Iterator[UserScore | OrgScore]:
         """Yield the documents that are out of date, and count them as said."""
@@ -230,10 +260,8 @@ class Scoreboard:
         return np.asarray(self.week.are_active(slots) & (self.subjects.membership[slots] != GONE))
 
     def bands(self) -> dict[str, int]:
-        """Return how many active users are in each band; they are the population."""
-        n = len(self.subjects)
-        users = np.flatnonzero(self.subjects.is_user[:n])
-        bands = self.band[users[self.are_counted(users)]]
+        """Return how many users of the population are in each band."""
+        bands = self.band[self.population()]
         return {name: int((bands == i).sum()) for i, name in enumerate(BAND_NAMES)}
 
     def segments(self) -> dict[str, Any]:
@@ -241,16 +269,20 @@ class Scoreboard:
         users, orgs = len(self.subjects), len(self.subjects.orgs)
         found: dict[str, Any] = {f"user/{name}": packed(getattr(self, name)[:users]) for name in _ARRAYS}
         found |= {f"org/{name}": packed(getattr(self, name)[:orgs]) for name in _ORG_ARRAYS}
-        found["calibration"] = [self.calibration, self.cuts, sorted(self._stale_orgs), sorted(self._restless_orgs)]
+        cuts, former = self.cut_points, self._former_cuts
+        found["calibration"] = [
+            cuts.generation, cuts.everybody, sorted(self._stale_orgs), sorted(self._restless_orgs)
+        ]  # fmt: skip
         found["attributes"] = [a.name for a in self.model.attributes]
         found["model"] = self.model.digest
-        found["former-cuts"] = self._former_cuts
+        found["former-cuts"] = None if former is None else former.everybody
+        found["peers"] = [cuts.by_group, None if former is None else [former.generation, former.by_group]]
         return found
 
-    def restore(self, segments: dict[str, Any]) -> None:
-        """Take over what `segments` returned; with another model, scores start anew."""
+    def restore(self, segments: dict[str, Any]) -> bool:
+        """Take over what `segments` returned; with another model, scores start anew. Return whether it is another."""
         self.grow()
-        self.calibration, cuts, stale, restless = segments["calibration"]
+        generation, cuts, stale, restless = segments["calibration"]
         self._stale_orgs, self._restless_orgs = set(stale), set(restless)
         same = segments["attributes"] == [a.name for a in self.model.attributes]
         for prefix, names in (("user/", _ARRAYS), ("org/", _ORG_ARRAYS)):
@@ -258,17 +290,26 @@ class Scoreboard:
                 if (same or not name.endswith("parts")) and prefix + name in segments:
                     array = unpacked(segments[prefix + name])
                     getattr(self, name)[: len(array)] = array
-        self.cuts |= {name: edges for name, edges in cuts.items() if name in self.cuts}
-        self._former_cuts = segments.get("former-cuts")
+        same = same and segments.get("model", self.model.digest) == self.model.digest
+        by_group, former = segments.get("peers", ({}, None))
+        shipped = self.cut_points.everybody
+        known = {name: edges for name, edges in cuts.items() if name in shipped}
+        self.cut_points = CutPoints(generation, {**shipped, **known}, by_group if same else {})
+        if segments.get("former-cuts") is not None:
+            self._former_cuts = CutPoints(
+                former[0] if former else generation, segments["former-cuts"], former[1] if former else {}
+            )
         users = np.arange(len(self.subjects))
         self._activity.count(users[self.subjects.is_user[users]])
-        if not same or segments.get("model", self.model.digest) != self.model.digest:
+        if not same:
             self._reload()
+        return not same
 
     def _reload(self) -> None:
         """Score everybody by this model instead of the one before, and keep what that changed."""
         n, former = len(self.subjects), self.score.copy()
         self._former_cuts = None
+        self.peer_group[:n] = NONE  # groups of the former model may be others by the same numbers
         self.touch_all()
         self.evaluate()
         self.reloaded[:n] += self.score[:n] - former[:n]

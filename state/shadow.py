@@ -43,7 +43,7 @@ class Shadow:
     def learn(self, record: Calibration) -> None:
         """Take over cut points that are newer and of this model."""
         if record.model == self.id:
-            self.board.learn(record.generation, record.cuts)
+            self.board.learn(record)
 
     def take_stale(self, window_end_ms: int) -> list[UserScore | OrgScore]:
         """Return the documents that are out of date, and count them as said."""

@@ -43,11 +43,11 @@ from state.trend import WEEKS
 from state.week import HOUR_MS, WEEK_HOURS, month_of, week_end_ms, week_of
 from state.week_rows import final_rows, provisional_rows, restated_rows
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the checkpoint's shape."""
-READABLE_BY = 1
+READABLE_BY = 2
 """The oldest version that can read what this one writes: one that only adds segments can be taken back."""
-OLDEST_READ = 1
+OLDEST_READ = 2
 """The oldest version that this one reads; an older one needs a rebuild."""
 
 Outcomes = dict[tuple[str, int], list[int]]  # source (topic, partition) → [accepted, duplicate, late]
@@ -69,10 +69,10 @@ class Shard:
         self.subjects = Subjects()
         measures, models = model.catalogue.measures, [model] if shadow is None else [model, shadow]
         single = sorted({m for each in models for m in single_measures(each)})
-        carried = CARRY_WEEKS * any(a.missing == "carry" for each in models for a in each.attributes)
+        carried = [CARRY_WEEKS * any(a.missing == "carry" for a in each.attributes) for each in models]
         self.week = RollingWeek(measures, single)
         summed, active = np.array([[m.summed, not m.passive] for m in measures]).T
-        self.history = History(summed, active, single, carried)
+        self.history = History(summed, active, single, kept=max(carried), spread=carried[0])
         self.dedupe = Dedupe(limits.allowed_lateness_hours, limits.max_ids)
         self.latency = Latency()
         self.replies = Replies(limits.reply_horizon_hours * HOUR_MS, limits.max_open_messages)
@@ -108,12 +108,13 @@ class Shard:
                 if self.shadow is not None:
                     self.shadow.learn(record)
             case Calibration():
-                self.board.learn(record.generation, record.cuts)
+                self.board.learn(record)
             case Correction():
                 self._take_correction(record)
             case Note():
-                self._said += self.alerts.note(record, self.subjects.org_number(record.org))
+                number = self.subjects.org_number(record.org)
                 self._grow()
+                self._said += self.alerts.note(record, number)
             case Member():
                 slot = self.subjects.learn_member(record)
                 self._grow()
@@ -121,12 +122,15 @@ class Shard:
                 self.board.dirty[slot] = True
                 self.board.touch_org(int(self.subjects.org_of[slot]))
             case Org():
-                former = self._zone(record.org)
-                number = self.subjects.learn_org(record)
+                number = self.subjects.org_number(record.org)
+                former, group = self._zone(record.org), int(self.subjects.group_of[number])
+                self.subjects.learn_org(record)
                 self._grow()
                 self.board.touch_org(number)
                 if self._zone(record.org) != former:  # another zone has other closed weeks
                     self.board.stale[self.subjects.orgs[number].members] = True
+                if self.subjects.group_of[number] != group:  # another group may have other cut points
+                    self.board.dirty[self.subjects.orgs[number].members] = True
         # New rows are seen to above; members, orgs and cut points change what a summary tells as well.
         self._population_changed |= not isinstance(record, Rows)
         return None
@@ -203,17 +207,16 @@ class Shard:
         self.replies.restore(parts["replies"])
         self.folder.restore(parts["fold"])
         self.alerts.restore(parts.get("alerts", {}))
-        self.board.restore(parts["board"])
+        other_model = self.board.restore(parts["board"])
         if self.shadow is not None:
             self.shadow.restore(parts.get("shadow", {}))
         self.position, self.watermark_ms = position, meta["watermark"]
         self.outcomes = {(t, p): o for t, p, o in meta["outcomes"]}
         self.receipts.load(meta.get("receipts"))
         self.closed_until, self._restless_maps = meta["closed"], set(meta["maps"])
-        same_model = self.closing.restore(parts.get("closing", {}), self.watermark_ms)
-        if "closing" not in parts:
-            self.closing.refill(self.week, self.closed_until)
+        same_model = self.closing.restore(parts["closing"], self.watermark_ms)
         self._round, self._ticks, self._scored_hour, self._population_changed = meta["ticks"]
+        self._population_changed |= other_model
         self._said = msgspec.msgpack.decode(meta["said"], type=list[Effect])
         for row in [] if same_model else self._said:
             if isinstance(row, WeekRow):

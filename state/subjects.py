@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from state.activity import SEPARATOR, Member, Org, origin_of
 from state.arrays import grown
+from state.groups import Names
 from state.ring import Slots
 
 UNLISTED, LICENSED, UNLICENSED, GONE = range(4)
@@ -51,6 +52,9 @@ class Subjects:
         self._next_turn_ms = _FOREVER_MS
         self.zone_names: list[str] = ["UTC"]
         self.zone_of = np.zeros(0, np.int16)  # by org number, an index into zone_names
+        self.job_types, self.group_types = Names(), Names()
+        self.job_of = np.zeros(0, np.uint16)  # by slot, a number of job_types
+        self.group_of = np.zeros(0, np.uint16)  # by org number, a number of group_types
 
     def __len__(self) -> int:
         return len(self.names)
@@ -79,6 +83,7 @@ class Subjects:
         """Take in a directory entry; return the slot."""
         slot = int(self.slots([member.org + SEPARATOR + member.user])[0])
         self.membership[slot] = GONE if member.gone else LICENSED if member.licensed else UNLICENSED
+        self.job_of[slot] = self.job_types.number("" if member.gone else member.job_type)
         self._dated.pop(slot, None)
         if not member.gone and (member.since_ms or member.until_ms):
             until_ms = member.until_ms or _FOREVER_MS
@@ -125,6 +130,8 @@ class Subjects:
             "membership": self.membership[:n].tobytes(),
             "dated": [[slot, *entry] for slot, entry in self._dated.items()],
             "orgs": {e.name: [e.title, e.zone, e.group_type] for e in self.orgs},
+            "job-types": [self.job_types.known, self.job_of[:n].tobytes()],
+            "group-types": self.group_types.known,
         }
 
     def restore(self, segments: dict[str, Any]) -> None:
@@ -133,6 +140,10 @@ class Subjects:
         self.membership[: len(self.names)] = np.frombuffer(segments["membership"], np.uint8)
         self._dated = {slot: (kind, since, until) for slot, kind, since, until in segments.get("dated", [])}
         self._next_turn_ms = 0
+        job_types, job_of = segments.get("job-types", ([], b""))
+        self.job_types, self.group_types = Names(job_types), Names(segments.get("group-types"))
+        if job_of:
+            self.job_of[: len(self.names)] = np.frombuffer(job_of, np.uint16)
         for name, (title, zone, group_type) in segments["orgs"].items():
             self._describe(self._org_numbers[name], title, zone, group_type)
 
@@ -142,6 +153,7 @@ class Subjects:
         if zone not in self.zone_names:
             self.zone_names.append(zone)
         self.zone_of[number] = self.zone_names.index(zone)
+        self.group_of[number] = self.group_types.number(group_type)
 
     def _give_origin(self, origin: str) -> int:
         """Return the slot of a subject by a name that says how its activities came to it."""
@@ -164,6 +176,7 @@ class Subjects:
         self.org_of = grown(self.org_of, slot + 1)
         self.is_user = grown(self.is_user, slot + 1)
         self.membership = grown(self.membership, slot + 1)
+        self.job_of = grown(self.job_of, slot + 1)
         if user:
             number = self._org_numbers[org]
             self.orgs[number].members.append(slot)
@@ -171,5 +184,6 @@ class Subjects:
             number = self._org_numbers[org] = len(self.orgs)
             self.orgs.append(OrgEntry(org, slot))
             self.zone_of = grown(self.zone_of, number + 1)
+            self.group_of = grown(self.group_of, number + 1)
         self.org_of[slot], self.is_user[slot] = number, bool(user)
         return slot

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from state.effects import LatencyMap, Summary
-from state.health import Matrix, Model
+from state.effects import LatencyMap, Summary, Values
+from state.group_scores import totals_by_group_type
+from state.groups import NO_GROUP
+from state.health import Mask, Matrix, Model
 from state.latency import Grid, Latency, dump_grid
+from state.peers import MAX_PEER_GROUPS, group_names, orgs_left_out, peer_groups
 from state.records import record_of
+from state.ring import Slots
 from state.scoring import population_of
 
 if TYPE_CHECKING:
@@ -26,6 +30,8 @@ _summary = msgspec.msgpack.Decoder(Summary)
 MAX_VALUES = 4096
 """Distinct values an attribute's summary may hold per partition; above, a user's place among all is off by at most
 1/2048 of them (about 1/4096 where few share a value)."""
+MAX_GROUP_VALUES = 2048
+"""The same for all peer groups of a partition together, in equal shares."""
 
 
 def cells_of(grid: Grid, quantile: float) -> dict[int, tuple[float | None, int, int, int]]:
@@ -52,27 +58,58 @@ def period_name(months: range) -> str:
 
 def summary(shard: Shard, round_: int) -> Summary:
     """Return the partition's share of the population and its overall latency."""
-    users, found = _values(shard.board, shard.model)
-    bands = shard.board.bands()
-    grid = dump_grid(shard.latency.overall(shard.months()))
-    return Summary(shard.partition, round_, users, bands, len(shard.subjects.orgs), found, grid, shard.watermark_ms)
+    found = _summary_of(shard, shard.board, round_)
+    found.grid = dump_grid(shard.latency.overall(shard.months()))
+    found.by_group_type = totals_by_group_type(shard.board)
+    return found
 
 
 def shadow_summary(shard: Shard, shadow: Shadow, round_: int) -> Summary:
-    """Return the partition's share of the population as the shadow model counts it; latency is the live one's."""
-    users, found = _values(shadow.board, shadow.model)
-    bands, orgs = shadow.board.bands(), len(shard.subjects.orgs)
-    return Summary(shard.partition, round_, users, bands, orgs, found, {}, shard.watermark_ms, shadow.id)
+    """Return the partition's share of the population as the shadow model counts it; the rest is the live one's."""
+    found = _summary_of(shard, shadow.board, round_)
+    found.model = shadow.id
+    return found
 
 
-def _values(board: Scoreboard, model: Model) -> tuple[int, dict[str, tuple[list[int], list[int]]]]:
-    """Return how many users are active, and the ranked attributes' distinct values with their counts."""
-    values, known = board.population()
+def _summary_of(shard: Shard, board: Scoreboard, round_: int) -> Summary:
+    model, subjects, users = board.model, shard.subjects, board.population()
+    values, known = board.values_of(users)
+    left_out = int(orgs_left_out(model, subjects).sum())
+    return Summary(
+        shard.partition,
+        round_,
+        len(users),
+        board.bands(),
+        len(subjects.orgs) - left_out,
+        _counted(model, values, known, MAX_VALUES),
+        {},
+        shard.watermark_ms,
+        peers=model.population.peers,
+        groups=_of_groups(board, users, values, known),
+        orgs_left_out=left_out,
+    )
+
+
+def _of_groups(board: Scoreboard, users: Slots, values: Matrix, known: Mask) -> dict[str, tuple[int, Values]]:
+    """Return of the largest peer groups of *users*, by name, how many there are and their distinct values."""
+    groups, names = peer_groups(board.model, board.subjects, users), group_names(board.model, board.subjects)
+    numbers, sizes = np.unique(groups[groups != NO_GROUP], return_counts=True)
+    ranked = sorted(zip(sizes.tolist(), numbers.tolist(), strict=True), key=lambda each: (-each[0], names[each[1]]))
+    told = {names[number]: (number, size) for size, number in ranked[:MAX_PEER_GROUPS]}
     found = {}
+    for name, (number, size) in sorted(told.items()):
+        here = groups == number
+        found[name] = (size, _counted(board.model, values[here], known[here], MAX_GROUP_VALUES // len(told)))
+    return found
+
+
+def _counted(model: Model, values: Matrix, known: Mask, limit: int) -> Values:
+    """Return the ranked attributes' distinct values, at most *limit* of each, with their counts."""
+    found: Values = {}
     for name, counted in population_of(model, values, known).items():
-        distinct, counts = thinned(*counted, MAX_VALUES)
+        distinct, counts = thinned(*counted, limit)
         found[name] = (distinct.tolist(), counts.tolist())
-    return len(values), found
+    return found
 
 
 def thinned(values: Matrix, counts: Matrix, limit: int) -> tuple[Matrix, Matrix]:

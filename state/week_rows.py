@@ -83,14 +83,18 @@ def _rows(shard: Shard, week: int, state: str, users: Slots, orgs: Slots, closed
 
     Who is told has a row even with nothing left, because a row told before may say otherwise.
     """
-    rows = [_row(shard, slot, week, state, cells) for slot, *cells in _own(shard, week, users)]
-    if closed is not None:
-        _tell_users(shard, rows, users, closed)
-    heads = [_row(shard, slot, week, state, cells) for slot, *cells in _of_orgs(shard, week, orgs)]
+    label = week_label(week)
+    rows = [_row(shard, slot, label, state, cells) for slot, *cells in _own(shard, week, users)]
+    heads = [_row(shard, slot, label, state, cells) for slot, *cells in _of_orgs(shard, week, orgs)]
     for row, active in zip(heads, _active_users(shard, week, orgs), strict=True):
         row.active_users = active
     if closed is not None:
+        _tell_users(shard.model, rows, users, closed)
         _tell_orgs(shard.model, heads, orgs, closed)
+    else:
+        slots = np.concatenate([users, shard.subjects.org_slots()[orgs]])
+        for row, score in zip(rows + heads, shard.history.scores_at(week, slots).tolist(), strict=True):
+            row.score = None if score == NONE else score
     return rows + heads
 
 
@@ -134,36 +138,38 @@ def _active_users(shard: Shard, week: int, orgs: Slots) -> list[int]:
     return [int(n) for n in found]
 
 
-def _row(shard: Shard, slot: int, week: int, state: str, cells: list[list[tuple[int, int]]]) -> WeekRow:
+def _row(shard: Shard, slot: int, label: str, state: str, cells: list[list[tuple[int, int]]]) -> WeekRow:
     measures, (counts, sums) = shard.model.catalogue.measures, cells
     user = shard.subjects.user(slot)
+    activities = sum([n for m, n in counts if not measures[m].passive])
     return WeekRow(
         shard.subjects.orgs[int(shard.subjects.org_of[slot])].name,
         user,
-        week_label(week),
+        label,
         state,
         {measures[m].name: n for m, n in counts},
         {measures[m].name: n for m, n in sums},
-        sum(n for m, n in counts if not measures[m].passive),
-        int(bool(user) and any(not measures[m].passive for m, _ in counts)),
-        shard.history.score_at_close(week, slot),
+        activities,
+        int(bool(user) and activities > 0),
+        None,
         None,
     )
 
 
-def _tell_users(shard: Shard, rows: list[WeekRow], users: Slots, closed: Closed) -> None:
+def _tell_users(model: Model, rows: list[WeekRow], users: Slots, closed: Closed) -> None:
     """Say in the *rows* of *users* what their week was worth; who did nothing in it has no attributes."""
-    names = [a.name for a in shard.model.attributes]
-    signs = np.array([-1 if a.kind in LOWER_IS_BETTER else 1 for a in shard.model.attributes])
+    names = [a.name for a in model.attributes]
+    signs = np.array([-1 if a.kind in LOWER_IS_BETTER else 1 for a in model.attributes])
     at = np.searchsorted(closed.users, users)
-    columns = zip(
-        rows, closed.scores[at].tolist(), closed.parts[at].tolist(), closed.row_of[at].tolist(), strict=True
-    )  # fmt: skip
-    for row, score, parts, place in columns:
+    places = closed.row_of[at]
+    counted = places[places >= 0]
+    attributes = zip((closed.values[counted] * signs).tolist(), closed.known[counted].tolist(), strict=True)
+    columns = (places.tolist(), closed.scores[at].tolist(), closed.parts[at].tolist())
+    for row, place, score, parts in zip(rows, *columns, strict=True):
         row.score, row.calibration, row.attributes = score, closed.calibration, []
         row.contributions = {n: p for n, p in zip(names, parts, strict=True) if p}
         if place >= 0:
-            values, known = (closed.values[place] * signs).tolist(), closed.known[place].tolist()
+            values, known = next(attributes)
             row.attributes = values if all(known) else [v if k else None for v, k in zip(values, known, strict=True)]
 
 

@@ -12,14 +12,15 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from msgspec.structs import replace as replaced
 
-from state.activity import Calibration
 from state.census import Census
 from state.effects import OrgScore, UserScore
 from state.health import Attribute, Model
 from state.kinds import KINDS, single_measures
 from state.limits import Limits
 from state.measures import Catalogue
+from state.peers import CutPoints
 from state.shard import Shard
 from state.telling import summary
 
@@ -77,6 +78,7 @@ class Scored:
     shards: list[Shard]
     population: int  # active users
     is_calibrated: bool  # else too few users: default cut points
+    peer_groups: list[str]  # that have cut points of their own
 
 
 def translated(new: Model, live: Model) -> tuple[Model, list[str]]:
@@ -145,7 +147,7 @@ def scored(checkpoints: Sequence[Segments], model: Model, limits: Limits, min_po
     Raises:
         SchemaError: If a checkpoint is of other measures.
     """
-    shards, census = [], Census(min_population)
+    shards, census = [], Census(min_population, model.population.peers)
     for number, segments in enumerate(checkpoints):
         shard = Shard(number, model, limits)
         shard.restore(segments)
@@ -154,13 +156,13 @@ def scored(checkpoints: Sequence[Segments], model: Model, limits: Limits, min_po
     found = census.calibrate()
     for shard in shards:
         if found is None:
-            shard.board.cuts = model.default_cuts()
+            shard.board.cut_points = CutPoints(0, model.default_cuts())
         else:
-            generation = shard.board.calibration + 1
-            shard.apply(Calibration(generation, found.population, found.cuts), shard.position)
+            shard.apply(replaced(found, generation=shard.board.calibration + 1), shard.position)
         shard.board.touch_all()
         shard.board.evaluate()
-    return Scored(model, shards, census.users_active, found is not None)
+    groups = [] if found is None else list(found.groups)
+    return Scored(model, shards, census.users_active, found is not None, groups)
 
 
 def compare(before: Scored, after: Scored, orgs: Collection[str] = (), top: int = 10) -> Comparison:

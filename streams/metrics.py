@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
+from state.effects import GroupTotal
 from streams.metric_kinds import Count, Level, Spread
 from streams.org_metrics import OrgMetrics
 
@@ -143,6 +144,16 @@ class Metrics:
             "Mean distance of decile ranks by the present cut points from those of one to two weeks ago, 0-0.9.",
             ("attribute",),
         )
+        self.group_health = Level(
+            "orgpulse_group_health_ratio",
+            "Mean score of the users of all orgs of a group type, 0-1; kind is active or licensed.",
+            ("group_type", "kind"),
+        )
+        self.group_users = Level(
+            "orgpulse_group_users",
+            "Users of all orgs of a group type; kind is active or licensed.",
+            ("group_type", "kind"),
+        )
         self.calibration_generation = Level(
             "orgpulse_calibration_generation", "Generation of the cut points in use; 0 = the shipped ones."
         )
@@ -189,6 +200,19 @@ class Metrics:
     def set_bands(self, partition: int, users: Mapping[str, int]) -> None:
         """Replace the number of users by band (healthy, watch, at_risk) of one partition."""
         self.orgs.set_bands(partition, users)
+
+    def set_groups(self, totals: Mapping[str, GroupTotal]) -> None:
+        """Replace what is said by group type, of which there is a bounded number (`state.group_scores`)."""
+        self.group_health.drop()
+        self.group_users.drop()
+        for group, total in totals.items():
+            for kind, users, points in (
+                ("active", total.active_users, total.active_points),
+                ("licensed", total.licensed_users, total.licensed_points),
+            ):
+                self.group_users.set(users, group, kind)
+                if users:
+                    self.group_health.set(points / users / 10_000, group, kind)
 
     def drop_org(self, partition: int, org: str) -> None:
         """Remove everything said about *org*: it is gone."""

@@ -47,6 +47,28 @@ class Mover:
     change: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class GroupScore:
+    """Scores of an org's users of one job type, like the org's own; None = no such score."""
+
+    score_active: Decimal | None
+    score_licensed: Decimal | None
+    score_median: Decimal | None
+    active_users: int
+    licensed_users: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTotals:
+    """Figures over all orgs of one group type; a mean is None where there is nobody to take it of."""
+
+    orgs: int
+    active_users: int
+    licensed_users: int
+    score_active: Decimal | None
+    score_licensed: Decimal | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """What user and org scores have in common. Scores are percentages with two decimals.
@@ -55,6 +77,8 @@ class Score:
         split: What the change since the last closed week is made of; None = there is nothing to compare with.
         history: Scores at the close of the last eight calendar weeks, oldest first; None = no score then.
         trend: Points a week over those, from at least three scores (the median of the slopes between any two).
+        peers: Whose deciles the users are ranked by: the name of a peer group, `all` or `default` (the shipped cut
+            points); None = not known, or an org whose users are not all ranked by the same.
         window_end: The end of the week that the document was made of; it moves only when the document changes.
         age_seconds: How long ago this was known to hold: since the later of `window_end` and of the moment up to
             which every partition was counted (`as_of` of the totals). None = neither is known.
@@ -68,6 +92,7 @@ class Score:
     split: Split | None
     history: tuple[Decimal | None, ...]
     trend: Decimal | None
+    peers: str | None
     window_end: datetime | None
     calibration: int | None  # generation of the cut points; 0 = the shipped ones
     fence: str
@@ -103,6 +128,7 @@ class OrgScore(Score):
     movers: tuple[Mover, ...]  # who moved it up most, then who moved it down most
     why: str  # why it scores nothing or has no score; empty when somebody is active
     alert_since: datetime | None  # since when an alert is open; None = none is
+    by_job_type: Mapping[str, GroupScore]  # the one with most seats first; empty = nobody has a job type
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +194,7 @@ class Totals:
     fence: str
     age_seconds: float | None
     stale: bool
+    by_group_type: Mapping[str, GroupTotals]  # empty = no org has a group type
 
 
 @dataclass(frozen=True, slots=True)

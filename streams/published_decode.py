@@ -11,7 +11,20 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from streams.published import CELLS, Alert, Cell, LatencyMap, Mover, OrgScore, Reason, Split, Totals, UserScore
+from streams.published import (
+    CELLS,
+    Alert,
+    Cell,
+    GroupScore,
+    GroupTotals,
+    LatencyMap,
+    Mover,
+    OrgScore,
+    Reason,
+    Split,
+    Totals,
+    UserScore,
+)
 from streams.reader_errors import NewerSchemaError, UnreadableError
 
 SCHEMA = 1  # the newest that this module reads
@@ -74,6 +87,7 @@ class Decoder:
                 ),
                 why=fields.get("why", ""),
                 alert_since=_moment(fields.get("alert_since")),
+                by_job_type=_by_job_type(json.loads(fields.get("by_job_type") or "{}")),
                 **self._common(fields),
             )
 
@@ -89,6 +103,7 @@ class Decoder:
                 _moment(fields.get("as_of")),
                 fields.get("fence", ""),
                 *self._age(_moment(fields.get("as_of"))),
+                _by_group_type(json.loads(fields.get("by_group_type") or "{}")),
             )
 
     def _age(self, *moments: datetime | None) -> tuple[float | None, bool]:
@@ -110,6 +125,7 @@ class Decoder:
             "split": _split(json.loads(fields.get("change") or "{}")),
             "history": tuple(_decimal(week) for week in json.loads(fields.get("history") or "[]")),
             "trend": _decimal(fields.get("trend")),
+            "peers": fields.get("peers") or None,
             "window_end": end,
             "calibration": _whole(fields.get("calibration")),
             "fence": fields.get("fence", ""),
@@ -199,6 +215,32 @@ def _split(parts: Mapping[str, str]) -> Split | None:
     if not parts:
         return None
     return Split(*(Decimal(parts[cause]) for cause in ("own", "population", "membership", "configuration")))
+
+
+def _by_job_type(found: Mapping[str, Mapping[str, Any]]) -> dict[str, GroupScore]:
+    return {
+        job: GroupScore(
+            _decimal(each["score_active"]),
+            _decimal(each["score_licensed"]),
+            _decimal(each["score_median"]),
+            int(each["active_users"]),
+            int(each["licensed_users"]),
+        )
+        for job, each in found.items()
+    }
+
+
+def _by_group_type(found: Mapping[str, Mapping[str, Any]]) -> dict[str, GroupTotals]:
+    return {
+        group: GroupTotals(
+            int(each["orgs"]),
+            int(each["active_users"]),
+            int(each["licensed_users"]),
+            _decimal(each["score_active"]),
+            _decimal(each["score_licensed"]),
+        )
+        for group, each in found.items()
+    }
 
 
 def _decimal(text: str | None) -> Decimal | None:

@@ -72,6 +72,28 @@ def test_a_file_without_headings_is_shown_too() -> None:
     assert headings_of('[[attributes]]\nname = "a"', ["a"]) == {"a": ""}
 
 
+def test_who_is_ranked_among_whom_is_checked_shown_and_compared(tmp_path: Path) -> None:
+    file = tmp_path / "peers.toml"
+    rules = '[population]\npeers = "group_type"\nwithout = ["Internal"]\n\n[measures]'
+    file.write_text(SHIPPED.replace("[measures]", rules), "utf-8")
+    assert asked("check", str(file)).exit_code == 0
+    assert "ranked among everybody\n" in asked("show").output
+    assert (
+        "ranked among users of the same group type; neither deciles nor totals count orgs of type Internal"
+        in asked("show", str(file)).output
+    )
+    assert json.loads(asked("show", "--json", str(file)).output)["population"]["peers"] == "group_type"
+    found = asked("diff", str(file)).output
+    assert "population peers: none → group_type" in found and "population without: none → Internal" in found
+    assert "a start of all workers with the new model is enough" in found
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(SHIPPED.replace("[measures]", rules.replace("group_type", "gruop_type")), "utf-8")
+    told = asked("check", str(wrong))
+    line = 1 + file.read_text("utf-8").splitlines().index('peers = "group_type"')
+    assert told.exit_code == 2
+    assert f"{wrong}:{line}: [population] peers: unknown 'gruop_type'; did you mean 'group_type'?" in told.output
+
+
 def test_differences_are_told_in_words_and_what_they_ask_for(changed: str, tmp_path: Path) -> None:
     assert asked("diff", changed, changed).output == "The models are the same.\n"
     found = asked("diff", changed).output  # against the model in use

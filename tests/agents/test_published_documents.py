@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from agents.alert_documents import AlertDocuments
 from state.census import Census
-from state.effects import Alert, LatencyMap, Summary
+from state.effects import Alert, GroupScore, GroupTotal, LatencyMap, Summary
 from state.week import cell_name
-from streams.published import CELLS
+from streams.published import CELLS, GroupTotals
 from streams.published_decode import Decoder, alert_of, latency_of
 from tests.agents.test_documents import DOCUMENTS, END, org, user
 from tests.state.worlds import examples
@@ -129,6 +129,40 @@ def test_totals_are_as_of_the_partition_that_is_furthest_behind_and_has_an_org()
     assert census.as_of_ms() is None, "a partition that does not say how far it is leaves it open"
 
 
+@examples(60)
+@given(st.dictionaries(st.text(max_size=9), st.tuples(MAYBE, MAYBE, MAYBE, COUNT, COUNT), max_size=5))
+def test_scores_by_job_type_come_back(jobs: dict[str, tuple[int | None, int | None, int | None, int, int]]) -> None:
+    said = org(by_job_type={job: GroupScore(*figures) for job, figures in jobs.items()}, peers="SMB")
+    fields = DOCUMENTS.org(said, 7, 1)[1].fields
+    assert ("by_job_type" in fields) == bool(jobs)
+    found = READ.org("a", fields)
+    assert found is not None and found.peers == "SMB" and list(found.by_job_type) == list(jobs)
+    for job, (*scores, active, licensed) in jobs.items():
+        read = found.by_job_type[job]
+        assert [read.score_active, read.score_licensed, read.score_median] == [points(score) for score in scores]
+        assert (read.active_users, read.licensed_users) == (active, licensed)
+
+
+def test_totals_by_group_type_come_back_with_means_rounded_down() -> None:
+    groups = {"SMB": GroupTotal(2, 3, 4, 10_000, 9_999), "Internal": GroupTotal(1, 0, 0, 0, 0)}
+    found = READ.totals(DOCUMENTS.totals({"orgs": 3, "users_active": 3}, END, 9, groups).fields)
+    assert found is not None
+    assert found.by_group_type == {
+        "SMB": GroupTotals(2, 3, 4, points(3333), points(2499)), "Internal": GroupTotals(1, 0, 0, None, None),
+    }  # fmt: skip
+    plain = DOCUMENTS.totals({"orgs": 3}, END, 9, {}).fields
+    without = READ.totals(plain)
+    assert "by_group_type" not in plain and without is not None and without.by_group_type == {}
+
+
+def test_an_orgs_peers_are_absent_where_its_users_have_several() -> None:
+    fields = DOCUMENTS.org(org(peers=""), 7, 1)[1].fields
+    found = READ.org("a", fields)
+    assert "peers" not in fields and found is not None and found.peers is None
+    ann = READ.user("a", "ann", DOCUMENTS.user(user([1, 2, 3], peers="analyst"), 7, 1)[1].fields)
+    assert ann is not None and ann.peers == "analyst"
+
+
 def test_every_field_that_is_written_stands_in_the_table_of_fields() -> None:
     page = (Path(__file__).parents[2] / "docs" / "reader.md").read_text("utf-8")
     rows = re.findall(r"^\| (`[^|]+) \| ([a-z, ]+) \|", page.partition("## Fields")[2], re.MULTILINE)
@@ -145,9 +179,9 @@ def test_every_field_that_is_written_stands_in_the_table_of_fields() -> None:
     assert changed.change is not None and alert.change is not None
     written = {
         "user": changed.fields,
-        "org": DOCUMENTS.org(org(), 1, 1)[1].fields,
+        "org": DOCUMENTS.org(org(peers="all", by_job_type={"x": GroupScore(1, 1, 1, 1, 1)}), 1, 1)[1].fields,
         "latency": grid.fields,
-        "totals": DOCUMENTS.totals(census.totals(), END, 1).fields,
+        "totals": DOCUMENTS.totals(census.totals(), END, 1, {"SMB": GroupTotal(1)}).fields,
         "alert": alert.fields,
         "changes": {**changed.change, **alert.change},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -71,6 +72,29 @@ def test_json_holds_null_for_what_is_missing(settings: Settings, shop: Shop) -> 
     document = json.loads(shown(settings, "score", "acme", "--json").stdout)
     assert (document["score_active"], document["score_licensed"], document["licensed_users"]) == ("55.10", None, None)
     assert document["reasons"][0]["points"] == "3.20"
+
+
+def test_an_org_is_shown_by_job_type_and_beside_its_group(settings: Settings, shop: Shop) -> None:
+    jobs = {
+        "analyst": {"score_active": "61.00", "score_licensed": "40.50", "score_median": "60.00", "active_users": 4,
+                    "licensed_users": 6},
+        "[b]cook": {"score_active": None, "score_licensed": None, "score_median": None, "active_users": 0,
+                 "licensed_users": 1},
+    }  # fmt: skip
+    groups = {"SMB": {"orgs": 3, "active_users": 9, "licensed_users": 12, "score_active": "33.25",
+                      "score_licensed": None}}  # fmt: skip
+    write = org("acme", "55.10")
+    more = {"group_type": "SMB", "calibration": "7", "peers": "SMB", "by_job_type": json.dumps(jobs)}
+    shop.write(replace(write, fields={**write.fields, **more}))
+    shop.write(Write("totals", {"orgs": "3", "by_group_type": json.dumps(groups)}, "0000.1"))
+    text = shown(settings, "score", "acme").stdout
+    assert "SMB: 3 orgs, 33.25 over active users, – over licensed ones" in text
+    assert "generation 7 of SMB" in text
+    rows = [line.split() for line in text.splitlines() if line.startswith(("analyst", "[b]cook"))]
+    assert rows == [["analyst", "61.00", "40.50", "60.00", "4/6"], ["[b]cook", "–", "–", "–", "0/1"]]
+    document = json.loads(shown(settings, "score", "acme", "--json").stdout)
+    assert document["by_job_type"]["analyst"]["score_active"] == "61.00"
+    assert document["group"]["score_active"] == "33.25"
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ class MemoryTable:
 class House:
     """Agents, shards and census; `handle` takes a stretch of a raw topic, `rest` lets everything settle."""
 
-    def __init__(self, now_ms: int, model: Model | None = None) -> None:
+    def __init__(self, now_ms: int, model: Model | None = None, min_population: int = 30) -> None:
         self.settings, clock = Settings(), FixedClock(now_ms / 1000)
         names, model = topic_names(self.settings), model or load_model("")
         self.counted: Counter[str] = Counter()
@@ -103,14 +103,15 @@ class House:
         self.shards = [Shard(number, model, limits_of(self.settings)) for number in range(partitions)]
         self._spell = spell = Documents(model, names, 0, 1)
         self.people = CountPeople(
-            lambda: Census(30), table(), spell, Metrics(), names.activities, partitions, 0.8
+            lambda: Census(min_population, model.population.peers), table(), spell, Metrics(), names.activities,
+            partitions, 0.8,
         )  # fmt: skip
         self._offsets: Counter[TP] = Counter()
         self._round = 0
         self.weeks: dict[tuple[str, str], WeekRow] = {}
         self.told_weeks: dict[str, dict[str, Any]] = {}
         """Last rows of closed weeks, by the key that they have in Kafka."""
-        self.generations: dict[int, dict[str, list[int]]] = {}
+        self.generations: dict[int, tuple[dict[str, list[int]], dict[str, dict[str, list[int]]]]] = {}
 
     def handle(self, topic: str, partition: int, raw: list[Raw]) -> None:
         """Let the agent of *topic* handle consecutive records of one partition."""
@@ -160,7 +161,7 @@ class House:
                 shard, record = self.shards[out.partition], decode_record(out.value)
                 shard.apply(record, shard.position)
                 if isinstance(record, Calibration):
-                    self.generations[record.generation] = record.cuts
+                    self.generations[record.generation] = record.cuts, record.groups
             elif out.topic == "unresolved":
                 place = TP("unresolved", out.partition)
                 self._offsets[place] += 1

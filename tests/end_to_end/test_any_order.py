@@ -48,8 +48,8 @@ EVERY_KIND: dict[str, Any] = MODEL | {
 
 
 @cache
-def world(seed: int) -> tuple[tuple[Raw, ...], Recount]:
-    base, raw, offsets = make_base(seed, 12, 90), list[Raw](), Counter[tuple[str, int]]()
+def world(seed: int, users: int = 90) -> tuple[tuple[Raw, ...], Recount]:
+    base, raw, offsets = make_base(seed, 12, users), list[Raw](), Counter[tuple[str, int]]()
     people = list(directory(base))
     for number, message in enumerate([*people, *history(base, END_MS / 1000, 5)]):
         place = (message.topic, zlib.crc32(message.key or b"") % PARTITIONS)

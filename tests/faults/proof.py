@@ -12,7 +12,9 @@ from typing import Any
 import orjson
 
 from agents.ledger_sum import accounts_of
+from reports.collect import read_changes, read_raw
 from reports.compare import Comparison, compare, compare_documents, expected_documents
+from reports.compare_alerts import compare_alerts
 from streams.letters import NOTE_KEY
 from streams.topic_specs import topic_names
 from tests.end_to_end.durable import documents_of, ledger_of, org_weeks
@@ -185,15 +187,11 @@ def dead_letters(system: System) -> list[str]:
 
 
 def alerts(system: System) -> list[str]:
-    """Look for alerts told twice: of one org, a fall and its end must take turns."""
-    wrong, last = [], dict[str, str]()
-    for records in _read(system, "alerts"):
-        for _, _, value in records:
-            alert = orjson.loads(value or b"{}")
-            if last.get(alert["org"], "resolved") == alert["kind"]:
-                wrong.append(f"{alert['fingerprint']}: {alert['kind']} twice in a row")
-            last[alert["org"]] = alert["kind"]
-    return wrong
+    """Compare what topic, Redis, its changes and the metrics say of alerts."""
+    kafka, redis = system.settings.kafka, system.settings.redis
+    told = read_raw(kafka.brokers, kafka.prefix, ("alerts",))
+    result = compare_alerts(system.at_rest, told, read_changes(redis.url, redis.prefix))
+    return [str(difference) for difference in result.differences]
 
 
 def _read(system: System, topic: str) -> list[list[tuple[int, bytes | None, bytes | None]]]:

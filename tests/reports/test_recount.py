@@ -67,8 +67,8 @@ class World:
         fields = {"transaction_id": id_, "org_id": "acme", "amount": amount, "status": status, "time": time}
         return self.put("transactions", fields)
 
-    def count(self, **options: Any) -> Recount:
-        return recount(self.raw, MODEL, ms(AS_OF), Options(**options))
+    def count(self, population: dict[str, Any] | None = None, **options: Any) -> Recount:
+        return recount(self.raw, MODEL | {"population": population or {}}, ms(AS_OF), Options(**options))
 
 
 def ledger(found: Recount, topic: str) -> dict[str, int]:
@@ -287,3 +287,51 @@ def test_ranks_come_from_the_population_once_it_is_large_enough() -> None:
 def test_equal_values_share_a_rank() -> None:
     # Four of five are equal: nobody lies below them, and four fifths below the fifth.
     assert cut_points(pd.Series([5, 5, 5, 5, 9]))[:7] == [9] * 7
+
+
+def office() -> World:
+    """Return four analysts with 1 … 4 searches, four traders with 5 … 8 in another org, and a cook with one."""
+    world = World().org("acme", group_type="SMB").org("beta", group_type="Internal")
+    for number in range(8):
+        world.user(f"u{number}", "acme" if number < 4 else "beta", job_type="aaa" if number < 4 else "ttt")
+        for event in range(number + 1):
+            world.event(f"u{number}", "Search", event_id=f"{number}-{event}")
+    world.user("cook", "acme", job_type="cook").event("cook", "Search", event_id="c")
+    return world.user("idle", "acme", job_type="aaa")
+
+
+def test_peers_are_ranked_among_themselves_where_there_are_enough() -> None:
+    found = office().count({"peers": "job_type"}, min_population=4)
+    # A quarter lies below 2, a half below 3, three quarters below 4: cuts 1 and 2, then 3 to 5, then 6 and 7.
+    assert found.peers["aaa"]["searches"] == [2, 2, 3, 3, 3, 4, 4, 2**63 - 1, 2**63 - 1]
+    assert found.peers["ttt"]["searches"][:3] == [6, 6, 7] and set(found.peers) == {"aaa", "ttt"}
+    ranks = [found.users.loc[("acme" if n < 4 else "beta", f"u{n}"), "score"] * 3 // 1000 for n in range(8)]
+    assert ranks[:4] == ranks[4:]
+    assert found.users["peers"].to_dict() == {
+        **{("acme", f"u{n}"): "aaa" for n in range(4)}, **{("beta", f"u{n}"): "ttt" for n in range(4, 8)},
+        ("acme", "cook"): "all",
+    }  # fmt: skip
+
+
+def test_group_types_that_are_left_out_are_scored_but_not_counted() -> None:
+    found = office().count({"without": ["Internal"]}, min_population=5)
+    assert (found.population, found.population_orgs, found.calibrated) == (5, 1, True)
+    assert found.cuts["searches"][0] == 2 and found.users.loc[("beta", "u7"), "score"] == 8000 // 3
+    assert not office().count({"without": ["Internal"]}, min_population=6).calibrated
+
+
+def test_orgs_are_scored_by_job_type_and_group_type() -> None:
+    found = office().count()
+    scores = {n: found.users.loc[("acme" if n < 4 else "beta", f"u{n}"), "score"] for n in range(8)}
+    # By the shipped cut points 1 … 9: n searches reach n of them.
+    assert [scores[n] for n in range(4)] == [1000 // 3, 2000 // 3, 1000, 4000 // 3]
+    assert found.by_job_type["acme"] == {
+        "aaa": {"score_active": (333 + 666 + 1000 + 1333) // 4, "score_licensed": 3332 // 5, "score_median": 833,
+                "active_users": 4, "licensed_users": 5},
+        "cook": {"score_active": 333, "score_licensed": 333, "score_median": 333, "active_users": 1,
+                 "licensed_users": 1},
+    }  # fmt: skip
+    assert found.by_group_type["SMB"] == {
+        "orgs": 1, "active_users": 5, "licensed_users": 6, "score_active": 3665 // 5, "score_licensed": 3665 // 6,
+    }  # fmt: skip
+    assert World().user("ann", "acme").event("ann", "Search").count().by_group_type == {}

@@ -33,6 +33,7 @@ _PAST = (
     "previous", "band", "window_end", "calibration", "fence", "change", "history", "trend", "movers", "alert_since",
 )  # fmt: skip
 """Fields that depend on when something was looked at."""
+_OF_THE_CLOSE = ("state", "score", "score_licensed", "score_median", "contributions", "calibration")
 _COUNTED = ("consumed", "forwarded", "dead_lettered", "parked", "apart")
 _NO_CELLS = {"timezone", "period", "quantile", "schema", "fence"}
 
@@ -252,13 +253,13 @@ def _timeless(world: World) -> dict[str, dict[str, Any]]:
 
 
 def _weeks(world: World) -> dict[str, dict[str, Any]]:
-    """Return what happened in each week by the last row told, without what was known when it ended."""
+    """Return what happened in each week by the last row told, without what depends on the cut points of its close."""
     found = {}
     for partition in range(PARTITIONS):
         for key, value in last_of(world, NAMES.weeks, partition).items():
             row = orjson.loads(value)
             if row["activities"] or row["counts"]:
-                found[key.decode()] = {n: v for n, v in row.items() if n not in ("state", "score", "contributions")}
+                found[key.decode()] = {n: v for n, v in row.items() if n not in _OF_THE_CLOSE}
     return found
 
 

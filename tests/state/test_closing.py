@@ -180,26 +180,6 @@ def restored(saved: dict[str, bytes], model: Any = None) -> Shard:
 DAYS = model_of(attribute("days", "days_active"), attribute("searches", "count", measures=["search"]))
 
 
-def test_weeks_closed_by_a_version_before_keep_their_scores_and_the_open_one_is_scored_from_the_rolling_week() -> None:
-    shard, plain = shard_of(DAYS), shard_of(DAYS)
-    acts = [rows_of([act for n in range(3) for act in searches("ann", 1, MONDAY + n * DAY + 5 * HOUR)])]
-    acts += [rows_of([act for n in (7, 9) for act in searches("ann", 2, MONDAY + n * DAY + 5 * HOUR)], 50)]
-    for one in (shard, plain):
-        play(one, [*acts, Tick(MONDAY + 10 * DAY, 0)])
-    shard = restored(as_of_a_version_without_closing(shard.checkpoint()), DAYS)
-    late, new = rows_of(searches("ann", 4, MONDAY), 90), rows_of(searches("ann", 1, MONDAY + 11 * DAY), 99)
-    end = Tick(MONDAY + 2 * WEEK, 0)
-    rows, expected = (
-        {r.week: r for r in of(WeekRow, play(s, [late, new, end], 9)[-1]) if r.user} for s in (shard, plain)
-    )
-    assert rows["2024-W11"] == expected["2024-W11"]
-    assert rows["2024-W11"].attributes == [3, 5]
-    kept = rows["2024-W10"]
-    assert (kept.state, kept.counts, kept.score) == ("restated", {"search": 7}, 3000)
-    assert (kept.contributions, kept.attributes, kept.calibration) == (None, None, None)
-    assert expected["2024-W10"].score == 5000
-
-
 def test_weeks_closed_by_another_model_keep_their_scores() -> None:
     other = model_of(attribute("exports", "count", measures=["export"]))
     shard = shard_of()

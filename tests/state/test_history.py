@@ -79,9 +79,8 @@ def test_dropped_weeks_are_gone_with_all_that_belongs_to_them() -> None:
         history.keep_scores(week, np.array([1, 2]), np.array([5000, -1]))
     history.drop_before(2802, 2802)
     assert history.weeks() == history.dirty_weeks() == [2802, 2803, 2804]
-    assert history.score_at_close(2800, 1) is None
-    assert history.score_at_close(2803, 1) == 5000
-    assert history.score_at_close(2803, 2) is None  # negative = had none
+    assert history.scores_at(2800, np.array([1])).tolist() == [-1]
+    assert history.scores_at(2803, np.array([1, 2])).tolist() == [5000, -1]
 
 
 def test_scores_of_a_week_without_activity_are_dropped_too() -> None:
@@ -89,7 +88,7 @@ def test_scores_of_a_week_without_activity_are_dropped_too() -> None:
     for week in range(2800, 2804):  # the first three weeks passed in silence, but were closed
         history.keep_scores(week, np.array([1]), np.array([5000]))
     history.drop_before(2803, 2803)
-    assert [history.score_at_close(week, 1) for week in range(2800, 2804)] == [None, None, None, 5000]
+    assert [int(history.scores_at(week, np.array([1]))[0]) for week in range(2800, 2804)] == [-1, -1, -1, 5000]
 
 
 @examples(60)

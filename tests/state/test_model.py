@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from state.alert_rules import BOUNDS, AlertRules
 from state.model import _ATTRIBUTE_KEYS, _MEASURE_KEYS, ModelError, build_model
+from state.population import PopulationRules
 from tests.state.worlds import TEN, attribute, examples, shipped_model
 
 
@@ -36,6 +37,12 @@ def test_a_right_model_is_built() -> None:
     assert model.catalogue.by_action == {"up": "upload"}
     assert (model.bands.healthy, model.bands.at_risk, model.bands.hysteresis) == (6000, 3000, 200)
     assert model.default_cuts() == {"searches": TEN}
+
+
+def test_who_is_ranked_among_whom_is_read_and_by_default_everybody_is() -> None:
+    found = build_model(raw(population={"peers": "group_type", "without": ["Internal"]})).population
+    assert (found.peers, found.without) == ("group_type", ("Internal",))
+    assert build_model(raw()).population == build_model(raw(population={})).population == PopulationRules()
 
 
 def test_the_shipped_model_has_thirty_attributes_over_many_kinds() -> None:
@@ -95,6 +102,12 @@ def test_the_shipped_model_has_thirty_attributes_over_many_kinds() -> None:
         (raw(alerts={"min_weeks": True}), "min_weeks", "a whole number from 1 to 8, not True"),
         (raw(alerts={"min_coverage": 12.5}), "min_coverage", "not 12.5"),
         (raw(alerts=3), "alerts", "must be a table, not 3"),
+        (raw(population={"pears": "job_type"}), "pears", "did you mean 'peers'"),
+        (raw(population={"peers": "job_types"}), "peers", "did you mean 'job_type'?; leave `peers` out"),
+        (raw(population={"peers": False}), "peers", "unknown 'False'"),
+        (raw(population={"without": "Internal"}), "without", "must be a list of names, not 'Internal'"),
+        (raw(population={"without": ["SMB", "SMB"]}), "without", "'SMB' is empty or stands twice; drop it"),
+        (raw(population={"without": [f"t{n}" for n in range(33)]}), "without", "33 group types, at most 32"),
     ],
 )
 def test_each_mistake_is_named_with_its_place(content: dict[str, Any], where: str, message: str) -> None:
@@ -113,17 +126,29 @@ anything = st.recursive(
 
 @examples(200)
 @given(
-    st.sampled_from(["top", "measure", "attribute", "bands"]),
-    st.sampled_from([*raw(), *sorted(_MEASURE_KEYS | _ATTRIBUTE_KEYS), "healthy", "at_risk", "hysteresis", "search"]),
+    st.sampled_from(["top", "measure", "attribute", "bands", "population"]),
+    st.sampled_from(
+        [
+            *raw(),
+            *sorted(_MEASURE_KEYS | _ATTRIBUTE_KEYS),
+            "healthy",
+            "at_risk",
+            "hysteresis",
+            "search",
+            "peers",
+            "without",
+        ]
+    ),
     anything,
 )
 def test_whatever_stands_in_the_file_gives_a_model_or_a_told_mistake(place: str, key: str, value: Any) -> None:
-    content = raw()
+    content = raw(population={})
     target = {
         "top": content,
         "measure": content["measures"]["search"],
         "attribute": content["attributes"][0],
         "bands": content["bands"],
+        "population": content["population"],
     }[place]
     target[key] = value
     try:

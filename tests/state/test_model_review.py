@@ -36,6 +36,9 @@ def remarks(*attributes: dict[str, Any], **measures: dict[str, Any]) -> list[tup
         (attribute("a", "ratio", measures=["search"], against=["search", "export"]), "warning", "both sides"),
         (attribute("a", "boolean", measures=["alert_received"]), "warning", "merely received"),
         (attribute("a", "count", measures=["search"]), "warning", "counts the same as 'searches'"),
+        (attribute("a", "median", measures=["alert_received"], cuts=[*range(-9, 0)]), "warning", "merely received"),
+        (attribute("a", "median", measures=["search"]), "warning", "lies above the highest value 0"),
+        (attribute("a", "count", measures=["search"], missing="reweight"), "note", "`missing` = 'reweight' never acts"),
     ],
 )
 def test_what_was_hardly_meant_is_said(entry: dict[str, Any], level: str, text: str) -> None:
@@ -48,6 +51,24 @@ def test_measures_that_nothing_uses_are_said() -> None:
     assert "no effect on scores" in said["got"]
     assert "only makes a user active" in said["export"] or "keeps sums" in said["export"]
     assert "search" not in said
+
+
+def test_a_gauge_that_nothing_reads_is_said() -> None:
+    level = {"events": ["Level"], "gauge": True}
+    said = [text for _, where, text in remarks(SEARCHES, level=level) if where == "level"]
+    assert "is a gauge that no attribute of kind 'gauge' reads" in said
+    read = remarks(SEARCHES, attribute("stored", "gauge", measures=["level"]), level=level)
+    assert not [where for _, where, _ in read if where == "level"]
+
+
+def test_a_first_look_at_single_amounts_is_told() -> None:
+    old = model_of(SEARCHES, attribute("mean", "mean", measures=["export"]))
+    new = model_of(SEARCHES, attribute("mean", "median", measures=["export"], missing="carry"))
+    told = {(d.part, d.name): d.text for d in differences(old, new)}
+    assert told["attribute", "mean"] in ("kind: mean → median", "without data: zero → carry")
+    assert "kept one by one from now on" in told["measure", "export"]
+    assert ("measure", "export") not in {(d.part, d.name) for d in differences(new, old)}
+    assert not needs_rebuild(old, new)
 
 
 def test_a_band_that_nobody_reaches_and_an_attribute_that_decides_alone_are_said() -> None:

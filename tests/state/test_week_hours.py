@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from state.arrays import decode, encode
 from state.week_hours import WeekHours, places_in_week
 from tests.state.worlds import HOUR, at, examples
+from tests.state.worlds import hours_of as as_bools
 
 ACTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 168)), max_size=40)
 
@@ -25,7 +26,7 @@ def hours_of(batches: list[list[tuple[int, int, int]]]) -> WeekHours:
 
 
 def content(found: WeekHours) -> set[tuple[int, int]]:
-    slots, columns = np.nonzero(found.of(np.arange(8)))
+    slots, columns = np.nonzero(as_bools(found.of(np.arange(8))))
     return {(slot, 168 - column) for slot, column in zip(slots.tolist(), columns.tolist(), strict=True)}
 
 

@@ -9,7 +9,7 @@ from state.health import Model
 from state.limits import Limits
 from state.shard import Shard
 from state.what_if import Comparison, Group, Segments, compare, largest, scored, translated
-from tests.state.worlds import Act, at, attribute, model_of, rows_of
+from tests.state.worlds import WEEK, Act, at, attribute, model_of, rows_of
 
 NOON = at("2024-03-20T12:00")
 SEARCHES = attribute("searches", "count", 1, measures=["search"])
@@ -80,7 +80,8 @@ def test_too_few_users_get_the_default_cut_points() -> None:
     content = checkpoints()
     sides = [scored(content, LIVE, Limits(), least) for least in (1, USERS + 1)]
     assert [side.is_calibrated for side in sides] == [True, False]
-    assert sides[1].shards[0].board.cuts == LIVE.default_cuts() != sides[0].shards[0].board.cuts
+    counted, default = (side.shards[0].board.cut_points.everybody for side in sides)
+    assert default == LIVE.default_cuts() != counted
 
 
 def test_band_changes_follow_the_new_edges() -> None:
@@ -96,6 +97,7 @@ def test_a_model_of_other_measures_is_translated_and_what_it_cannot_show_is_said
         attribute("reads", "count", 2, measures=["read"]),
         EXPORTS,
         attribute("amounts", "sum", 2, measures=["search"]),
+        attribute("middle", "median", 2, measures=["export"]),
         SEARCHES,
         read={"events": ["Read"]},
         search={"events": ["Search", "Find"], "summed": True, "feature": False},
@@ -110,6 +112,7 @@ def test_a_model_of_other_measures_is_translated_and_what_it_cannot_show_is_said
     for words in (
         "attribute reads (weight 2) is left out: read was not counted so far",
         "attribute amounts (weight 2) is left out: search was not summed so far",
+        "attribute middle (weight 2) is left out: export was not kept amount by amount so far",
         "event 'Find' counts as 'other' here, not as 'search'",
         "measure alert_received: `passive` stays as it was",
     ):
@@ -121,3 +124,15 @@ def test_a_model_of_other_measures_is_translated_and_what_it_cannot_show_is_said
 
 def test_nobody_gives_no_quantile_to_stumble_over() -> None:
     assert Group().quantile(0.5) == 0
+
+
+def test_a_median_that_the_live_model_has_too_is_tried_with_what_is_carried() -> None:
+    middle = attribute("middle", "median", 2, measures=["export"], cuts=[-9, -8, -7, -6, -5, -4, -3, -2, -1])
+    live = model_of(SEARCHES, middle)
+    new, said = translated(model_of(SEARCHES, middle | {"missing": "carry"}), live)
+    assert not said and new.attributes[1].missing == "carry"
+    shard = Shard(0, live, Limits())
+    shard.apply(rows_of([Act("a", "ann", "export", NOON, 1, 5), Act("a", "ann", "search", NOON + 2 * WEEK, 2)]), 0)
+    shard.apply(Tick(0, 1), 1)
+    sides = [scored([shard.checkpoint()], model, Limits(), 99) for model in (live, new)]
+    assert [int(side.shards[0].board.score[1]) for side in sides] == [1000 // 3, (1000 + 2 * 5000) // 3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from state.effects import GroupTotal
 from streams.metrics import Metrics
 
 PROMISED = {
@@ -31,6 +32,8 @@ PROMISED = {
     "orgpulse_dedupe_ids",
     "orgpulse_dedupe_horizon_seconds",
     "orgpulse_population_users",
+    "orgpulse_group_health_ratio",
+    "orgpulse_group_users",
     "orgpulse_calibration_generation",
     "orgpulse_checkpoint_bytes_total",
     "orgpulse_build_info",
@@ -75,6 +78,21 @@ def test_what_was_never_set_has_no_sample_and_a_count_starts_at_zero() -> None:
     samples = scraped(Metrics())
     assert series(samples, "orgpulse_population_users") == {}
     assert series(samples, "orgpulse_rebalances_total") == {(): 0.0}
+
+
+def test_what_is_said_by_group_type_replaces_what_was_said_before() -> None:
+    metrics = Metrics()
+    metrics.set_groups({"SMB": GroupTotal(2, 4, 5, 20_000, 20_001), "Internal": GroupTotal(1, 0, 3, 0, 0)})
+    samples = scraped(metrics)
+    assert series(samples, "orgpulse_group_users") == {
+        ("SMB", "active"): 4, ("SMB", "licensed"): 5, ("Internal", "active"): 0, ("Internal", "licensed"): 3,
+    }  # fmt: skip
+    ratios = series(samples, "orgpulse_group_health_ratio")
+    assert ratios == {("SMB", "active"): 0.5, ("SMB", "licensed"): 0.40002, ("Internal", "licensed"): 0.0}
+    metrics.set_groups({"Enterprise": GroupTotal(1, 1, 1, 10_000, 10_000)})
+    assert series(scraped(metrics), "orgpulse_group_users").keys() == {
+        ("Enterprise", k) for k in ("active", "licensed")
+    }
 
 
 def test_counts_add_up_over_chunks() -> None:
