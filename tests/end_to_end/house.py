@@ -101,7 +101,7 @@ class House:
                 lateness_ms=1344 * 3_600_000, max_aliases=20, counted=tell,
             )  # fmt: skip
         self.shards = [Shard(number, model, limits_of(self.settings)) for number in range(partitions)]
-        self._spell = spell = Documents(model, names, 0, 1)
+        self._documents = spell = Documents(model, names, 0, 1)
         self.people = CountPeople(
             lambda: Census(min_population, model.population.peers), table(), spell, Metrics(), names.activities,
             partitions, 0.8,
@@ -145,7 +145,7 @@ class House:
             if isinstance(effect, WeekRow):
                 if not effect.user:
                     self.weeks[effect.org, effect.week] = effect
-                told = self._spell.week(effect, 0)
+                told = self._documents.week(effect, 0)
                 if effect.state != "provisional":
                     self.told_weeks[(told.key or b"").decode()] = orjson.loads(told.value or b"")
             elif isinstance(effect, Summary):
