@@ -27,7 +27,7 @@ test: check ## Check everything, then run all tests but the benchmarks
 	@$(PYTEST) tests --ignore=tests/bench $(ARGS)
 
 faults: env ## The long form of everything that goes wrong on purpose (N=10: ten times as much), then the mutation check
-	@ORGPULSE_FAULTS_N=$(N) $(PYTEST) $(wildcard tests/faults tests/fuzz tests/simulation) -s -p no:logging $(ARGS)
+	@ORGPULSE_FAULTS_N=$(N) $(PYTEST) $(wildcard tests/faults tests/fuzz tests/simulation tests/end_to_end/test_groups.py) -s -p no:logging $(ARGS)
 	@$(BIN)/python -m tests.faults.mutations
 
 check: env ## Lint, formatting, types, and the direction of imports
