@@ -74,10 +74,25 @@ def screen(view: View, width: int, height: int) -> RenderableType:
     head = header(view, width)
     gap: list[RenderableType] = [Text()] if height > _SMALL_HEIGHT else []
     left = height - len(head) - 2 * TABLE_HEAD_LINES - MAP_LINES - 3 * len(gap) - 1
-    alerts = view.alerts[: max(FEWEST_ALERTS, min(left // 2, MOST_ALERTS))]
-    orgs = view.orgs[: max(FEWEST_ORGS, left - max(len(alerts), FEWEST_ALERTS))]
-    tables = [alert_table(alerts, view.alerts_open), *gap, risk_table(orgs, RISK_TITLE)]
-    return Group(*head, *gap, *tables, *gap, overall_map(view.latency))
+    if left < FEWEST_ALERTS + FEWEST_ORGS:
+        alerts: RenderableType = Text(newest_alert(view), style="bold", no_wrap=True, overflow="ellipsis")
+        left += TABLE_HEAD_LINES - 1
+    else:
+        shown = view.alerts[: max(FEWEST_ALERTS, min(left // 2, MOST_ALERTS))]
+        alerts, left = alert_table(shown, view.alerts_open), left - max(len(shown), FEWEST_ALERTS)
+    table = risk_table(view.orgs[: max(FEWEST_ORGS, left)], RISK_TITLE)
+    return Group(*head, *gap, alerts, *gap, table, *gap, overall_map(view.latency))
+
+
+def newest_alert(view: View) -> str:
+    """Return how many alerts are open, and the newest, in a line of plain text."""
+    if not view.alerts:
+        return "No open alerts"
+    newest = view.alerts[0][0]
+    return (
+        f"{view.alerts_open:,} open alerts, the newest {newest.name or newest.org} "
+        f"{percent(newest.former)} → {percent(newest.score)}"
+    )
 
 
 def alert_table(alerts: Sequence[tuple[Alert, OrgScore | None]], number: int) -> RenderableType:
@@ -165,9 +180,7 @@ def log_line(view: View) -> str:
     if view.bands:
         text += f"; users {bands_line(view.bands).plain}"
     if view.alerts:
-        newest = view.alerts[0][0]
-        text += f"; {view.alerts_open:,} open alerts, the newest {newest.name} {percent(newest.former)} → "
-        text += f"{percent(newest.score)}"
+        text += f"; {newest_alert(view)}"
     if view.orgs:
         lowest = view.orgs[0]
         text += f"; lowest {lowest.name} {percent(lowest.score_active)} ({reasons_line(lowest.reasons).plain})"

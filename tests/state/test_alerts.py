@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 import state.alerts
@@ -274,6 +275,26 @@ def test_who_saw_to_an_alert_is_told_with_it() -> None:
     other.restore(saved)
     assert other.alerts.documents() == world.shard.alerts.documents()
     assert other.checkpoint() == saved
+
+
+def test_what_was_told_before_a_rebuild_stands_for_what_it_computed() -> None:
+    former, anew = usual(), usual()
+    former.silent, anew.silent = {"acme"}, {"acme", "bolt"}
+    former.live(3).apply(Note("acme", "kim"))
+    anew.live(4)
+    assert {org for org, _ in anew.told} == {"acme", "bolt"}, "told aside, where nobody listens"
+    assert former.said[0].needed >= 1000
+    number = former.shard.subjects.org_number("acme")
+    for _ in range(2):  # it can be taken again
+        anew.apply(Note("acme", episode=msgspec.to_builtins(former.shard.alerts.episodes[number])))
+        anew.apply(Note("bolt", episode=[]))
+    anew.said = []
+    (stands,) = anew.shard.alerts.documents()
+    assert (stands.fingerprint, stands.acknowledged_by) == (former.said[0].fingerprint, "kim")
+    anew.silent = set()
+    anew.live(9)
+    assert [(a.kind, a.fingerprint) for a in anew.said if a.org == "acme"] == [("resolved", stands.fingerprint)]
+    assert [a.kind for a in anew.said if a.org == "bolt"] == ["raised", "resolved"], "now everybody hears of it"
 
 
 @pytest.mark.parametrize(("hours", "episodes"), [(1, 2), (24 * 30, 1)])
