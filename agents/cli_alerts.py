@@ -75,7 +75,8 @@ def acknowledge(settings: Settings, org: str, by: str) -> None:
 def mute(settings: Settings, org: str, days: float) -> None:
     """Raise no new alert of ORG for some days. An open one stays open until its score has recovered.
 
-    It ends by event time, which is the wall clock's unless [time] clock says otherwise. `orgpulse rebuild` forgets it.
+    It ends by event time, which is the wall clock's unless [time] clock says otherwise. It outlives
+    `orgpulse rebuild`.
     """
     with Reader(settings.redis.url, settings.redis.prefix) as reader:
         if reader.org(org) is None:
