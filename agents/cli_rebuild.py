@@ -55,8 +55,9 @@ def rebuild(
 
     The sources are read side by side, so the workers aside allow events to be late by as much as the sources reach
     back; that takes memory (dedupe.max_ids is its limit). What the sources no longer have is not computed: how long
-    they keep messages is up to you. Alerts of the past are not told again: those that are open stay so, and mutes are kept. A run that was interrupted goes on where
-    it was when it is started again; --afresh begins from nothing, for one that can't go on.
+    they keep messages is up to you. Alerts of the past are not told again; those that are open stay so, and mutes
+    are kept. A run that was interrupted goes on where it was when it is started again; --afresh begins from nothing,
+    for one that can't go on.
 
     \b
     Examples:

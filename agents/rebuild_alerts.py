@@ -17,10 +17,9 @@ from aiokafka import AIOKafkaProducer
 
 from agents.manifest import DamagedCheckpointError, whole
 from agents.routing import Router
-from state.activity import Note, decode_record
+from state.activity import SEPARATOR, Note, decode_record
 from state.alerts import RAISED, Episode
 from state.arrays import decode
-from state.subjects import Subjects
 from streams.log_state import content_of, ends_of, starts_of, stretches
 from streams.model_file import load_model
 from streams.settings import Settings
@@ -100,16 +99,17 @@ async def _muted(live: Settings) -> dict[str, int]:
             position, found = _muted_of(whole(checkpoints[tp.partition]))
             places[tp], muted = max(first, position), muted | found
     async for _, record in stretches(brokers, places, ends, whole=True):
-        note = decode_record(record.value) if record.value is not None else None
-        if isinstance(note, Note) and note.muted_until_ms is not None:
-            muted[note.org] = note.muted_until_ms
+        with suppress(msgspec.DecodeError):  # of a version whose log this one can't read; the sources are what counts
+            note = decode_record(record.value or b"")
+            if isinstance(note, Note) and note.muted_until_ms is not None:
+                muted[note.org] = note.muted_until_ms
     return {org: until for org, until in muted.items() if until}
 
 
 def _muted_of(segments: dict[str, bytes]) -> tuple[int, dict[str, int]]:
     """Return a checkpoint's position in the log and until when orgs are muted, whatever model it is of."""
-    subjects = Subjects()
-    subjects.restore({name: decode(segments[f"subjects:{name}"]) for name in subjects.segments()})
+    names: list[str] = decode(segments["subjects:subjects"])
+    orgs = list(dict.fromkeys(name.partition(SEPARATOR)[0] for name in names))  # they are numbered as they come
     pending: list[Any] = decode(segments["alerts:pending"]) if "alerts:pending" in segments else [0, [], [], []]
-    muted = {subjects.orgs[number].name: until for number, until in pending[3]}
+    muted = {orgs[number]: until for number, until in pending[3]}
     return decode(segments["meta"])[1], muted
