@@ -27,12 +27,12 @@ import numpy as np
 
 from state.activity import SEPARATOR
 from state.health import DECILES, FULL, Mask, Matrix, Model
-from state.kinds import LOWER_IS_BETTER
+from state.kinds import LOWER_IS_BETTER, single_measures
 from state.ring import RollingWeek
 from state.scoreboard import Scoreboard
 from state.scoring import Scores, cut_points, population_of, score_users
 from state.subjects import Subjects
-from state.week import WEEK_HOURS
+from state.week import HOUR_MS, WEEK_HOURS
 from streams.model_file import load_model
 
 SAMPLE = 20_000
@@ -143,7 +143,7 @@ def board_of(model: Model, users: int) -> Scoreboard:
     """Return the board of a shard of *users* users with a week behind them, about fifteen activities each."""
     rng = np.random.default_rng(6)
     measures = len(model.catalogue.measures)
-    subjects, week = Subjects(), RollingWeek(model.catalogue.measures)
+    subjects, week = Subjects(), RollingWeek(model.catalogue.measures, single_measures(model))
     slots = subjects.slots([f"o{n // USERS_PER_ORG}{SEPARATOR}u{n}" for n in range(users)])
     week.grow(len(subjects))
     board = Scoreboard(model, week, subjects)
@@ -156,7 +156,7 @@ def board_of(model: Model, users: int) -> Scoreboard:
         what = np.minimum(rng.pareto(0.8, len(some)).astype(np.int64) + 7, measures - 1)
         hours = NOW_HOUR - (rng.beta(1, 2, len(some)) * WEEK_HOURS).astype(np.int64)
         amounts = rng.lognormal(8, 2, len(some)).astype(np.int64)
-        week.add(some, what, hours, np.ones(len(some), np.int64), amounts)
+        week.add(some, what, hours * HOUR_MS, np.ones(len(some), np.int64), amounts)
         board.touch(some, hours)
     return board
 
@@ -186,7 +186,9 @@ def time_board(model: Model, users: int, rounds: int) -> tuple[dict[str, list[fl
         board.evaluate(orgs=False)
 
     found[f"evaluation, {DIRTY} touched"] = seconds_of(few, rounds)
-    found["counting the population"] = seconds_of(lambda: population_of(model, *board.population()), rounds)
+    found["counting the population"] = seconds_of(
+        lambda: population_of(model, *board.values_of(board.population())), rounds
+    )
     board.touch_all()
     held = sum(getattr(board, name).nbytes for name in vars(board) if isinstance(getattr(board, name), np.ndarray))
     tracemalloc.start()
