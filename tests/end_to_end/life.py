@@ -18,6 +18,7 @@ from streams.topic_specs import topic_names
 from tests.faults.system import Size, System, wait_until
 from tests.state.worlds import DAY, HOUR, at
 
+# Usually 28 a week: a step of a day that one source partition is ahead by makes nobody fall.
 MODEL = """
 [bands]
 healthy = 60.0
@@ -33,14 +34,14 @@ name = "searches"
 kind = "count"
 weight = 3
 measures = ["search"]
-cuts = [3, 6, 9, 12, 15, 18, 21, 24, 27]
+cuts = [2, 4, 7, 9, 12, 14, 17, 19, 22]
 
 [[attributes]]
 name = "views"
 kind = "count"
 weight = 1
 measures = ["view"]
-cuts = [3, 6, 9, 12, 15, 18, 21, 24, 27]
+cuts = [2, 4, 7, 9, 12, 14, 17, 19, 22]
 """
 PARTITIONS = 2
 START = at("2024-03-04T00:00")  # a Monday
@@ -141,5 +142,6 @@ def three_weeks(brokers: str, redis_url: str, folder: Path) -> Iterator[Life]:
     with System(brokers, redis_url, folder, size=Size(3, 50, 1), changes=changes) as system:
         system.wait_recovered(workers=2)
         life = Life(system)
-        life.live(21, step_hours=7 * 24)
+        life.live(14, step_hours=14 * 24)
+        life.live(7)  # with two closed weeks an alert is possible, so no source may be much ahead of another
         yield life

@@ -21,7 +21,7 @@ def test_what_was_told_and_noted_of_alerts_outlives_a_rebuild(kafka: Any, redis_
     with three_weeks(kafka.bootstrap, redis_server.url, tmp_path) as life:
         system = life.system
         life.silent = {"acme"}
-        life.live(2, step_hours=6)
+        life.live(3, step_hours=6)
         life.until(lambda: len(life.told()) == 1, "no alert")
         with Reader(system.settings.redis.url, system.settings.redis.prefix) as reader:
             orgpulse(system, "alerts", "ack", "acme", "--by", "kim")
@@ -33,7 +33,7 @@ def test_what_was_told_and_noted_of_alerts_outlives_a_rebuild(kafka: Any, redis_
             system.settings = override(system.settings, {"worker.generation": 1})
             system.wait_recovered(workers=2)
             life.silent = {"acme", "bolt"}
-            life.live(2, step_hours=6)
+            life.live(3, step_hours=6)
             wait_until(life.disagreement, LONG)
             (after,) = reader.open_alerts()
             assert (after.fingerprint, after.acknowledged_by) == (before.fingerprint, "kim")
