@@ -83,17 +83,22 @@ def _peers(board: Scoreboard, slots: Slots) -> list[str]:
 
 def org_scores(board: Scoreboard, numbers: Slots, window_end_ms: int) -> Iterator[OrgScore]:
     """Yield what is to be said of the orgs *numbers*, as of *window_end_ms*."""
-    recent, slopes = board.past(np.array([board.subjects.orgs[number].slot for number in numbers.tolist()], np.int64))
+    slots = np.array([board.subjects.orgs[number].slot for number in numbers.tolist()], np.int64)
+    recent, slopes = board.past(slots)
+    # An org's users are ranked among different peers where these are of one job type.
+    peers = [""] * len(slots) if board.model.population.peers == "job_type" else _peers(board, slots)
     columns = zip(
         numbers.tolist(),
         recent.tolist(),
         slopes.tolist(),
         _origins(board, numbers),
         figures_by_job_type(board, numbers),
+        peers,
         strict=True,
     )
-    for number, weeks, slope, origin, jobs in columns:
-        yield _org_score(board, number, window_end_ms, weeks, slope if slope != NO_TREND else None, origin, jobs)
+    for number, weeks, slope, origin, jobs, among in columns:
+        trend = slope if slope != NO_TREND else None
+        yield _org_score(board, number, window_end_ms, weeks, trend, origin, jobs, among)
 
 
 def split_of(board: Scoreboard, number: int) -> list[int] | None:
@@ -152,6 +157,7 @@ def _org_score(
     trend: int | None,
     origin: _Origin,
     jobs: dict[str, GroupScore],
+    peers: str,
 ) -> OrgScore:
     entry = board.subjects.orgs[number]
     catalogue = board.model.catalogue
@@ -184,5 +190,5 @@ def _org_score(
         trend,
         origin[1],
         jobs,
-        "" if board.model.population.peers == "job_type" else _peers(board, np.array([entry.slot], np.int64))[0],
+        peers,
     )

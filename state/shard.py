@@ -153,7 +153,8 @@ class Shard:
 
     def are_over(self, week: int) -> NDArray[np.bool_]:
         """Return for which orgs, by number, *week* is closed."""
-        return np.array([self.closed_until.get(entry.zone, week) > week for entry in self.subjects.orgs], bool)
+        over = np.array([self.closed_until.get(zone, week) > week for zone in self.subjects.zone_names], bool)
+        return over[self.subjects.zone_of[: len(self.subjects.orgs)]]
 
     def has_document(self, org: str, user: str = "", *, latency: bool = False) -> bool:
         """Say whether there is a document of a user, of an org (no *user*), or of an org's latency."""
