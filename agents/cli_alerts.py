@@ -12,21 +12,20 @@ from datetime import datetime
 
 import click
 import msgspec
-from aiokafka import AIOKafkaProducer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from agents.cli_errors import ToldError
 from agents.render import RULE_NAMES, percent
-from agents.routing import Router
+from agents.routing import router_of
 from state.activity import Note
 from streams.clock import WallClock
 from streams.generation import with_generation
+from streams.plain_sender import send_all
 from streams.published import Alert
 from streams.reader import Reader
 from streams.settings import Settings
-from streams.topic_specs import topic_names
 
 _DAY_SECONDS = 86_400
 _by = click.option("--by", default=getpass.getuser, show_default="you", help="Who says so.")
@@ -89,19 +88,7 @@ def mute(settings: Settings, org: str, days: float) -> None:
 def _note(settings: Settings, note: Note) -> None:
     """Write *note* into the log of the org's shard."""
     settings = with_generation(settings, patience_seconds=0)
-    record = Router(topic_names(settings), settings.kafka.partitions, settings.kafka.max_message_bytes).activity(
-        note.org, note
-    )
-
-    async def send() -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.brokers, acks="all", enable_idempotence=True)
-        await producer.start()
-        try:
-            await producer.send_and_wait(record.topic, record.value, partition=record.partition)
-        finally:
-            await producer.stop()
-
-    asyncio.run(send())
+    asyncio.run(send_all(settings, [router_of(settings).activity(note.org, note)]))
 
 
 def _table(found: list[Alert]) -> Table:

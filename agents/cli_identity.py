@@ -18,14 +18,13 @@ from rich.text import Text
 from agents.cli_errors import EXIT_USAGE, ToldError
 from agents.cli_progress import progress
 from agents.directory import read_directory
-from agents.mend import SENDER, Mended, mend
-from agents.routing import Router
+from agents.mend import Mended, mend, send
+from agents.routing import router_of
 from agents.wiring import limits_of
 from state.identity import OPERATOR, Directory, Link, spelled, unlinked_alias
 from state.membership import ALWAYS_MS, FOREVER_MS, Membership
 from state.week import iso_time
 from streams.generation import with_generation
-from streams.lone_sender import LoneSender
 from streams.model_file import load_model
 from streams.parked import Alias, encode_parked
 from streams.settings import Settings
@@ -87,7 +86,7 @@ def link(settings: Settings, alias: str, user: str, no_mend: bool) -> None:
     known = directory.aliases_of(user)
     if alias not in known and len(known) >= settings.ingest.max_aliases:
         raise ToldError(f"{user} has {len(known)} aliases already", "Raise [ingest] max_aliases if they are all right.")
-    asyncio.run(_send(settings, _router(settings).link(Link(alias, user), directory.users[user])))
+    asyncio.run(send(settings, router_of(settings).link(Link(alias, user), directory.users[user])))
     click.echo(f'"{alias}" is {user} from now on')
     _mend_unless(settings, no_mend, alias)
 
@@ -109,8 +108,8 @@ def unlink(settings: Settings, alias: str, no_mend: bool) -> None:
     gone = [Alias(name, "", holder.user, gone=True) for name in _linked_names(directory, alias)]
     out = _taken_back(settings, alias, gone)
     if directory.claims_of(alias):
-        out = [*_router(settings).link(Link(alias, ""), None), *out[1:]]
-    asyncio.run(_send(settings, out))
+        out = [*router_of(settings).link(Link(alias, ""), None), *out[1:]]
+    asyncio.run(send(settings, out))
     click.echo(f'"{alias}" is no longer {holder.user}')
     _mend_unless(settings, no_mend, alias)
 
@@ -130,7 +129,7 @@ def reset(settings: Settings, alias: str, no_mend: bool) -> None:
     for user in directory.claims_of(alias)[:1] if not said.user else ():
         record = directory.users[user]
         told.append(Alias(unlinked_alias(alias), record.org, user, record.bot, memberships=record.memberships))
-    asyncio.run(_send(settings, _taken_back(settings, alias, told)))
+    asyncio.run(send(settings, _taken_back(settings, alias, told)))
     click.echo(f'"{alias}" is whose the directory says')
     _mend_unless(settings, no_mend, alias)
 
@@ -193,6 +192,7 @@ def _print(found: dict[str, Any]) -> None:
         console.print(Text(f'"{found["alias"]}" leads to nobody', style="bold"))
         if found["unlinked"]:
             console.print(Text(f"unlinked here; the directory gives it to: {', '.join(found['claimed_by'])}"))
+        _print_check(console, found)
         return
     console.print(Text(f"{found['user']} of {found['org']}", style="bold"), Text("(a bot)" if found["bot"] else ""))
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -204,8 +204,14 @@ def _print(found: dict[str, Any]) -> None:
     if others:
         table.add_row("also claimed by", Text(", ".join(others)), "")
     console.print(table)
+    _print_check(console, found)
+
+
+def _print_check(console: Console, found: dict[str, Any]) -> None:
+    """Say whether everything is counted where it belongs, if that was asked."""
     if found.get("out_of_line"):
-        console.print(f"{found['out_of_line']} activities count elsewhere: orgpulse identity mend {found['user']}")
+        who = found["user"] or found["alias"]
+        console.print(f"{found['out_of_line']} activities count elsewhere: orgpulse identity mend {who}")
     elif "out_of_line" in found:
         console.print("every activity that the log still holds counts where it belongs")
 
@@ -221,21 +227,11 @@ def _known(settings: Settings) -> tuple[Settings, Directory]:
     return settings, asyncio.run(read_directory(settings))
 
 
-def _router(settings: Settings) -> Router:
-    return Router(topic_names(settings), settings.kafka.partitions, settings.kafka.max_message_bytes)
-
-
 def _taken_back(settings: Settings, alias: str, waiting: list[Alias]) -> list[Outgoing]:
     """Return that nothing is said of *alias* any more, and what those that wait have to know."""
-    router = _router(settings)
+    router = router_of(settings)
     out = [Outgoing(topic_names(settings).identities, router.partition(alias), alias.encode(), None)]
     return [*out, *(router.unresolved(each.alias, encode_parked(each)) for each in waiting)]
-
-
-async def _send(settings: Settings, out: list[Outgoing]) -> None:
-    """Send it in one transaction; who else changes who is who at the moment is fenced."""
-    async with LoneSender(settings, SENDER) as sender:
-        await sender.send({"topic": o.topic, "partition": o.partition, "key": o.key, "value": o.value} for o in out)
 
 
 def _mend_unless(settings: Settings, no_mend: bool, alias: str) -> None:

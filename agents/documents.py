@@ -184,9 +184,9 @@ class Documents:
             "reply_latency_seconds_sum": found.sums.get("reply_given", 0),
             "counts": found.counts,
             "sums": found.sums,
-            "score": percent(found.score) or None,
-            "score_licensed": percent(found.score_licensed) or None,
-            "score_median": percent(found.score_median) or None,
+            "score": _percent_or_null(found.score),
+            "score_licensed": _percent_or_null(found.score_licensed),
+            "score_median": _percent_or_null(found.score_median),
             "contributions": None
             if found.contributions is None
             else {name: percent(points) for name, points in found.contributions.items()},

@@ -24,12 +24,23 @@ from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters, FloodGuard
 from streams.parked import Parked, encode_parked
 from streams.reading import Reader, Reading, Rejected
+from streams.settings_work import IngestSettings
 from streams.transactions import Outgoing
 from streams.transport import Chunk
 
 CREATE, PARK = "create", "park"
 _hash = xxhash.xxh3_64_intdigest
 _ORG_SEED = 0x6F7267  # another one than ids have, or org and id could change places
+
+
+def policies(ingest: IngestSettings) -> dict[str, str]:
+    """Return by source (without prefix) what is done about unknown people: CREATE or PARK."""
+    return {
+        "product-events": ingest.unknown_product_events,
+        "syslog-activities": ingest.unknown_syslog,
+        "chat-messages": ingest.unknown_chat,
+        "transactions": ingest.unknown_transactions,
+    }
 
 
 @dataclass(frozen=True, slots=True)

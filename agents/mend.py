@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from aiokafka.structs import TopicPartition
 
 from agents.directory import read_directory
-from agents.ingest import CREATE, salt_of
-from agents.routing import Router
+from agents.ingest import CREATE, policies, salt_of
+from agents.routing import router_of
 from state.activity import Correction, Record, Rows, decode_record, origin_of
 from state.health import Model
 from state.identity import Directory, spelled
@@ -34,7 +34,7 @@ from streams.settings import Settings
 from streams.topic_specs import topic_names
 from streams.transactions import Outgoing
 
-SENDER = "identity"
+_SENDER = "identity"
 """Part of the transactional id: one run at a time changes who is who, or mends."""
 MAX_PASSES = 5
 MAX_TRANSACTION_BYTES = 16 * 1024 * 1024
@@ -53,12 +53,10 @@ class MendingFailedError(OperatorError):
 
 @dataclass(slots=True)
 class Mended:
-    """What was found: aliases looked at, activities counted for somebody else before, orgs and records it took."""
+    """What was found: activities counted for somebody else before, and the orgs that this changes."""
 
-    aliases: list[str]
     activities: int = 0
     orgs: set[str] = field(default_factory=set)
-    records: int = 0
     from_ms: int = 0
     """Events before that were left as they are; 0 = the logs told everything."""
 
@@ -81,16 +79,16 @@ async def mend(
         OperatorError: If a topic is missing or could not be read to its end.
     """
     wanted = sorted(set(who))
-    found = Mended([])
-    for _ in range(MAX_PASSES):
+    found = Mended()
+    for number in range(MAX_PASSES):
         directory = await read_directory(settings)
         corrections = await _look(settings, model, limits, directory, wanted, found, tell)
-        if not found.records:
+        if number == 0:  # what later passes find is what came meanwhile
             found.activities, found.orgs = _extent(corrections)
         if not corrections or dry:
             return found
-        await _send(settings, corrections)
-        found.records += len(corrections)
+        router = router_of(settings)
+        await send(settings, [router.activity(record.org, record) for record in corrections])
         await asyncio.sleep(_SETTLE_SECONDS)
     raise MendingFailedError(
         f"after {MAX_PASSES} passes there was still something to correct", "Run `orgpulse identity mend` again."
@@ -109,13 +107,7 @@ def aliases_of(directory: Directory, who: Iterable[str]) -> set[str]:
 
 def right_of(directory: Directory, settings: Settings) -> Right:
     """Return whose an activity is by *directory*: (org, user), None = nobody's."""
-    ingest = settings.ingest
-    creates = {
-        "product-events": ingest.unknown_product_events == CREATE,
-        "syslog-activities": ingest.unknown_syslog == CREATE,
-        "chat-messages": ingest.unknown_chat == CREATE,
-        "transactions": ingest.unknown_transactions == CREATE,
-    }
+    creates = {source: policy == CREATE for source, policy in policies(settings.ingest).items()}
 
     def right(origin: str, time_ms: int, source: str) -> tuple[str, str] | None:
         org, _, via, named = origin_of(origin)
@@ -143,11 +135,10 @@ async def _look(
     for alias in concerned.aliases:
         person = directory.find(alias)
         concerned.orgs |= {org for _, _, org in person.memberships} if person is not None else set()
-    found.aliases = sorted(concerned.aliases)
     scans = {tp.partition: Scan(concerned.orgs, limits, found.from_ms) for tp in ends}
     async for partition, record in log.records():
         scans[partition].take(record)
-    router = Router(topic_names(settings), settings.kafka.partitions, settings.kafka.max_message_bytes)
+    router = router_of(settings)
     logs = {org: scans[router.partition(org)].logs[org] for org in sorted(concerned.orgs)}
     mending = Mending(logs, right_of(directory, settings), salt_of, model.catalogue, limits, found.from_ms)
     return mending.corrections(concerned.aliases)
@@ -219,21 +210,23 @@ def _extent(corrections: list[Correction]) -> tuple[int, set[str]]:
     return max(gone, come), {record.org for record in corrections}
 
 
-async def _send(settings: Settings, corrections: list[Correction]) -> None:
-    """Send *corrections* in one transaction, or in several if they are many: the next pass mends what came between."""
-    router = Router(topic_names(settings), settings.kafka.partitions, settings.kafka.max_message_bytes)
+async def send(settings: Settings, records: Iterable[Outgoing]) -> None:
+    """Send *records* in one transaction, or in several if they are many: the next pass mends what came between.
+
+    Raises:
+        MendingFailedError: If another run has begun, or Kafka did not take them.
+    """
     batches: list[list[Outgoing]] = [[]]
     size = 0
-    for record in corrections:
-        out = router.activity(record.org, record)
-        size += len(out.value or b"")
+    for record in records:
+        size += len(record.value or b"")
         if size > MAX_TRANSACTION_BYTES and batches[-1]:
             batches.append([])
-            size = len(out.value or b"")
-        batches[-1].append(out)
+            size = len(record.value or b"")
+        batches[-1].append(record)
     try:
-        async with LoneSender(settings, SENDER) as sender:
+        async with LoneSender(settings, _SENDER) as sender:
             for batch in batches:
-                await sender.send({"topic": o.topic, "partition": o.partition, "value": o.value} for o in batch)
+                await sender.send(record._asdict() for record in batch)
     except NotSentError as error:
-        raise MendingFailedError(str(error), "Run `orgpulse identity mend` again: it goes on from there.") from error
+        raise MendingFailedError(str(error), "Run the same command again: it goes on from there.") from error

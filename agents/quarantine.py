@@ -14,9 +14,9 @@ import msgspec
 import structlog
 
 from agents.ledger import OUTCOMES_OF
+from agents.members import decode_user
 from state.activity import Calibration, decode_record
 from state.census import read_reference
-from state.identity import UserRecord
 from state.ledger import SourceLedger, load_shares
 from state.records import record_of
 from state.telling import decode_summary
@@ -40,7 +40,6 @@ def read_ledger_row(key: bytes, value: bytes) -> object:
     return load_shares(value, OUTCOMES_OF[name]) if name in OUTCOMES_OF else SourceLedger.load(value)
 
 
-_user = msgspec.msgpack.Decoder(UserRecord)
 _cuts = msgspec.msgpack.Decoder(Calibration)
 _waiting = msgspec.msgpack.Decoder(list[Parked])
 
@@ -48,7 +47,7 @@ _waiting = msgspec.msgpack.Decoder(list[Parked])
 def read_member_row(key: bytes, value: bytes) -> object:
     """Read a row of the table `members`: a user as ingest's partition knew them last."""
     key.decode()
-    return record_of(_user, value)
+    return decode_user(value)
 
 
 def read_park_row(key: bytes, value: bytes) -> object:

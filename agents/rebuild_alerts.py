@@ -6,22 +6,21 @@ what was told stands, and it can be carried over again: the last record of an or
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import msgspec
 import orjson
-from aiokafka import AIOKafkaProducer
 
 from agents.manifest import DamagedCheckpointError, whole
-from agents.routing import Router
+from agents.routing import router_of
 from state.activity import SEPARATOR, Note, decode_record
 from state.alerts import RAISED, Episode
 from state.arrays import decode
 from streams.log_state import content_of, ends_of, starts_of, stretches
 from streams.model_file import load_model
+from streams.plain_sender import send_all
 from streams.settings import Settings
 from streams.topic_specs import topic_names
 
@@ -41,15 +40,8 @@ async def carry_alerts(live: Settings, aside: Settings) -> str:
     notes = [Note(org, episode=msgspec.to_builtins(found)) for org, found in sorted(told.items())]
     notes += [Note(org, episode=[]) for org in sorted(only_computed)]
     notes += [Note(org, muted_until_ms=until) for org, until in sorted(muted.items())]
-    router = Router(names, aside.kafka.partitions, aside.kafka.max_message_bytes)
-    producer = AIOKafkaProducer(bootstrap_servers=brokers, acks="all", enable_idempotence=True, linger_ms=20)
-    await producer.start()
-    try:
-        records = [router.activity(note.org, note) for note in notes]
-        acks = [await producer.send(record.topic, record.value, partition=record.partition) for record in records]
-        await asyncio.gather(*acks)
-    finally:
-        await producer.stop()
+    router = router_of(aside)
+    await send_all(aside, [router.activity(note.org, note) for note in notes])
     opened = sum(found.kind == RAISED for found in told.values())
     return f"{names.activities}: {opened} open alerts and {len(muted)} mutes carried over"
 

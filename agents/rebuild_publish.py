@@ -6,21 +6,16 @@ there already is not written twice.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import orjson
-from aiokafka import AIOKafkaProducer
 
 from streams.letters import NOTE_KEY
 from streams.log_state import content_of, ends_of, stretches
+from streams.plain_sender import send_all
 from streams.settings import Settings
 from streams.topic_specs import TopicNames, topic_names
 from streams.transactions import Outgoing
-
-_SENT_TOGETHER = 5_000
-"""Records that are on their way at a time."""
 
 _Place = tuple[str, int, int]  # topic, partition, offset of the message
 
@@ -41,31 +36,15 @@ async def publish(settings: Settings, public: TopicNames) -> list[str]:
         KafkaError: If a record was not taken; then nothing may be called live.
     """
     aside, kafka, done = topic_names(settings), settings.kafka, list[str]()
-    producer = AIOKafkaProducer(
-        bootstrap_servers=kafka.brokers, acks="all", enable_idempotence=True, compression_type="lz4", linger_ms=20,
-        max_request_size=2 * kafka.max_message_bytes,
-    )  # fmt: skip
-    await producer.start()
-    try:
-        for name in ("scores", "weeks"):
-            records = await _differing(kafka.brokers, getattr(aside, name), getattr(public, name))
-            await _send(producer, records)
-            gone = sum(record.value is None for record in records)
-            done.append(f"{getattr(public, name)}: {len(records) - gone} records written, {gone} removed")
-        letters = await _untold(kafka.brokers, aside.dead_letters, public.dead_letters)
-        await _send(producer, letters)
-        done.append(f"{public.dead_letters}: {len(letters)} letters that nobody had told")
-    finally:
-        await producer.stop()
+    for name in ("scores", "weeks"):
+        records = await _differing(kafka.brokers, getattr(aside, name), getattr(public, name))
+        await send_all(settings, records)
+        gone = sum(record.value is None for record in records)
+        done.append(f"{getattr(public, name)}: {len(records) - gone} records written, {gone} removed")
+    letters = await _untold(kafka.brokers, aside.dead_letters, public.dead_letters)
+    await send_all(settings, letters)
+    done.append(f"{public.dead_letters}: {len(letters)} letters that nobody had told")
     return done
-
-
-async def _send(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
-    """Send *records* and wait for each acknowledgement: a flush alone would hide a refused one."""
-    for begin in range(0, len(records), _SENT_TOGETHER):
-        some = records[begin : begin + _SENT_TOGETHER]
-        acks = [await producer.send(r.topic, key=r.key, value=r.value, partition=r.partition) for r in some]
-        await asyncio.gather(*acks)
 
 
 async def _differing(brokers: str, source: str, target: str) -> list[Outgoing]:

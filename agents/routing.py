@@ -17,7 +17,8 @@ from state.activity import SEPARATOR, Record, Rows, encode_record
 from state.identity import Link, UserRecord, unlinked_alias
 from streams.parked import Alias, encode_parked
 from streams.read_directory import encode_link
-from streams.topic_specs import TopicNames
+from streams.settings import Settings
+from streams.topic_specs import TopicNames, topic_names
 from streams.transactions import Outgoing
 
 _LARGEST_CACHE = 200_000
@@ -77,6 +78,11 @@ class Router:
             claim = Alias(name, record.org, link.user, record.bot, memberships=record.memberships)
             out.append(self.unresolved(name, encode_parked(claim)))
         return out
+
+
+def router_of(settings: Settings) -> Router:
+    """Return the router of the generation in *settings*."""
+    return Router(topic_names(settings), settings.kafka.partitions, settings.kafka.max_message_bytes)
 
 
 def halves(rows: Rows) -> tuple[Rows, Rows]:

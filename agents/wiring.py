@@ -24,7 +24,7 @@ from agents.count_people import CountPeople
 from agents.directory import directory_limits_of
 from agents.documents import Documents
 from agents.fold import FoldAgent
-from agents.ingest import Ingest, Source
+from agents.ingest import Ingest, Source, policies
 from agents.ledger import Ledger
 from agents.members import Members
 from agents.park import Park
@@ -35,7 +35,7 @@ from agents.quarantine import (
     read_member_row,
     read_park_row,
 )
-from agents.routing import Router
+from agents.routing import Router, router_of
 from agents.shadow import ShadowCensus, ShadowTeller
 from state.census import Census
 from state.health import Model
@@ -84,7 +84,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
         app.tables.add(each)
     app.remember_origins()
     directory, ledger = Directory(), Ledger(table["ledger"], metrics)
-    router = Router(topics, kafka.partitions, kafka.max_message_bytes)
+    router = router_of(settings)
     lookup = SourceBytes(kafka.brokers, source_topics(topics))
     dead = DeadLetters(topics.dead_letters, clock.now, ingest.max_value_bytes, lookup)
     documents = Documents(model, topics, settings.worker.generation, settings.latency.min_count)
@@ -164,18 +164,14 @@ def sources(settings: Settings, model: Model, topics: TopicNames, clock: Clock) 
         model.catalogue, ingest.channels, clock.now,
         zone=settings.time.syslog_zone, year=settings.time.syslog_year, max_id=longest,
     )  # fmt: skip
-    product, chat = product_reader(model.catalogue, longest), chat_reader(ingest.channels, longest)
-    return [
-        Source(topics.product_events, "product-events", product, ingest.unknown_product_events),
-        Source(topics.syslog_activities, "syslog-activities", syslog, ingest.unknown_syslog),
-        Source(topics.chat_messages, "chat-messages", chat, ingest.unknown_chat),
-        Source(
-            topics.transactions,
-            "transactions",
-            transaction_reader(ingest.currency, longest),
-            ingest.unknown_transactions,
-        ),
-    ]
+    readers: dict[str, tuple[str, Reader]] = {
+        "product-events": (topics.product_events, product_reader(model.catalogue, longest)),
+        "syslog-activities": (topics.syslog_activities, syslog),
+        "chat-messages": (topics.chat_messages, chat_reader(ingest.channels, longest)),
+        "transactions": (topics.transactions, transaction_reader(ingest.currency, longest)),
+    }
+    unknown = policies(ingest)
+    return [Source(topic, name, read, unknown[name]) for name, (topic, read) in readers.items()]
 
 
 def limits_of(settings: Settings) -> Limits:

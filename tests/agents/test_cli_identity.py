@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from agents import mend as mending
 from agents.cli_identity import identity
 from agents.ingest import ids_of
-from agents.routing import Router
+from agents.routing import router_of
 from state.activity import Correction, Packer, decode_record, subject_of
 from streams.reading import Reading
 from streams.settings import Settings, override
@@ -30,7 +30,7 @@ class Installation:
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.names = settings, topic_names(settings)
-        self.router = Router(self.names, settings.kafka.partitions, settings.kafka.max_message_bytes)
+        self.router = router_of(settings)
         self.next = 0
 
     def run(self, *arguments: str) -> Result:
@@ -154,6 +154,8 @@ def test_what_was_begun_and_left_is_ended_by_mending(place: Installation) -> Non
     said = place.run("unlink", "ann@acme.example", "--no-mend")
     assert "orgpulse identity mend ann@acme.example" in said.stdout and place.corrections() == []
     assert place.shown("ann@acme.example", "--check")["out_of_line"] == 3
+    told = place.run("show", "ann@acme.example", "--check").stdout
+    assert "3 activities count elsewhere: orgpulse identity mend ann@acme.example" in told
     place.run("mend", "ann@acme.example")
     assert changes(place.corrections()) == {"acme/8": -3}
 
