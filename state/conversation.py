@@ -78,13 +78,7 @@ class Conversation:
 
     def correct(self, record: Correction) -> None:
         """Take in what was corrected of messages and replies, and of what they count as."""
-        slots = self._slots(record.subjects)
-        waiting = {id_: [(slots[who], at) for who, at in rest if at >= self._from_ms] for id_, rest in record.awaiting}
-        entries: dict[int, tuple[int, int, bool] | None] = {id_: None for id_, rest in waiting.items() if rest}
-        entries |= {id_: None for id_, at in record.forgotten if at >= self._from_ms}
-        entries |= {id_: (slots[who], at, said) for id_, who, at, said in record.opened if at >= self._from_ms}
-        for id_, entry in entries.items():
-            self._replies.assign(id_, entry, waiting.get(id_, []))
+        self._replies.correct(record, self._subjects.slots(record.subjects), self._from_ms)
         for time_ms, times in record.messages:
             self.messages[time_ms] += times if time_ms >= self._from_ms else 0
         for parent_ms, latency_ms, first, times in record.latencies:
@@ -116,6 +110,3 @@ class Conversation:
         user = self._subjects.user
         named = None if entry is None else (user(entry[0]), entry[1], entry[2])
         return named, sorted((user(slot), at) for slot, at in rest)
-
-    def _slots(self, subjects: list[str]) -> list[int]:
-        return [int(slot) for slot in self._subjects.slots(subjects)]

@@ -72,12 +72,7 @@ class Folder:
         """Count what *record* says; return slots and hours touched."""
         entry = self._subjects.orgs[self._subjects.org_number(record.org)]
         slots = self._subjects.slots(record.subjects)
-        for id_, _ in record.forgotten:
-            self._replies.assign(id_, None, [])
-        waiting = {id_: [(int(slots[who]), at) for who, at in replies] for id_, replies in record.awaiting}
-        opened = {id_: (int(slots[who]), at, answered) for id_, who, at, answered in record.opened}
-        for id_ in [*opened, *(id_ for id_ in waiting if id_ not in opened)]:
-            self._replies.assign(id_, opened.get(id_), waiting.get(id_, []))
+        self._replies.correct(record, slots)
         self._latency.correct(entry.name, entry.zone, record)
         if record.latencies or record.messages:
             self._touched_maps.add(entry.name)

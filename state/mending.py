@@ -41,8 +41,8 @@ Act = tuple[str, str, int, int, int]
 class _Moves:
     """What becomes of one org's activities: for each batch the places of rows that change, and whose they are."""
 
-    known: set[int]
-    """Ids of what is its own."""
+    known: set[int] | None = None
+    """Ids of what is its own, once something comes from elsewhere."""
     leaving: list[dict[int, tuple[str, str] | None]] = field(default_factory=list)
     acts: Counter[Act] = field(default_factory=Counter)
     ids: list[tuple[int, int]] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Mending:
         """
         self._logs, self._right, self._salt, self._catalogue, self._limits = logs, right, salt, catalogue, limits
         self._from_ms = from_ms
-        self._moves = {org: _Moves(log.ids) for org, log in logs.items()}
+        self._moves = {org: _Moves() for org in logs}
 
     def corrections(self, about: Set[str]) -> list[Correction]:
         """Return what has to be corrected of activities that came under the aliases *about*.
@@ -112,6 +112,8 @@ class Mending:
         if org != former:
             mixed = self._salt(former) ^ self._salt(org)
             id_, ref = id_ ^ mixed, ref ^ mixed if ref else 0
+            if moves.known is None:
+                moves.known = self._logs[org].ids
             if id_ in moves.known:
                 return
             moves.known.add(id_)

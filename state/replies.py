@@ -15,6 +15,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+from state.activity import Correction
+from state.ring import Slots
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -68,6 +71,16 @@ class Replies:
             self._open.popitem(last=False)
         while self._waiting and self._oldest_waiting() < edge:
             self._drop_waiting()
+
+    def correct(self, record: Correction, slots: Slots, from_ms: int = 0) -> None:
+        """Set what *record* says of messages since *from_ms*; *slots* are those of its subjects."""
+        who = slots.tolist()
+        waiting = {id_: [(who[place], at) for place, at in rest if at >= from_ms] for id_, rest in record.awaiting}
+        entries: dict[int, tuple[int, int, bool] | None] = {id_: None for id_, rest in waiting.items() if rest}
+        entries |= {id_: None for id_, at in record.forgotten if at >= from_ms}
+        entries |= {id_: (who[place], at, said) for id_, place, at, said in record.opened if at >= from_ms}
+        for id_, entry in entries.items():
+            self.assign(id_, entry, waiting.get(id_, []))
 
     def assign(self, id_: int, entry: tuple[int, int, bool] | None, waiting: list[tuple[int, int]]) -> None:
         """Set what is known of a message: author, time and whether it was answered (None = nothing), and who waits."""
