@@ -158,6 +158,12 @@ class Correction(msgspec.Struct, array_like=True, tag="x", frozen=True):
     about: list[str] = []
     """Aliases whose activities were looked at."""
 
+    @property
+    def span_ms(self) -> tuple[int, int]:
+        """Times (ms) of the oldest and the newest activity that it adds; 0 = it adds none."""
+        added = [time_ms for _, _, time_ms, weight, _, _ in self.rows if weight > 0]
+        return (min(added), max(added)) if added else (0, 0)
+
 
 Record = Rows | Tick | Calibration | Member | Org | Note | Correction
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)

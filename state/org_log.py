@@ -76,6 +76,7 @@ class Scan:
                     np.array([id_ for id_, _ in record.ids], np.uint64),
                     np.array([at for _, at in record.ids], np.int64),
                 )
+                self._advance(record.span_ms[1])
                 if record.org in self.logs:
                     self.logs[record.org].entries.append(record)
 

@@ -276,6 +276,10 @@ class Shard:
         self._grow()
         ids = np.array([id_ for id_, _ in record.ids], np.uint64)
         self.dedupe.learn(ids, np.array([time_ms for _, time_ms in record.ids], np.int64))
+        oldest_ms, newest_ms = record.span_ms
+        if newest_ms > self.watermark_ms:  # they come from a partition that is ahead
+            self._begin(oldest_ms)
+            self._advance(newest_ms)
         touched, hours = self.folder.correct(record, self.dedupe.floor_ms)
         self.board.touch(touched, hours)
         for place, hour in record.since:
@@ -286,9 +290,7 @@ class Shard:
 
     def _fold_until(self, columns: Columns) -> None:
         """Fold rows, closing each week that ends on the way before the rows after its end."""
-        if not self.watermark_ms:
-            self._set_time(int(columns.time_ms.min()))
-            self.closing.begin(self.watermark_ms)
+        self._begin(int(columns.time_ms.min()))
         newest = int(columns.time_ms.max())
         while len(columns.at):
             self._skip_quiet_weeks(int(columns.time_ms.min()))
@@ -307,6 +309,12 @@ class Shard:
         slots, hours = self.folder.fold(columns, self.dedupe.floor_ms)
         self.board.touch(slots, hours)
         self._restless_maps |= self.folder.take_touched_maps()
+
+    def _begin(self, time_ms: int) -> None:
+        """Let time begin, if nothing happened yet."""
+        if not self.watermark_ms:
+            self._set_time(time_ms)
+            self.closing.begin(self.watermark_ms)
 
     def _next_close(self) -> int:
         """Return when the next week ends in any zone in use (ms)."""

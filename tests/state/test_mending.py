@@ -262,3 +262,25 @@ def test_a_reply_to_oneself_becomes_one_to_somebody_else() -> None:
     assert [(c.messages, c.answered, c.latencies.quantile_ms(0.5)) for c in cells.values() if c.answered] == [
         (1, 1, float(HOUR_MS))
     ]
+
+
+@pytest.mark.parametrize("behind", ["nothing ever happened there", "a week behind", "a day behind"])
+def test_what_comes_to_a_partition_that_is_behind_counts_there(behind: str) -> None:
+    #  its partition ──── watermark        moved activities at SOME ──► time moves on with them
+    model = model_of(attribute("searches", "count", measures=["search"]))
+    ago = {"nothing ever happened there": None, "a week behind": 8 * DAY, "a day behind": DAY}[behind]
+    own: list[Record] = [] if ago is None else [rows_of([Act("b", "bea", "search", SOME - ago, 5 ^ salt("b"))])]
+    theirs = [rows_of([search("x", "ann", 0, 1), search("x", "ann", 30, 2)])]
+    limits = shard_of(model, **LIMITS)._limits
+    scans = {org: Scan([org], limits) for org in ORGS}
+    for org, log in (("a", theirs), ("b", own)):
+        for record in log:
+            scans[org].take(record)
+    logs = {org: scan.logs[org] for org, scan in scans.items()}
+    found = Mending(logs, right_of({"x": ("cat", "b")}), salt, model.catalogue, limits).corrections({"x"})
+    mine: list[Record] = [*own, *(record for record in found if record.org == "b"), Tick(0, 9)]
+    moved = [Act("b", "cat", "search", SOME - hours * HOUR_MS, n ^ salt("b")) for n, hours in ((1, 0), (2, 30))]
+    assert content(play(mine, model)) == content(play([*own, rows_of(moved), Tick(0, 9)], model))
+    for record in mine:
+        scans["b"].take(record)  # a later run sees the same: what is late for the shard is late for it
+    assert scans["b"]._watermark_ms == play(mine, model).watermark_ms == SOME
