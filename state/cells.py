@@ -8,6 +8,8 @@ that was added, whatever the order.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,17 +34,18 @@ class Cells:
     """One bucket: key (uint64, slot × measures + measure) → count or sum (int64)."""
 
     __slots__ = ("_keys", "_tail", "_tail_size", "_values")
+    _KIND: type[np.uint32] | type[np.uint64] = np.uint32
 
-    def __init__(self, keys: NDArray[np.uint32] | None = None, values: Counts | None = None) -> None:
+    def __init__(self, keys: NDArray[Any] | None = None, values: Counts | None = None) -> None:
         # Kept narrow: 4 bytes a key, and as many bytes a value as the largest needs.
-        self._keys: NDArray[np.uint32] = np.empty(0, np.uint32) if keys is None else keys
+        self._keys: NDArray[Any] = np.empty(0, self._KIND) if keys is None else keys.astype(self._KIND)
         self._values = narrow(np.empty(0, np.int64) if values is None else values)
-        self._tail: list[tuple[NDArray[np.uint32], NDArray[np.int64]]] = []
+        self._tail: list[tuple[NDArray[Any], NDArray[np.int64]]] = []
         self._tail_size = 0
 
     def add(self, keys: Keys, values: Counts) -> None:
         """Add *values* (int64) at *keys*, both of shape n."""
-        self._tail.append((keys.astype(np.uint32), narrow(values)))
+        self._tail.append((keys.astype(self._KIND), narrow(values)))
         self._tail_size += len(keys)
         if self._tail_size > max(_SMALLEST_TAIL, len(self._keys)):
             self.merge()
@@ -55,7 +58,7 @@ class Cells:
         values = np.concatenate([self._values.astype(np.int64), *(v.astype(np.int64) for _, v in self._tail)])
         merged, sums = sum_by_key(keys.astype(np.uint64), values)
         kept = sums != 0
-        self._keys, self._values = merged[kept].astype(np.uint32), narrow(sums[kept])
+        self._keys, self._values = merged[kept].astype(self._KIND), narrow(sums[kept])
         self._tail, self._tail_size = [], 0
 
     def read(self) -> tuple[Keys, Counts]:
@@ -68,7 +71,7 @@ class Cells:
         self.merge()
         if not len(self._keys):
             return np.zeros(len(keys), np.int64)
-        at = np.minimum(np.searchsorted(self._keys, keys.astype(np.uint32)), len(self._keys) - 1)
+        at = np.minimum(np.searchsorted(self._keys, keys.astype(self._KIND)), len(self._keys) - 1)
         return np.where(self._keys[at] == keys, self._values[at], 0).astype(np.int64)
 
     def between(self, starts: Counts, stops: Counts) -> tuple[Counts, Counts, Counts]:
@@ -77,7 +80,7 @@ class Cells:
         A range holds its start and not its stop. Looking up a few ranges does not touch the rest.
         """
         self.merge()
-        first, last = (np.searchsorted(self._keys, edges.astype(np.uint32)) for edges in (starts, stops))
+        first, last = (np.searchsorted(self._keys, edges.astype(self._KIND)) for edges in (starts, stops))
         sizes = last - first
         at = np.arange(int(sizes.sum())) + np.repeat(first - np.cumsum(sizes) + sizes, sizes)
         where = np.repeat(np.arange(len(starts)), sizes)
@@ -91,6 +94,13 @@ class Cells:
         """Memory held by the arrays, in bytes."""
         tail = sum(k.nbytes + v.nbytes for k, v in self._tail)
         return self._keys.nbytes + self._values.nbytes + tail
+
+
+class WideCells(Cells):
+    """The same with keys of 8 bytes."""
+
+    __slots__ = ()
+    _KIND = np.uint64
 
 
 def narrow(values: Counts) -> NDArray[np.int64]:

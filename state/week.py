@@ -81,6 +81,11 @@ def hour_of_week(time_ms: int, zone: str) -> int:
     return (local_ms(time_ms, zone) // HOUR_MS + 24 * _MONDAY_SHIFT_DAYS) % WEEK_HOURS
 
 
+def hours_of_week(times_ms: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
+    """Return `hour_of_week` of each element of *times_ms* (shape n)."""
+    return (local_ms_array(times_ms, zone) // HOUR_MS + 24 * _MONDAY_SHIFT_DAYS) % WEEK_HOURS
+
+
 def week_of(time_ms: int, zone: str) -> int:
     """Return the number of the calendar week (weeks since Monday 1969-12-29) in *zone*.
 
@@ -139,6 +144,17 @@ def month_of(time_ms: int, zone: str) -> int:
     True
     """
     return _month_of_day(local_ms(time_ms, zone) // DAY_MS)
+
+
+@lru_cache(maxsize=1 << 12)
+def month_start_ms(month: int, zone: str) -> int:
+    """Return the instant (ms, UTC) at which *month* begins in *zone*.
+
+    >>> month_start_ms(1970 * 12, "UTC")
+    0
+    """
+    local = datetime(month // 12, month % 12 + 1, 1, tzinfo=zone_of(zone))
+    return int(local.timestamp()) * 1000
 
 
 @lru_cache(maxsize=1 << 12)

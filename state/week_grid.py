@@ -1,0 +1,191 @@
+"""The week as 168 hours: what happened in each, and how long it was waited for.
+
+Owns counts and distributions by hour of the week, of one period in one zone: `events` are messages written (or whatever
+else is counted), waits are how long replies to them (or what else is measured) took. Invariant: merging grids in any
+order gives the same grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from state.arrays import decode, encode, packed, unpacked
+from state.cells import Counts, sum_by_key
+from state.week import WEEK_HOURS
+
+WAIT_BITS = 39
+"""A wait is below 2³⁹ ms, about 17 years; longer than any horizon."""
+_FIRST = np.uint64(1 << WAIT_BITS)
+_WAIT = np.uint64((1 << WAIT_BITS) - 1)
+_HOUR_SHIFT = WAIT_BITS + 1
+
+Ratios = NDArray[np.float64]
+Longs = NDArray[np.int64]
+Wides = NDArray[np.uint64]
+
+
+def keys_of(places: Longs, firsts: NDArray[np.bool_], waits_ms: Longs) -> Wides:
+    """Return for each wait (shape n) a key that sorts by place, then first or not, then wait."""
+    return (places.astype(np.uint64) << np.uint64(_HOUR_SHIFT)) | (firsts * _FIRST) | waits_ms.astype(np.uint64)
+
+
+def places_of(keys: Wides) -> Longs:
+    """Return the places that `keys_of` was given."""
+    return (keys >> np.uint64(_HOUR_SHIFT)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class WeekGrid:
+    """168 cells, the first is Monday 00:00.
+
+    Attributes:
+        events: How many messages were written in each hour, shape (168,).
+        keys: Of each distinct wait: hour, whether it was the first reply, and the wait (see `keys_of`), ascending.
+        counts: How often it occurred, shape like `keys`.
+        exact: Whether waits are exact to the millisecond; else they are off by at most 1/256 of themselves.
+    """
+
+    events: Longs
+    keys: Wides
+    counts: Longs
+    exact: bool = True
+
+    @classmethod
+    def empty(cls) -> WeekGrid:
+        """Return a week in which nothing happened."""
+        return cls(np.zeros(WEEK_HOURS, np.int64), np.zeros(0, np.uint64), np.zeros(0, np.int64))
+
+    @classmethod
+    def of(
+        cls, hours: Longs, firsts: NDArray[np.bool_], waits_ms: Longs, events: Longs, counts: Counts | None = None
+    ) -> WeekGrid:
+        """Return the grid of waits (shape n: hour of the week, first or not, ms, how often) and *events* (168)."""
+        once = np.ones(len(hours), np.int64) if counts is None else counts
+        keys, summed = sum_by_key(keys_of(hours, firsts, waits_ms), once)
+        return cls(events.astype(np.int64), keys[summed != 0], summed[summed != 0])
+
+    @classmethod
+    def merged(cls, grids: Iterable[WeekGrid]) -> WeekGrid:
+        """Return all of *grids* together."""
+        found = list(grids)
+        if not found:
+            return cls.empty()
+        keys, counts = sum_by_key(np.concatenate([g.keys for g in found]), np.concatenate([g.counts for g in found]))
+        kept = counts != 0
+        events = np.sum([g.events for g in found], axis=0)
+        return cls(events, keys[kept], counts[kept], all(g.exact for g in found))
+
+    @property
+    def hours(self) -> Longs:
+        """Return the hour of the week of each distinct wait."""
+        return places_of(self.keys)
+
+    @property
+    def waits_ms(self) -> Longs:
+        """Return each distinct wait in ms."""
+        return (self.keys & _WAIT).astype(np.int64)
+
+    @property
+    def firsts(self) -> NDArray[np.bool_]:
+        """Say of each distinct wait whether it was for the first reply."""
+        return (self.keys & _FIRST) != 0
+
+    @property
+    def replies(self) -> Longs:
+        """Return how many waits each hour holds, shape (168,)."""
+        return _by_hour(self.hours, self.counts)
+
+    @property
+    def answered(self) -> Longs:
+        """Return to how many events of each hour there was a reply, shape (168,)."""
+        return _by_hour(self.hours[self.firsts], self.counts[self.firsts])
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing happened."""
+        return not len(self.keys) and not self.events.any()
+
+    def within(self, target_ms: int) -> Longs:
+        """Return to how many events of each hour the first reply came within *target_ms*, shape (168,)."""
+        kept = self.firsts & (self.waits_ms <= target_ms)
+        return _by_hour(self.hours[kept], self.counts[kept])
+
+    def cell(self, hour: int, *, first: bool = False) -> tuple[Longs, Longs]:
+        """Return the distinct waits of an hour in ms, ascending, and how often each occurred (*first*: firsts only)."""
+        return self._waits((self.hours == hour) & (self.firsts | (not first)))
+
+    def quantiles_ms(self, quantile: float, *, first: bool = False) -> Ratios:
+        """Return the *quantile* (0–1) of each hour's waits in ms, linear between neighbours; NaN = no wait."""
+        kept = self.firsts | (not first)
+        hours, waits, counts = self.hours[kept], self.waits_ms[kept], self.counts[kept]
+        order = np.lexsort((waits, hours))
+        hours, waits, counts = hours[order], waits[order], counts[order]
+        return _quantiles(hours, waits, counts, quantile)
+
+    def quantile_ms(self, quantile: float, *, first: bool = False) -> float | None:
+        """Return the *quantile* (0–1) of all waits of the week in ms; None = there is none."""
+        waits, counts = self._waits(self.firsts | (not first))
+        if not len(waits):
+            return None
+        return float(_quantiles(np.zeros(len(waits), np.int64), waits, counts, quantile)[0])
+
+    def rolled(self, hours: int) -> WeekGrid:
+        """Return the grid with every cell *hours* later in the week."""
+        places = (self.hours + hours) % WEEK_HOURS
+        keys, counts = sum_by_key(keys_of(places, self.firsts, self.waits_ms), self.counts)
+        return WeekGrid(np.roll(self.events, hours), keys, counts, self.exact)
+
+    def dump(self) -> bytes:
+        """Return the grid as bytes."""
+        return encode([packed(self.events), packed(self.keys), packed(self.counts), self.exact])
+
+    @classmethod
+    def load(cls, raw: bytes) -> WeekGrid:
+        """Return what `dump` was called on."""
+        events, keys, counts, exact = decode(raw)
+        return cls(unpacked(events), unpacked(keys), unpacked(counts), exact)
+
+    def _waits(self, kept: NDArray[np.bool_]) -> tuple[Longs, Longs]:
+        keys, counts = sum_by_key(self.keys[kept] & _WAIT, self.counts[kept])
+        return keys.astype(np.int64), counts
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WeekGrid) and self.dump() == other.dump()
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _by_hour(hours: Longs, counts: Longs) -> Longs:
+    found = np.zeros(WEEK_HOURS, np.int64)
+    np.add.at(found, hours, counts)
+    return found
+
+
+def _quantiles(hours: Longs, waits: Longs, counts: Longs, quantile: float) -> Ratios:
+    """Return the quantile of each of 168 hours, from waits in order of hour and wait."""
+    totals = _by_hour(hours, counts)
+    ends = np.cumsum(counts)
+    starts = np.cumsum(totals) - totals
+    place = (totals - 1) * quantile
+    low = np.floor(place).astype(np.int64)
+    high = np.minimum(low + 1, totals - 1)
+    found: Ratios = np.full(WEEK_HOURS, np.nan)
+    some = totals > 0
+    below, above = (waits[np.searchsorted(ends, (starts + rank)[some], side="right")] for rank in (low, high))
+    found[some] = below + (above - below) * (place - low)[some]
+    return found
+
+
+def described(grid: WeekGrid) -> dict[int, tuple[int, int, int]]:
+    """Return the hours in which anything happened: hour → events, replies, answered.
+
+    >>> described(WeekGrid.empty())
+    {}
+    """
+    rows: list[Any] = [grid.events.tolist(), grid.replies.tolist(), grid.answered.tolist()]
+    return {hour: cell for hour, cell in enumerate(zip(*rows, strict=True)) if any(cell)}
