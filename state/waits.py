@@ -36,7 +36,8 @@ def rounded_ms(waits_ms: Longs) -> Longs:
     bits = np.frexp(waits_ms.astype(np.float64))[1]  # exact: waits are far below 2⁵³
     shift = np.maximum(bits - _BITS - 1, 0)
     middle = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
-    return ((waits_ms >> shift) << shift) + middle
+    found: Longs = ((waits_ms >> shift) << shift) + middle
+    return found
 
 
 class Waits:

@@ -93,7 +93,8 @@ class WeekGrid:
     @property
     def firsts(self) -> NDArray[np.bool_]:
         """Say of each distinct wait whether it was for the first reply."""
-        return (self.keys & _FIRST) != 0
+        found: NDArray[np.bool_] = (self.keys & _FIRST) != 0
+        return found
 
     @property
     def replies(self) -> Longs:
