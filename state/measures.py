@@ -33,6 +33,7 @@ BUILT_IN = (
     Measure("transaction_other", passive=True),  # of any other status: takes the approved one back
     Measure("presence", summed=True, passive=True),
     Measure("syslog"),
+    Measure("message_deleted", passive=True),
 )
 
 
