@@ -1,9 +1,13 @@
 """How long was waited for an answer, by the quarter of an hour of the question.
 
 Owns the figures of one line (a channel, a team, a measure) of one org. Kept by quarters in UTC, since every zone's
-clock is put on or back by whole quarters: so any zone and any period can be read from it, and an org whose zone becomes
-known late loses nothing. Invariant: the content is the sum of what was added, whatever the order. Exact to the
-millisecond up to EXACT_WAITS distinct entries; above, waits are rounded by at most 1/256 of themselves.
+clock is put on or back at a quarter: so any zone and any period can be read from it, and an org whose zone becomes
+known late loses nothing. (In Newfoundland, Labrador and New Brunswick until 2011, Palestine in 2010 and 2011 and at
+Casey until 2022 it was a minute past one: the 14 minutes after still count by the clock before.)
+
+Invariant: the content is the sum of what was added, whatever the order, and whenever it was read or dumped in between.
+Exact to the millisecond up to EXACT_WAITS distinct entries; above, waits are rounded by at most 1/256 of themselves,
+for good. Entries that were taken back count too: else it would depend on the order whether there were ever too many.
 """
 
 from __future__ import annotations
@@ -15,16 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.arrays import decode, encode, packed, unpacked
-from state.cells import Cells, Counts, WideCells, narrow
-from state.week import HOUR_MS, QUARTER_MS, hours_of_week, month_of, month_start_ms
+from state.cells import Cells, Counts, WideCells, narrow, sum_by_key
+from state.week import HOUR_MS, QUARTER_MS, WEEK_HOURS, hours_of_week, month_of, month_start_ms
 from state.week_grid import WAIT_BITS, Longs, WeekGrid, Wides, keys_of, places_of
 
 EXACT_WAITS = 20_000
-"""Distinct entries (quarter, wait) up to which a line is exact."""
+"""Distinct entries (quarter, first or not, wait), those taken back included, up to which a line is exact."""
 RELATIVE_ERROR = 1 / 256
 _BITS = 7  # a rounded wait keeps so many bits after its leading one
 _FIRST_QUARTER = 946_684_800_000 // QUARTER_MS  # of 2000; nothing older is believed
 _FLUSH = 2048
+_PLACE_SHIFT = WAIT_BITS + 1
+_LAST_PLACE = (1 << (64 - _PLACE_SHIFT)) - 1  # in 2478
 
 
 def rounded_ms(waits_ms: Longs) -> Longs:
@@ -43,10 +49,11 @@ def rounded_ms(waits_ms: Longs) -> Longs:
 class Waits:
     """Events and waits of one line, by quarter of an hour."""
 
-    __slots__ = ("_events", "_new_events", "_new_waits", "_waits", "exact")
+    __slots__ = ("_back", "_events", "_new_events", "_new_waits", "_waits", "exact")
 
     def __init__(self) -> None:
         self._events, self._waits = Cells(), WideCells()
+        self._back = WideCells()  # what was taken back of `_waits` while exact
         self._new_events: list[tuple[int, int]] = []  # quarter since 2000, weight
         self._new_waits: list[tuple[int, bool, int, int]] = []  # quarter, first, ms, weight
         self.exact = True
@@ -70,19 +77,24 @@ class Waits:
     def add_waits(self, asked_ms: Longs, waits_ms: Longs, firsts: NDArray[np.bool_], weights: Counts) -> None:
         """Count waits (all of shape n) that began at *asked_ms*."""
         waits = waits_ms if self.exact else rounded_ms(waits_ms)
-        self._waits.add(keys_of(asked_ms // QUARTER_MS - _FIRST_QUARTER, firsts, waits), weights)
-        if self.exact and len(self._waits) > EXACT_WAITS:
-            keys, counts = self._waits.read()
-            if len(keys) > EXACT_WAITS:
-                self.exact = False
-                self._waits = _rounded(keys, counts)
+        keys = keys_of(asked_ms // QUARTER_MS - _FIRST_QUARTER, firsts, waits)
+        if self.exact and (weights < 0).any():
+            back = weights < 0
+            self._back.add(keys[back], weights[back])
+            keys, weights = keys[~back], weights[~back]
+        self._waits.add(keys, weights)
+        self._bound()
 
     def grid(self, zone: str, months: range | None = None) -> WeekGrid:
         """Return the week of *months* (calendar months in *zone*; None = all there are)."""
-        events, event_counts, keys, counts = self._span(zone, months)
-        by_hour = np.zeros(168, np.int64)
-        np.add.at(by_hour, _hours(events, zone), event_counts)
-        waits = (keys & np.uint64((1 << (WAIT_BITS + 1)) - 1)).astype(np.int64)
+        here = self if months is None else self.slice(zone, months)
+        here._flush()
+        (events, event_counts), (keys, counts) = here._events.read(), here._left()
+        # What was taken back may be gone already: nothing happened less than never.
+        by_hour = np.zeros(WEEK_HOURS, np.int64)
+        np.add.at(by_hour, _hours(events.astype(np.int64), zone), np.maximum(event_counts, 0))
+        keys, counts = keys[counts > 0], counts[counts > 0]
+        waits = (keys & np.uint64((1 << _PLACE_SHIFT) - 1)).astype(np.int64)
         first, wait = waits >> WAIT_BITS != 0, waits & ((1 << WAIT_BITS) - 1)
         found = WeekGrid.of(_hours(places_of(keys), zone), first, wait, by_hour, counts)
         return WeekGrid(found.events, found.keys, found.counts, self.exact)
@@ -90,7 +102,7 @@ class Waits:
     def months(self, zone: str) -> list[int]:
         """Return the calendar months in *zone* in which anything happened, ascending."""
         self._flush()
-        quarters = np.concatenate([self._events.read()[0].astype(np.int64), places_of(self._waits.read()[0])])
+        quarters = np.concatenate([self._events.read()[0].astype(np.int64), places_of(self._left()[0])])
         days = np.unique((quarters + _FIRST_QUARTER) // 96) * 96 * QUARTER_MS
         edges = np.concatenate([days, days + 24 * HOUR_MS - 1])  # of one UTC day both ends: its local days
         if zone == "UTC" or not len(days):
@@ -100,52 +112,48 @@ class Waits:
 
     def slice(self, zone: str, months: range) -> Waits:
         """Return what *months* (in *zone*) hold."""
-        events, event_counts, keys, counts = self._span(zone, months)
-        found = Waits()
-        found._events, found._waits = Cells(events.astype(np.uint64), event_counts), WideCells(keys, counts)
-        found.exact = self.exact
-        return found
+        self._flush()
+        edges = [month_start_ms(m, zone) // QUARTER_MS - _FIRST_QUARTER for m in (months.start, months.stop)]
+        return self._between(*edges)
 
     def merge(self, other: Waits) -> None:
         """Add all of *other*."""
         self._flush()
         other._flush()
         self._events.add(*other._events.read())
-        keys, counts = other._waits.read()
-        if self.exact and not other.exact:
-            self.exact, self._waits = False, _rounded(*self._waits.read())
-        elif other.exact and not self.exact:
-            keys, counts = _rounded(keys, counts).read()
-        self._waits.add(keys, counts)
+        if self.exact and other.exact:
+            self._waits.add(*other._waits.read())
+            self._back.add(*other._back.read())
+            self._bound()
+            return
+        self._round()
+        self._waits.add(*(_rounded(*other._left()).read() if other.exact else other._waits.read()))
 
     def drop_before(self, time_ms: int) -> None:
-        """Forget what began before *time_ms*."""
+        """Forget what began before the quarter of *time_ms*."""
         self._flush()
-        edge = time_ms // QUARTER_MS - _FIRST_QUARTER
-        (events, event_counts), (keys, counts) = self._events.read(), self._waits.read()
-        recent, late = events >= max(edge, 0), places_of(keys) >= edge
-        self._events, self._waits = Cells(events[recent], event_counts[recent]), WideCells(keys[late], counts[late])
+        kept = self._between(time_ms // QUARTER_MS - _FIRST_QUARTER, _LAST_PLACE)
+        self._events, self._waits, self._back = kept._events, kept._waits, kept._back
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing happened."""
+        """Whether nothing happened that was not taken back."""
         self._flush()
-        self._events.merge()
-        self._waits.merge()
-        return not len(self._events) and not len(self._waits)
+        return not len(self._events.read()[0]) and not len(self._left()[0])
 
     @property
     def size_bytes(self) -> int:
         """Memory held by the arrays, in bytes."""
         self._flush()
-        return self._events.size_bytes + self._waits.size_bytes
+        return self._events.size_bytes + self._waits.size_bytes + self._back.size_bytes
 
     def dump(self) -> bytes:
         """Return the content as bytes, compressed; equal contents give equal bytes."""
         self._flush()
-        (events, event_counts), (keys, counts) = self._events.read(), self._waits.read()
-        parts: list[Any] = [np.diff(events.astype(np.int64), prepend=0), event_counts]
-        parts += [np.diff(keys.astype(np.int64), prepend=0), counts]
+        parts: list[Any] = []
+        for cells in (self._events, self._waits, self._back):
+            keys, counts = cells.read()
+            parts += [np.diff(keys.astype(np.int64), prepend=0), counts]
         return zlib.compress(encode([self.exact, *(packed(narrow(part)) for part in parts)]), 6)
 
     @classmethod
@@ -157,27 +165,44 @@ class Waits:
         """
         try:
             exact, *parts = decode(zlib.decompress(raw))
-            events, event_counts, keys, counts = (unpacked(part).astype(np.int64) for part in parts)
+            events, event_counts, *rest = (unpacked(part).astype(np.int64) for part in parts)
+            keys, counts, back, back_counts = rest
         except (zlib.error, TypeError) as error:
             raise ValueError("not the waits of a line") from error
         found = cls()
         found.exact = exact
         found._events = Cells(np.cumsum(events).astype(np.uint64), event_counts)
         found._waits = WideCells(np.cumsum(keys).astype(np.uint64), counts)
+        found._back = WideCells(np.cumsum(back).astype(np.uint64), back_counts)
         return found
 
-    def _span(self, zone: str, months: range | None) -> tuple[Longs, Longs, Wides, Longs]:
-        """Return quarters and counts of events, keys and counts of waits."""
-        self._flush()
-        (events, event_counts), (keys, counts) = self._events.read(), self._waits.read()
-        quarters = events.astype(np.int64)
-        if months is None:
-            return quarters, event_counts, keys, counts
-        edges = [month_start_ms(m, zone) // QUARTER_MS - _FIRST_QUARTER for m in (months.start, months.stop)]
-        start, stop = (max(edge, 0) for edge in edges)
-        here = slice(*np.searchsorted(quarters, [start, stop]))
-        there = slice(*np.searchsorted(places_of(keys), [start, stop]))
-        return quarters[here], event_counts[here], keys[there], counts[there]
+    def _between(self, start: int, stop: int) -> Waits:
+        """Return what began in the quarters (since 2000) from *start* to before *stop*."""
+        found = Waits()
+        found.exact = self.exact
+        found._events = Cells(*_range_of(self._events, start, stop, 0))
+        found._waits = WideCells(*_range_of(self._waits, start, stop, _PLACE_SHIFT))
+        found._back = WideCells(*_range_of(self._back, start, stop, _PLACE_SHIFT))
+        return found
+
+    def _left(self) -> tuple[Wides, Counts]:
+        """Return keys and counts of the waits that were not taken back."""
+        (keys, counts), (back, back_counts) = self._waits.read(), self._back.read()
+        if not len(back):
+            return keys, counts
+        keys, counts = sum_by_key(np.concatenate([keys, back]), np.concatenate([counts, back_counts]))
+        return keys[counts != 0], counts[counts != 0]
+
+    def _bound(self) -> None:
+        """Round once there were more than EXACT_WAITS distinct entries."""
+        if not self.exact or len(self._waits) + len(self._back) <= EXACT_WAITS:
+            return
+        if len(np.union1d(self._waits.read()[0], self._back.read()[0])) > EXACT_WAITS:
+            self._round()
+
+    def _round(self) -> None:
+        if self.exact:
+            self._waits, self._back, self.exact = _rounded(*self._left()), WideCells(), False
 
     def _flush(self) -> None:
         if self._new_events:
@@ -192,6 +217,14 @@ class Waits:
 
 def _hours(quarters: Longs, zone: str) -> Longs:
     return hours_of_week((quarters + _FIRST_QUARTER) * QUARTER_MS, zone)
+
+
+def _range_of(cells: Cells, start: int, stop: int, shift: int) -> tuple[Wides, Counts]:
+    """Return the cells whose key, without its last *shift* bits, is from *start* to before *stop*."""
+    keys, counts = cells.read()
+    edges = [min(max(edge, 0), _LAST_PLACE) << shift for edge in (start, stop)]
+    here = slice(*np.searchsorted(keys, np.array(edges, np.uint64)))
+    return keys[here], counts[here]
 
 
 def _rounded(keys: Wides, counts: Counts) -> WideCells:
