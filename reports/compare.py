@@ -279,7 +279,7 @@ def _compare_counters(result: Comparison, metrics: Sequence[Samples], found: Rec
             dead[dict(labels)["topic"], dict(labels)["reason"]] += int(number)
     by_topic: dict[Any, Any] = found.ledger.groupby(level="topic").sum().to_dict("index")
     for topic, row in by_topic.items():
-        for outcome in ("consumed", "accepted", "duplicate", "ghost", "system", "directory"):
+        for outcome in ("consumed", "accepted", "duplicate", "ghost", "system", "edit", "directory"):
             result.check(f"metric orgpulse_events_total {outcome}", topic, counted[topic, outcome], row[outcome])
         for name in (name for name in row if name.startswith("dead:")):
             result.check("metric orgpulse_dead_letters_total", f"{topic} {name}", dead[topic, name[5:]], row[name])
