@@ -93,8 +93,11 @@ def compare(found: Recount, rest: Rest, model: Mapping[str, Any], *, quantile: f
 def compare_documents(
     result: Comparison, documents: Documents, expected: Documents, found: Recount, model: Mapping[str, Any]
 ) -> None:
-    """Add to *result* how hashes and rankings differ from the *expected* ones."""
-    system = {key: value for key, value in documents.items() if _COMPARED.match(key)}
+    """Add to *result* how hashes and rankings differ from the *expected* ones.
+
+    What stands for a deleted subject, so that no older write comes back, is nothing.
+    """
+    system = {key: value for key, value in documents.items() if _COMPARED.match(key) and "deleted" not in value}
     for key in sorted(expected.keys() | system.keys()):
         _compare_key(result, key, system.get(key), expected.get(key), found, model)
 
