@@ -237,6 +237,18 @@ def unpack(rows: Rows) -> Columns:
     )
 
 
+def only_used(places: list[str], place: NDArray[Any]) -> tuple[list[str], NDArray[Any]]:
+    """Return those of *places* that *place* (indices, shape n) uses, and the indices into them; none is the first.
+
+    >>> only_used(["", "#a", "#b"], np.array([2, 0, 2]))[0], only_used(["", "#a"], np.array([0]))[0]
+    (['', '#b'], [])
+    """
+    if not place.any():
+        return [], np.zeros(len(place), "<u2")
+    used = np.union1d(np.zeros(1, np.int64), place)
+    return [places[at] for at in used.tolist()], np.searchsorted(used, place).astype("<u2")
+
+
 _SPARSE = ("amount", "ref", "place")  # left out when all zero
 MAX_ROWS = 65_535
 """Most rows (and subjects) one `Rows` may hold: its subject index has 16 bits."""
@@ -297,7 +309,7 @@ class Packer:
         }
         for row, place in self.placed:
             columns["place"][row] = place
-        measures, places = list(self.measures), list(self.places) if self.placed else []
+        measures, places = list(self.measures), list(self.places)
         of_row = targets[subject] if len(subject) else subject
         found = {}
         for target in np.unique(targets).tolist():
@@ -306,6 +318,7 @@ class Packer:
             renumbered = np.zeros(len(names), "<u2")
             renumbered[mine] = np.arange(len(mine))
             raw = {name: column[here] for name, column in columns.items()}
+            mentioned, raw["place"] = only_used(places, raw["place"])
             packed: dict[str, Any] = {
                 name: b"" if name in _SPARSE and not part.any() else part.tobytes() for name, part in raw.items()
             }
@@ -317,7 +330,7 @@ class Packer:
                 measures,
                 renumbered[subject[here]].tobytes(),
                 arrived=arrived,
-                places=places if packed["place"] else [],
+                places=mentioned,
                 **packed,
             )
         return found

@@ -12,7 +12,7 @@ from typing import Any
 
 from state.activity import Correction
 from state.lines import MEASURE, REPLIES, is_part_of, line_of_place
-from state.waits import Waits, week_of_spans
+from state.waits import Waits, week_of_lines
 from state.week import month_start_ms
 from state.week_grid import WeekGrid
 
@@ -112,7 +112,7 @@ class Latency:
                 by_zone.setdefault((line, zones.get(org, "UTC")), []).append(waits)
         grids: dict[str, list[WeekGrid]] = {}
         for (line, zone), parts in sorted(by_zone.items(), key=lambda each: each[0]):
-            grids.setdefault(line, []).append(week_of_spans(parts, zone, range(month, month + 1)))
+            grids.setdefault(line, []).append(week_of_lines(parts, zone, range(month, month + 1)))
         merged = {line: WeekGrid.merged(found).bounded() for line, found in grids.items()}
         return {line: grid.dump() for line, grid in sorted(merged.items()) if not grid.is_empty}
 

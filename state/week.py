@@ -65,7 +65,7 @@ def local_ms(time_ms: int, zone: str) -> int:
 
 
 def local_ms_array(times_ms: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
-    """Return `local_ms` of each element of *times_ms* (shape n), one look-up per distinct day, or quarter where needed."""
+    """Return `local_ms` of each element of *times_ms* (shape n), two look-ups per distinct day."""
     if zone == "UTC" or not len(times_ms):
         return times_ms
     days, where = np.unique(times_ms // DAY_MS, return_inverse=True)

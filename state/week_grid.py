@@ -25,7 +25,7 @@ _WAIT = np.uint64((1 << WAIT_BITS) - 1)
 _HOUR_SHIFT = WAIT_BITS + 1
 
 EXACT_WAITS = 20_000
-"""Distinct waits up to which they are kept to the millisecond."""
+"""Distinct waits (of a line: with their quarter, those taken back included) up to which they are exact to the ms."""
 RELATIVE_ERROR = 1 / 256
 _BITS = 7  # a rounded wait keeps so many bits after its leading one
 
