@@ -184,7 +184,7 @@ def limits_of(settings: Settings) -> Limits:
         rolling_months=settings.latency.rolling_months,
         quantile=settings.latency.quantile,
         target_ms=int(settings.latency.target_minutes * 60_000),
-        keep_months=settings.latency.keep_months,
+        keep_months=max(settings.latency.keep_months, settings.latency.rolling_months),
         max_lines=settings.latency.max_lines,
     )
 

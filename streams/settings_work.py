@@ -184,7 +184,7 @@ class LatencySettings(msgspec.Struct, frozen=True, kw_only=True):
             ge=2,
             le=1200,
             description="Calendar months that are kept to the quarter of an hour, the running one included; older ones "
-            "are forgotten. At least `rolling_months` and what the allowed lateness needs.",
+            "are forgotten, but for those that `rolling_months` needs.",
         ),
     ] = 37
     max_lines: Annotated[
