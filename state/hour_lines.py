@@ -20,6 +20,8 @@ from state.waits import Waits
 
 Longs = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+_FEW = 16
+"""Up to so many activities of a line are handed over one by one: arrays would cost more than they save."""
 LineOf = Callable[[str, str], Waits]
 """Gets an org's name and a line's, gives what is kept of it: what is added there stays."""
 
@@ -93,6 +95,12 @@ class HourLines:
         number, measure = divmod(key, MAX_MEASURES)
         org = self._name_of(number)
         waits = self._line_of(org, self._lines[measure])
+        if len(weights) <= _FEW:
+            for start_ms, span_ms, weight in zip(starts_ms.tolist(), spans_ms.tolist(), weights.tolist(), strict=True):
+                waits.add_event(start_ms, weight)
+                if self._lasting[measure]:
+                    waits.add_wait(start_ms, span_ms, first=True, weight=weight)
+            return org
         waits.add_events(starts_ms, weights)
         if self._lasting[measure]:
             waits.add_waits(starts_ms, spans_ms, np.ones(len(weights), bool), weights)

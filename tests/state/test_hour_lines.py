@@ -131,6 +131,24 @@ def test_lines_are_what_pandas_counts_in_any_order_and_in_any_pieces(rows: list[
     assert other.dumps() == kept.dumps()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_many_activities_at_once_are_what_few_at_a_time_are(seed: int) -> None:
+    chance = random.Random(seed)
+    names, kept, other = [*COUNTED, "plain"], Kept(), Kept()
+    rows = [
+        (chance.randrange(3), chance.choice(names), START + chance.randrange(20 * DAY), chance.randrange(-100, DAY))
+        for _ in range(5000)
+    ]
+    adder(kept).add(columns_of(rows))
+    assert told(kept) == recounted(rows)
+    lines = adder(other)
+    for start in range(0, len(rows), 40):
+        lines.add(columns_of(rows[start : start + 40]))
+    assert other.dumps() == kept.dumps()
+    lines.add(columns_of(rows, -1))
+    assert other.dumps() == {}
+
+
 @examples(100)
 @given(acts, acts)
 def test_what_is_taken_back_leaves_nothing_whichever_comes_first(rows: list[Any], gone: list[Any]) -> None:
