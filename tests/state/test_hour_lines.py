@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state.activity import SEPARATOR, Correction, Tick
+from state.activity import SEPARATOR, Correction, Record, Tick
 from state.arrays import SchemaError
 from state.fold import Folder
 from state.health import Model
@@ -22,6 +22,8 @@ from state.measures import NO_DURATION
 from state.shard import Shard
 from state.waits import Waits
 from state.week import week_of
+from tests.state import test_mending
+from tests.state.test_mending import NEW, OLD, mended, packed
 from tests.state.worlds import DAY, HOUR, Act, at, attribute, examples, model_of, rows_of
 
 MODEL = model_of(
@@ -164,9 +166,9 @@ def test_what_is_taken_back_leaves_nothing_whichever_comes_first(rows: list[Any]
 # --- through a shard ---
 
 
-def world(model: Model = MODEL) -> tuple[Shard, Kept]:
+def world(model: Model = MODEL, **limits: Any) -> tuple[Shard, Kept]:
     """Return an empty shard whose lines are kept apart."""
-    shard, kept = Shard(0, model, Limits(allowed_lateness_hours=48)), Kept()
+    shard, kept = Shard(0, model, Limits(**{"allowed_lateness_hours": 48, **limits})), Kept()
     parts = (shard.subjects, shard.week, shard.history, shard.latency, shard.replies)
     shard.folder = Folder(model.catalogue, *parts, kept.line)
     return shard, kept
@@ -208,6 +210,29 @@ def test_a_person_who_moves_takes_the_hours_along_also_from_before_the_floor() -
         shard.apply(Correction(org, [org + SEPARATOR + "ann"], ["acknowledged"], [row]), 2)
     assert set(kept.dumps()) == {("b", "measure/acknowledged")}
     assert kept.lines["b"]["measure/acknowledged"].grid("UTC").waits_ms.tolist() == [5 * HOUR]
+
+
+@examples(25)
+@given(st.integers(0, 10**6), st.integers(0, 12))
+def test_corrected_hours_are_as_if_it_had_been_known_from_the_start(seed: int, switch: int) -> None:
+    hours = {"hours": True}
+    model = model_of(
+        search={"events": ["Search"], **hours},
+        export={"events": ["Export"], "since": "begun", **hours},
+        stored={"events": ["Stored"], "time": "at", **hours},
+        message=hours,
+        syslog=hours,
+    )
+    batches, times = test_mending.world(seed, 12)
+    log: list[Record] = [packed(batch, OLD if n < switch else NEW) for n, batch in enumerate(batches)]
+    log += mended([*log, Tick(times[-1], 1)], NEW, model)
+    found = []
+    for records in (log, [packed(batch, NEW) for batch in batches]):
+        shard, kept = world(model, **test_mending.LIMITS)
+        for record in records:
+            shard.apply(record, shard.position)
+        found.append({key: raw for key, raw in kept.dumps().items() if key[0] != "zz"})
+    assert found[0] == found[1] and len(found[0]) > 2
 
 
 def test_a_duration_that_clocks_made_negative_is_no_duration_and_its_event_stays_an_activity() -> None:
