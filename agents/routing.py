@@ -87,7 +87,7 @@ def router_of(settings: Settings) -> Router:
 
 def halves(rows: Rows) -> tuple[Rows, Rows]:
     """Return the rows in two halves, each with just the subjects it names."""
-    widths = {"subject": 2, "measure": 1, "time_ms": 8, "amount": 8, "id": 8, "ref": 8, "at": 4}
+    widths = {"subject": 2, "measure": 1, "time_ms": 8, "amount": 8, "id": 8, "ref": 8, "at": 4, "place": 2}
     middle = len(rows.measure) // 2
 
     def part(start: int, stop: int | None) -> Rows:

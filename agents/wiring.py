@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agents.checkpoints import Checkpoints
-from agents.count_people import CountPeople
+from agents.count_people import CountPeople, MapSettings
 from agents.directory import directory_limits_of
 from agents.documents import Documents
 from agents.fold import FoldAgent
@@ -121,7 +121,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     add_chunk_agent(app, topics.activities, fold.handle, name="fold", kept=True)
     people = CountPeople(
         lambda: Census(settings.calibration.min_population, model.population.peers), census_table, documents, metrics,
-        topics.activities, kafka.partitions, settings.latency.quantile,
+        topics.activities, kafka.partitions, map_settings_of(settings),
     )  # fmt: skip
     if shadow is not None:
         fold.shadow = ShadowTeller(
@@ -167,7 +167,7 @@ def sources(settings: Settings, model: Model, topics: TopicNames, clock: Clock) 
     readers: dict[str, tuple[str, Reader]] = {
         "product-events": (topics.product_events, product_reader(model.catalogue, longest)),
         "syslog-activities": (topics.syslog_activities, syslog),
-        "chat-messages": (topics.chat_messages, chat_reader(ingest.channels, longest)),
+        "chat-messages": (topics.chat_messages, chat_reader(ingest.channels, longest, ingest.teams)),
         "transactions": (topics.transactions, transaction_reader(ingest.currency, longest)),
     }
     unknown = policies(ingest)
@@ -183,7 +183,16 @@ def limits_of(settings: Settings) -> Limits:
         max_open_messages=settings.latency.max_open_messages,
         rolling_months=settings.latency.rolling_months,
         quantile=settings.latency.quantile,
+        target_ms=int(settings.latency.target_minutes * 60_000),
+        keep_months=settings.latency.keep_months,
+        max_lines=settings.latency.max_lines,
     )
+
+
+def map_settings_of(settings: Settings) -> MapSettings:
+    """Return what the map of all orgs shows."""
+    latency = settings.latency
+    return MapSettings(latency.rolling_months, latency.quantile, int(latency.target_minutes * 60_000))
 
 
 def _app(settings: Settings) -> ChunkApp:

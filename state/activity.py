@@ -9,7 +9,7 @@ effect depends on, so that a shard's state is a function of its log alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -70,6 +70,8 @@ class Rows(msgspec.Struct, array_like=True, tag="r", frozen=True):
     at: bytes  # uint32: source offset − first_offset
     arrived: float = 0.0  # when the chunk's first message reached Kafka (epoch seconds); only for latency figures
     before: int = -1  # how many activities its source partition had sent to this partition before; -1 = not counted
+    places: list[str] = []  # channels and teams of messages; the first is "", no place
+    place: bytes = b""  # uint16 index into places; empty = all of none
 
 
 class Tick(msgspec.Struct, array_like=True, tag="t", frozen=True):
@@ -128,10 +130,13 @@ class Note(msgspec.Struct, array_like=True, tag="n", frozen=True):
 Row = tuple[int, int, int, int, int, int]
 """Place in `subjects`, place in `measures`, time (ms), weight, amount (signed like the weight), and the time (ms) of
 the oldest event that it depends on."""
-Opened = tuple[int, int, int, bool]
-"""A message that may be answered: its id, who wrote it (place in `subjects`), when (ms), whether it was answered."""
-Awaiting = tuple[int, list[tuple[int, int]]]
-"""An id, and the replies to it that came before it: who wrote each (place in `subjects`) and when (ms)."""
+Answers = list[tuple[int, int, int]]
+"""Replies: when each was written (ms), its id, and by whom (place in `subjects`)."""
+Opened = tuple[int, int, int, int, int, Answers]
+"""A message that may be answered: its id, who wrote it (place in `subjects`), when (ms), where (place in `places`), the
+id of what it answers (0 = nothing), and its replies."""
+Awaiting = tuple[int, Answers]
+"""An id, and the replies to it that came before it."""
 
 
 class Correction(msgspec.Struct, array_like=True, tag="x", frozen=True):
@@ -143,14 +148,18 @@ class Correction(msgspec.Struct, array_like=True, tag="x", frozen=True):
     rows: list[Row]
     ids: list[tuple[int, int]] = []
     """Id and time (ms) of events that are this org's now, and would be duplicates if they came again."""
-    messages: list[tuple[int, int]] = []
-    """Time (ms) of a message, and +1 or −1."""
-    latencies: list[tuple[int, int, bool, int]] = []
-    """Time (ms) of the parent, latency (ms), whether it was the first reply, and +1 or −1."""
+    places: list[str] = []
+    """Channels and teams."""
+    messages: list[tuple[int, int, int]] = []
+    """Time (ms) of a message, where it was written (place in `places`), and +1 or −1."""
+    latencies: list[tuple[int, int, bool, int, int]] = []
+    """Time (ms) of the parent, latency (ms), whether it was the first reply, where the parent was written, +1 or −1."""
     opened: list[Opened] = []
     awaiting: list[Awaiting] = []
     forgotten: list[tuple[int, int]] = []
     """Ids of messages, or of parents of waiting replies, that are not this org's any more, and their times (ms)."""
+    deleted: list[tuple[int, int]] = []
+    """Ids of messages that were deleted, and when (ms); −1 = they were not."""
     since: list[tuple[int, int]] = []
     """Place in `subjects`, and hour of their first activity; −1 = they never did anything."""
     known_from_ms: int = 0
@@ -195,10 +204,16 @@ class Columns:
     id: NDArray[np.uint64]
     ref: NDArray[np.uint64]
     at: NDArray[np.int64]
+    place: NDArray[np.int64]
+    places: list[str]
+    """What `place` is an index into."""
 
     def take(self, kept: NDArray[np.bool_]) -> Columns:
         """Return the rows where *kept* is true."""
-        return Columns(*(getattr(self, name)[kept] for name in self.__slots__))
+        return replace(self, **{name: getattr(self, name)[kept] for name in _ARRAYS})
+
+
+_ARRAYS = ("subject", "measure", "time_ms", "amount", "id", "ref", "at", "place")
 
 
 def unpack(rows: Rows) -> Columns:
@@ -217,10 +232,12 @@ def unpack(rows: Rows) -> Columns:
         id=np.frombuffer(rows.id, "<u8"),
         ref=column(rows.ref, "<u8"),
         at=np.frombuffer(rows.at, "<u4").astype(np.int64),
+        place=column(rows.place, "<u2").astype(np.int64),
+        places=rows.places or [""],
     )
 
 
-_SPARSE = ("amount", "ref")  # left out when all zero
+_SPARSE = ("amount", "ref", "place")  # left out when all zero
 MAX_ROWS = 65_535
 """Most rows (and subjects) one `Rows` may hold: its subject index has 16 bits."""
 
@@ -238,6 +255,14 @@ class Packer:
     id: list[int] = field(default_factory=list)
     ref: list[int] = field(default_factory=list)
     at: list[int] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=lambda: {"": 0})
+    placed: list[tuple[int, int]] = field(default_factory=list)
+    """Rows with a place, and their index into `places`."""
+
+    def put(self, place: str) -> None:
+        """Say of the last activity where it was: a channel or team."""
+        if place:
+            self.placed.append((len(self.at) - 1, self.places.setdefault(place, len(self.places))))
 
     def add(self, subject: str, measure: str, time_ms: int, amount: int, id_: int, ref: int, at: int) -> None:
         """Append one activity. *id_* and *ref* are unsigned 64-bit, *amount* signed 64-bit."""
@@ -268,8 +293,11 @@ class Packer:
             "id": np.array(self.id, "<u8"),
             "ref": np.array(self.ref, "<u8"),
             "at": np.array(self.at, "<u4"),
+            "place": np.zeros(len(self.at), "<u2"),
         }
-        measures = list(self.measures)
+        for row, place in self.placed:
+            columns["place"][row] = place
+        measures, places = list(self.measures), list(self.places) if self.placed else []
         of_row = targets[subject] if len(subject) else subject
         found = {}
         for target in np.unique(targets).tolist():
@@ -289,6 +317,7 @@ class Packer:
                 measures,
                 renumbered[subject[here]].tobytes(),
                 arrived=arrived,
+                places=places if packed["place"] else [],
                 **packed,
             )
         return found

@@ -42,20 +42,12 @@ class Activities(NamedTuple):
 class HourLines:
     """Adds activities to the lines of one partition's orgs."""
 
-    def __init__(
-        self, measures: Sequence[Measure], name_of: Callable[[int], str], line_of: LineOf | None = None
-    ) -> None:
-        """Prepare.
-
-        Args:
-            measures: The catalogue's, by index.
-            name_of: Gives an org's name by its number.
-            line_of: Gives the lines; None = nothing is kept by hour of the week.
-        """
+    def __init__(self, measures: Sequence[Measure], name_of: Callable[[int], str], line_of: LineOf) -> None:
+        """Prepare for the catalogue's *measures*; *name_of* gives an org's name by its number."""
         self._name_of, self._line_of = name_of, line_of
         self._lines = [MEASURE + m.name for m in measures]
         kept, lasting, moved = np.array(
-            [(m.hours and line_of is not None, m.lasts, m.lasts or bool(m.time)) for m in measures], bool
+            [(m.hours, m.lasts, m.lasts or bool(m.time)) for m in measures], bool
         ).reshape(-1, 3).T  # fmt: skip
         self._kept, self._lasting, self._moved = kept, lasting, moved
 
@@ -66,8 +58,8 @@ class HourLines:
         found = self._lasting[measures] & (amounts * weights < 0)
         return found if found.any() else None
 
-    def add(self, activities: Activities) -> set[str]:
-        """Add to the lines those that are kept by hour of the week; return the orgs whose lines changed.
+    def add(self, activities: Activities) -> None:
+        """Add to the lines those that are kept by hour of the week.
 
         A duration that nobody knows (see `state.measures.NO_DURATION`) is left out, and its event with it.
         """
@@ -76,7 +68,7 @@ class HourLines:
         if lacking is not None:
             kept &= ~lacking
         if not kept.any():
-            return set()
+            return
         orgs, measures, times_ms, weights, amounts = (column[kept] for column in activities)
         spans_ms = amounts * weights
         starts_ms = times_ms - np.where(self._moved[measures], spans_ms, 0)
@@ -84,24 +76,19 @@ class HourLines:
         order = np.argsort(keys, kind="stable")
         keys, starts_ms, spans_ms, weights = keys[order], starts_ms[order], spans_ms[order], weights[order]
         edges = np.flatnonzero(np.diff(keys, prepend=-1)).tolist()
-        return {
+        for edge, end in zip(edges, [*edges[1:], len(keys)], strict=True):
             self._add(int(keys[edge]), starts_ms[edge:end], spans_ms[edge:end], weights[edge:end])
-            for edge, end in zip(edges, [*edges[1:], len(keys)], strict=True)
-        }
 
-    def _add(self, key: int, starts_ms: Longs, spans_ms: Longs, weights: Counts) -> str:
-        """Add activities of one org and measure (org × MAX_MEASURES + measure); return the org's name."""
-        assert self._line_of is not None, "nothing is kept otherwise"
+    def _add(self, key: int, starts_ms: Longs, spans_ms: Longs, weights: Counts) -> None:
+        """Add activities of one org and measure (org × MAX_MEASURES + measure)."""
         number, measure = divmod(key, MAX_MEASURES)
-        org = self._name_of(number)
-        waits = self._line_of(org, self._lines[measure])
+        waits = self._line_of(self._name_of(number), self._lines[measure])
         if len(weights) <= _FEW:
             for start_ms, span_ms, weight in zip(starts_ms.tolist(), spans_ms.tolist(), weights.tolist(), strict=True):
                 waits.add_event(start_ms, weight)
                 if self._lasting[measure]:
                     waits.add_wait(start_ms, span_ms, first=True, weight=weight)
-            return org
+            return
         waits.add_events(starts_ms, weights)
         if self._lasting[measure]:
             waits.add_waits(starts_ms, spans_ms, np.ones(len(weights), bool), weights)
-        return org

@@ -18,3 +18,6 @@ class Limits:
     max_open_messages: int = 250_000
     rolling_months: int = 3
     quantile: float = 0.8
+    target_ms: int = 4 * 3_600_000
+    keep_months: int = 37
+    max_lines: int = 64

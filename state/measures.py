@@ -54,6 +54,7 @@ BUILT_IN = (
     Measure("transaction_other", passive=True),  # of any other status: takes the approved one back
     Measure("presence", summed=True, passive=True),
     Measure("syslog"),
+    Measure("message_deleted", passive=True),
 )
 MAY_HAVE_HOURS = ("message", "transaction", "syslog")
 """Built-in measures that a model may keep by hour of the week."""

@@ -9,6 +9,7 @@ millisecond up to EXACT_WAITS distinct entries; above, waits are rounded by at m
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,39 +17,33 @@ from numpy.typing import NDArray
 
 from state.arrays import decode, encode, packed, unpacked
 from state.cells import Cells, Counts, WideCells, narrow
-from state.week import HOUR_MS, QUARTER_MS, hours_of_week, month_of, month_start_ms
-from state.week_grid import WAIT_BITS, Longs, WeekGrid, Wides, keys_of, places_of
+from state.week import HOUR_MS, QUARTER_MS, WEEK_HOURS, hours_of_week, month_of, month_start_ms
+from state.week_grid import (
+    EXACT_WAITS,
+    WAIT_BITS,
+    Longs,
+    WeekGrid,
+    Wides,
+    keys_of,
+    places_of,
+    rounded_keys,
+    rounded_ms,
+)
 
-EXACT_WAITS = 20_000
-"""Distinct entries (quarter, wait) up to which a line is exact."""
-RELATIVE_ERROR = 1 / 256
-_BITS = 7  # a rounded wait keeps so many bits after its leading one
 _FIRST_QUARTER = 946_684_800_000 // QUARTER_MS  # of 2000; nothing older is believed
 _FLUSH = 2048
-
-
-def rounded_ms(waits_ms: Longs) -> Longs:
-    """Return each wait (shape n, ms) as the middle of its bucket; below 256 ms it stays as it is.
-
-    >>> rounded_ms(np.array([200, 100_000, 100_001])).tolist()
-    [200, 100096, 100096]
-    """
-    bits = np.frexp(waits_ms.astype(np.float64))[1]  # exact: waits are far below 2⁵³
-    shift = np.maximum(bits - _BITS - 1, 0)
-    middle = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
-    found: Longs = ((waits_ms >> shift) << shift) + middle
-    return found
 
 
 class Waits:
     """Events and waits of one line, by quarter of an hour."""
 
-    __slots__ = ("_events", "_new_events", "_new_waits", "_waits", "exact")
+    __slots__ = ("_days", "_events", "_new_events", "_new_waits", "_waits", "exact")
 
     def __init__(self) -> None:
         self._events, self._waits = Cells(), WideCells()
         self._new_events: list[tuple[int, int]] = []  # quarter since 2000, weight
         self._new_waits: list[tuple[int, bool, int, int]] = []  # quarter, first, ms, weight
+        self._days: set[int] = set()  # days since 2000 (UTC) to which something was added
         self.exact = True
 
     def add_event(self, time_ms: int, weight: int = 1) -> None:
@@ -65,12 +60,16 @@ class Waits:
 
     def add_events(self, times_ms: Longs, weights: Counts) -> None:
         """Count what happened at *times_ms* (shape n)."""
-        self._events.add((times_ms // QUARTER_MS - _FIRST_QUARTER).astype(np.uint64), weights)
+        quarters = times_ms // QUARTER_MS - _FIRST_QUARTER
+        self._days.update(np.unique(quarters // 96).tolist())
+        self._events.add(quarters.astype(np.uint64), weights)
 
     def add_waits(self, asked_ms: Longs, waits_ms: Longs, firsts: NDArray[np.bool_], weights: Counts) -> None:
         """Count waits (all of shape n) that began at *asked_ms*."""
         waits = waits_ms if self.exact else rounded_ms(waits_ms)
-        self._waits.add(keys_of(asked_ms // QUARTER_MS - _FIRST_QUARTER, firsts, waits), weights)
+        quarters = asked_ms // QUARTER_MS - _FIRST_QUARTER
+        self._days.update(np.unique(quarters // 96).tolist())
+        self._waits.add(keys_of(quarters, firsts, waits), weights)
         if self.exact and len(self._waits) > EXACT_WAITS:
             keys, counts = self._waits.read()
             if len(keys) > EXACT_WAITS:
@@ -79,13 +78,13 @@ class Waits:
 
     def grid(self, zone: str, months: range | None = None) -> WeekGrid:
         """Return the week of *months* (calendar months in *zone*; None = all there are)."""
-        events, event_counts, keys, counts = self._span(zone, months)
-        by_hour = np.zeros(168, np.int64)
-        np.add.at(by_hour, _hours(events, zone), event_counts)
-        waits = (keys & np.uint64((1 << (WAIT_BITS + 1)) - 1)).astype(np.int64)
-        first, wait = waits >> WAIT_BITS != 0, waits & ((1 << WAIT_BITS) - 1)
-        found = WeekGrid.of(_hours(places_of(keys), zone), first, wait, by_hour, counts)
-        return WeekGrid(found.events, found.keys, found.counts, self.exact)
+        return week_of_spans([self], zone, months)
+
+    def take_touched(self) -> set[int]:
+        """Return the months (UTC) to which something was added since last asked."""
+        self._flush()
+        days, self._days = self._days, set()
+        return {month_of((day * 96 + _FIRST_QUARTER) * QUARTER_MS, "UTC") for day in days}
 
     def months(self, zone: str) -> list[int]:
         """Return the calendar months in *zone* in which anything happened, ascending."""
@@ -100,7 +99,7 @@ class Waits:
 
     def slice(self, zone: str, months: range) -> Waits:
         """Return what *months* (in *zone*) hold."""
-        events, event_counts, keys, counts = self._span(zone, months)
+        events, event_counts, keys, counts = self.span(zone, months)
         found = Waits()
         found._events, found._waits = Cells(events.astype(np.uint64), event_counts), WideCells(keys, counts)
         found.exact = self.exact
@@ -166,8 +165,8 @@ class Waits:
         found._waits = WideCells(np.cumsum(keys).astype(np.uint64), counts)
         return found
 
-    def _span(self, zone: str, months: range | None) -> tuple[Longs, Longs, Wides, Longs]:
-        """Return quarters and counts of events, keys and counts of waits."""
+    def span(self, zone: str, months: range | None) -> tuple[Longs, Longs, Wides, Longs]:
+        """Return of *months* in *zone*: quarters since 2000 and counts of events, keys and counts of waits."""
         self._flush()
         (events, event_counts), (keys, counts) = self._events.read(), self._waits.read()
         quarters = events.astype(np.int64)
@@ -183,11 +182,25 @@ class Waits:
         if self._new_events:
             rows = np.array(self._new_events, np.int64)
             self._new_events = []
-            self._events.add(rows[:, 0].astype(np.uint64), rows[:, 1])
+            self.add_events((rows[:, 0] + _FIRST_QUARTER) * QUARTER_MS, rows[:, 1])
         if self._new_waits:
             rows = np.array(self._new_waits, np.int64)
             self._new_waits = []
             self.add_waits((rows[:, 0] + _FIRST_QUARTER) * QUARTER_MS, rows[:, 2], rows[:, 1] != 0, rows[:, 3])
+
+
+def week_of_spans(lines: Iterable[Waits], zone: str, months: range | None) -> WeekGrid:
+    """Return the week of several lines together, over *months* in *zone* (None = all there are)."""
+    found = list(lines)
+    spans = [waits.span(zone, months) for waits in found]
+    if not spans:
+        return WeekGrid.empty()
+    events, event_counts, keys, counts = (np.concatenate(parts) for parts in zip(*spans, strict=True))
+    by_hour = np.zeros(WEEK_HOURS, np.int64)
+    np.add.at(by_hour, _hours(events, zone), event_counts)
+    places = keys & np.uint64((1 << (WAIT_BITS + 1)) - 1)
+    hours = _hours(places_of(keys), zone).astype(np.uint64)
+    return WeekGrid.of_keys(hours << np.uint64(WAIT_BITS + 1) | places, counts, by_hour, all(w.exact for w in found))
 
 
 def _hours(quarters: Longs, zone: str) -> Longs:
@@ -195,8 +208,7 @@ def _hours(quarters: Longs, zone: str) -> Longs:
 
 
 def _rounded(keys: Wides, counts: Counts) -> WideCells:
-    waits = (keys & np.uint64((1 << WAIT_BITS) - 1)).astype(np.int64)
     found = WideCells()
-    found.add((keys >> np.uint64(WAIT_BITS)) << np.uint64(WAIT_BITS) | rounded_ms(waits).astype(np.uint64), counts)
+    found.add(rounded_keys(keys), counts)
     found.merge()
     return found

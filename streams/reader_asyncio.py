@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from state.lines import Lines, OverallLines
 from streams.clock import Clock, WallClock
 from streams.published import Alert, Change, LatencyMap, OrgScore, Totals, UserScore
 from streams.reader_connect import Connect
@@ -86,6 +87,13 @@ class AsyncReader:
     async def latency(self, org: str = ALL) -> LatencyMap | None:
         """Return the latency map of an org, or of all together, or None when Redis has none."""
         return await self._answer(self._ask.latency(org))
+
+    async def latency_lines(self, org: str, months: range) -> Lines | OverallLines | None:
+        """Return an org's latency by line over *months* (UTC, year × 12 + month − 1), or None when Redis has none.
+
+        For months in another zone ask for one more on both sides. The org "all" gives all together.
+        """
+        return await self._answer(self._ask.latency_lines(org, months))
 
     async def alert(self, org: str) -> Alert | None:
         """Return the last alert of an org, open or resolved, or None when there never was one."""

@@ -11,9 +11,11 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from state.lines import Lines, OverallLines
+from state.periods import months_of
 from streams.clock import Clock
 from streams.published import Alert, Change, LatencyMap, OrgScore, Totals, UserScore
-from streams.published_decode import Decoder, alert_of, latency_of
+from streams.published_decode import Decoder, alert_of, latency_of, lines_of
 
 STALE_SECONDS = 7200.0  # partitions report once an hour; two hours late is late
 MAX_KEYS = 10_000  # documents read by one call
@@ -98,6 +100,18 @@ class Questions:
         """Ask for the latency map of an org."""
         (fields,) = yield [("HGETALL", f"{self._prefix}latency:{{{org}}}")]
         return latency_of(org, fields)
+
+    def latency_lines(self, org: str, months: range) -> Question[Lines | OverallLines | None]:
+        """Ask for an org's lines in *months* (UTC)."""
+        (fields,) = yield [("HGETALL", f"{self._prefix}latency:{{{org}}}")]
+        found = latency_of(org, fields)
+        if found is None:
+            return None
+        wanted = [month for month in found.months if months_of(month)[0] in months]
+        documents = (
+            yield [("HGETALL", f"{self._prefix}latency:{{{org}}}:{month}") for month in wanted] if wanted else []
+        )
+        return lines_of(found, dict(zip(wanted, documents, strict=True)))
 
     def alert(self, org: str) -> Question[Alert | None]:
         """Ask for the last alert of an org."""

@@ -58,7 +58,7 @@ class Reading(msgspec.Struct, gc=False):
 
     `org` empty = the message doesn't say; `who` empty = the org itself; `apart`
     names what is counted apart and in no score (ghost, system). `link` is another
-    alias of `who`: the message says only that.
+    alias of `who`: the message says only that. `place` is the channel or team of a message.
     """
 
     org: str
@@ -70,6 +70,7 @@ class Reading(msgspec.Struct, gc=False):
     ref: str
     apart: str = ""
     link: str = ""
+    place: str = ""
 
 
 Reader = Callable[[bytes], Reading]
