@@ -198,7 +198,7 @@ class Census:
         Raises:
             msgspec.DecodeError: If *raw* is something else.
         """
-        self.grids.setdefault(partition, {})[month] = record_of(_lines, raw)
+        self.grids.setdefault(partition, {})[month] = read_month(raw)
 
     def dump(self, partition: int) -> bytes:
         """Return what must be kept of one partition's summary, besides its months of latency."""
@@ -220,6 +220,18 @@ class Census:
             self.learn(decode_summary(raw))
         if calibration is not None:
             self.calibration = msgspec.msgpack.decode(calibration, type=Calibration)
+
+
+def read_month(raw: bytes) -> dict[str, bytes]:
+    """Return what `Census.dump_month` returned.
+
+    Raises:
+        ValueError: If *raw* is none.
+    """
+    lines = record_of(_lines, raw)
+    for grid in lines.values():
+        WeekGrid.load(grid)
+    return lines
 
 
 def read_reference(raw: bytes) -> tuple[_DatedCuts, _DatedCuts]:

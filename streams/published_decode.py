@@ -6,16 +6,11 @@ Invariant: a document is decoded as a whole or not at all; an unknown field is n
 from __future__ import annotations
 
 import json
-from base64 import b64decode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from state.lines import LOCAL, REPLIES, Lines, OverallLines
-from state.periods import months_of
-from state.waits import Waits
-from state.week_grid import WeekGrid
 from streams.published import (
     CELLS,
     Alert,
@@ -157,27 +152,6 @@ def latency_of(org: str, fields: Fields) -> LatencyMap | None:
             tuple(json.loads(fields.get("lines") or "[]")),
             tuple(json.loads(fields.get("months") or "[]")),
         )
-
-
-def lines_of(found: LatencyMap, documents: Mapping[str, Fields]) -> Lines | OverallLines:
-    """Return the lines of the org of a map, from its months' documents by name."""
-    parts = {
-        month: {name: b64decode(raw) for name, raw in fields.items() if name == REPLIES or "/" in name}
-        for month, fields in documents.items()
-    }
-    try:
-        if found.timezone == LOCAL:
-            return OverallLines(
-                {months_of(m)[0]: {n: WeekGrid.load(raw) for n, raw in lines.items()} for m, lines in parts.items()},
-                found.org,
-            )
-        merged: dict[str, Waits] = {}
-        for lines in parts.values():
-            for name, raw in lines.items():
-                merged.setdefault(name, Waits()).merge(Waits.load(raw))
-    except (ValueError, TypeError) as error:
-        raise UnreadableError(f"latency of {found.org}: {error}") from error
-    return Lines(found.org, found.timezone, merged)
 
 
 def alert_of(org: str, fields: Fields) -> Alert | None:

@@ -67,6 +67,8 @@ def chat_reader(channels: Mapping[str, str], max_id: int, teams: Mapping[str, st
             return _presence(message, org, max_id)
         if message.type == "delete":
             return _deletion(message, org, max_id)
+        if message.type == "edit":
+            return _edit(message, max_id)
         parent = message.in_reply_to
         return Reading(
             org,
@@ -76,7 +78,7 @@ def chat_reader(channels: Mapping[str, str], max_id: int, teams: Mapping[str, st
             0,
             "c" + checked_id(message.message_id, "message_id", max_id),
             "" if parent is None or parent == "" else "c" + checked_id(parent, "in_reply_to", max_id),
-            "edit" if message.type == "edit" else "",
+            "",
             "",
             "" if message.channel is None else places[str(message.channel)],
         )
@@ -108,10 +110,17 @@ def _presence(message: ChatMessage, org: str, max_id: int) -> Reading:
     return Reading(org, "", "presence", time_ms, online, f"o{message.server}/{time_ms}", "")
 
 
+def _edit(message: ChatMessage, max_id: int) -> Reading:
+    """Return a later version of a message: counted apart, since it changes neither who asked when nor what."""
+    who = "" if message.author is None else checked_id(message.author, "author", max_id)
+    said = checked_id(message.message_id, "message_id", max_id)
+    return Reading("", who, "message", time_ms_of(message.time), 0, "c" + said, "", "edit")
+
+
 def _deletion(message: ChatMessage, org: str, max_id: int) -> Reading:
-    """Return a deletion: its author's, or the org's where it names none."""
+    """Return a deletion: its author's, or where it names none the org's (or that of its server)."""
     who = "" if message.author is None else checked_id(message.author, "author", max_id)
     if not who and not org:
-        org = checked_org(message.org_id, "org_id", max_id)
+        org = checked_org(message.server, "server", max_id)
     gone = checked_id(message.message_id, "message_id", max_id)
     return Reading(org, who, "message_deleted", time_ms_of(message.time), 0, "d" + gone, "c" + gone)

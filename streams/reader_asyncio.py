@@ -14,7 +14,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from state.lines import Lines, OverallLines
 from streams.clock import Clock, WallClock
 from streams.published import Alert, Change, LatencyMap, OrgScore, Totals, UserScore
 from streams.reader_connect import Connect
@@ -23,6 +22,8 @@ from streams.reader_questions import ALL, MAX_KEYS, STALE_SECONDS, Question, Que
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from state.lines import Lines, OverallLines
 
 __all__ = ["ALL", "AsyncReader", "Change", "Connect", "LatencyMap", "OrgScore", "Ranking", "Totals", "UserScore"]
 
