@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from state.activity import SEPARATOR, Correction, Record, Tick
 from state.arrays import SchemaError
+from state.effects import LatencyMonth
 from state.health import Model
 from state.hour_lines import Activities, HourLines
 from state.latency import Latency
@@ -182,6 +183,19 @@ def test_a_transaction_counts_by_hour_while_it_is_approved() -> None:
     assert events(kept, "a", "transaction") == {}
     shard.apply(rows_of([Act("a", "", "transaction", monday_10 + 2 * HOUR, 3, 500, ref=7)]), 2)
     assert events(kept, "a", "transaction") == {12: 1}
+
+
+def test_the_month_in_which_a_duration_began_is_told() -> None:
+    shard, _ = world()
+    shard.apply(rows_of([Act("a", "ann", "acknowledged", at("2024-04-02T10:00"), 1, 3 * DAY)]), 0)
+    said = [each for each in shard.apply(Tick(0, 1), 1) or [] if isinstance(each, LatencyMonth)]
+    assert [(each.org, each.month, list(each.lines)) for each in said] == [("a", "2024-03", ["measure/acknowledged"])]
+    grid = Waits.load(said[0].lines["measure/acknowledged"]).grid("UTC")
+    assert grid.waits_ms.tolist() == [3 * DAY] and np.flatnonzero(grid.events).tolist() == [5 * 24 + 10]
+    again = world()[0]
+    again.restore(shard.checkpoint())
+    assert again.checkpoint() == shard.checkpoint()
+    assert again.latency.lines("a") == ["measure/acknowledged"]
 
 
 def test_a_duplicate_and_what_is_late_do_not_count_by_hour() -> None:
