@@ -64,7 +64,7 @@ class Rows(msgspec.Struct, array_like=True, tag="r", frozen=True):
     subject: bytes  # uint16 index into subjects
     measure: bytes  # uint8 index into measures
     time_ms: bytes  # int64
-    amount: bytes  # int64: bytes, cents, people online
+    amount: bytes  # int64: bytes, cents, people online, ms
     id: bytes  # uint64 hash of the event id
     ref: bytes  # uint64: hash of the parent message; transaction: hash of its id
     at: bytes  # uint32: source offset − first_offset

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from state.activity import Columns, Correction
+from state.arrays import SchemaError
 from state.history import History
+from state.hour_lines import Activities, HourLines
 from state.latency import Latency
 from state.measures import Catalogue
 from state.replies import WAITING, Match, Replies
@@ -47,7 +49,7 @@ def spoken(columns: Columns, row: int, deletes: bool) -> Spoken:
 
 
 class Folder:
-    """Applies rows of one partition. `apart` counts replies that are no measure of waiting."""
+    """Applies rows of one partition. `apart` counts replies and events that are no measure of a duration."""
 
     def __init__(
         self,
@@ -60,13 +62,14 @@ class Folder:
     ) -> None:
         self._catalogue, self._subjects, self._week, self._history = catalogue, subjects, week, history
         self._latency, self._replies = latency, replies
+        self._hour_lines = HourLines(catalogue.measures, lambda number: subjects.orgs[number].name, latency.line)
         self._message, self._deleted, self._given, self._received, self._approved, self._other = map(
             catalogue.index,
             ("message", "message_deleted", "reply_given", "reply_received", "transaction", "transaction_other"),
         )
         # transaction → (time, counts, cents, slot) of its latest status
         self._transactions: dict[int, tuple[int, bool, int, int]] = {}
-        self.apart = {"self_reply": 0, "negative_latency": 0}
+        self.apart = {"self_reply": 0, "negative_latency": 0, "negative_duration": 0}
 
     def fold(self, columns: Columns, floor_ms: int) -> tuple[Slots, Slots]:
         """Fold *columns* (slots and measure indices in place); return slots and hours touched.
@@ -87,6 +90,7 @@ class Folder:
         times = np.concatenate([columns.time_ms[plain], extra[:, 2]])
         weights = np.concatenate([np.ones(int(plain.sum()), np.int64), extra[:, 3]])
         amounts = np.concatenate([columns.amount[plain], extra[:, 4]])
+        self._count_hours(slots, measures, times, weights, amounts)
         return slots, self._count(slots, measures, times, weights, amounts)
 
     def correct(self, record: Correction, floor_ms: int) -> tuple[Slots, Slots]:
@@ -96,17 +100,28 @@ class Folder:
         self._replies.correct(record, slots)
         self._latency.correct(entry.name, record)
         rows = np.array(record.rows, np.int64).reshape(-1, 6)
-        rows = rows[rows[:, 2] >= floor_ms]  # weeks before it are told for good
         measures = np.array([self._catalogue.index(name) for name in record.measures], np.int64)
+        self._count_hours(slots[rows[:, 0]], measures[rows[:, 1]], rows[:, 2], rows[:, 3], rows[:, 4])
+        rows = rows[rows[:, 2] >= floor_ms]  # weeks before it are told for good
         touched = slots[rows[:, 0]]
         return touched, self._count(touched, measures[rows[:, 1]], rows[:, 2], rows[:, 3], rows[:, 4])
 
     def _count(self, slots: Slots, measures: Slots, times: Slots, weights: Slots, amounts: Slots) -> Slots:
         """Count activities (all of shape n) in the rolling and the calendar week; return their hours."""
-        self._week.add(slots, measures, times, weights, amounts)
+        lacking = self._hour_lines.lacking(measures, weights, amounts)
+        if lacking is not None:
+            amounts = np.where(lacking, 0, amounts)
+        self._week.add(slots, measures, times, weights, amounts, lacking)
         weeks, hours_there = self._weeks(slots, times)
-        self._history.add(slots, measures, weeks, weights, amounts, hours_there, times)
+        self._history.add(slots, measures, weeks, weights, amounts, hours_there, times, lacking)
         return times // HOUR_MS
+
+    def _count_hours(self, slots: Slots, measures: Slots, times: Slots, weights: Slots, amounts: Slots) -> None:
+        """Count activities (all of shape n) in the hours of the week of their measures."""
+        orgs = self._subjects.org_of[slots].astype(np.int64)
+        self._hour_lines.add(Activities(orgs, measures, times, weights, amounts))
+        lacking = self._hour_lines.lacking(measures, weights, amounts)
+        self.apart["negative_duration"] += 0 if lacking is None else int(weights[lacking].sum())
 
     def advance(self, floor_ms: int) -> None:
         """Forget transactions whose status can no longer change."""
@@ -119,12 +134,19 @@ class Folder:
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint."""
         rows = [[id_, *entry] for id_, entry in self._transactions.items()]
-        return {"transactions": rows, "apart": self.apart}
+        by_hour = self._catalogue.by_hour
+        return {"transactions": rows, "apart": self.apart} | ({"by-hour": by_hour} if by_hour else {})
 
     def restore(self, segments: dict[str, Any]) -> None:
-        """Take over what `segments` returned."""
+        """Take over what `segments` returned.
+
+        Raises:
+            SchemaError: If other measures were kept by hour of the week, or of other times.
+        """
+        if segments.get("by-hour", []) != self._catalogue.by_hour:
+            raise SchemaError("the model keeps other measures by hour of the week; run `orgpulse rebuild`")
         self._transactions = {e[0]: (e[1], e[2], e[3], e[4]) for e in segments["transactions"]}
-        self.apart = segments["apart"]
+        self.apart |= segments["apart"]
 
     def _weeks(self, slots: Slots, times: Slots) -> tuple[Slots, Slots]:
         """Return each row's calendar week in its org's zone, and its hour there (`places_in_week`)."""

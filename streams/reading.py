@@ -76,8 +76,8 @@ class Reading(msgspec.Struct, gc=False):
 Reader = Callable[[bytes], Reading]
 
 
-def decoded(decoder: Any, value: bytes) -> Any:
-    """Return *value* decoded by a strict msgspec JSON decoder.
+def decoded(decoder: Any, value: bytes, *time_places: str) -> Any:
+    """Return *value* decoded by a strict msgspec JSON decoder; *time_places* are further places of times.
 
     Raises:
         Rejected: not_json, too_deep, missing_field or wrong_type.
@@ -88,7 +88,7 @@ def decoded(decoder: Any, value: bytes) -> Any:
         text = str(error)
         if "missing required" in text:
             reason = "missing_field"
-        elif "out of range" in text and text.endswith(_TIME_PLACES):
+        elif "out of range" in text and text.endswith((*_TIME_PLACES, *time_places)):
             reason = "bad_time"
         else:
             reason = "wrong_type"

@@ -374,7 +374,7 @@ def test_self_replies_and_clock_skew_are_counted_apart() -> None:
     shard = shard_of()
     acts = [message("ann", MONDAY, 1), message("ann", MONDAY + 5, 2, 1), message("bob", MONDAY - 5, 3, 1)]
     (effects,) = play(shard, [rows_of(acts), Tick(0, 1)])
-    assert shard.folder.apart == {"self_reply": 1, "negative_latency": 1}
+    assert shard.folder.apart == {"self_reply": 1, "negative_latency": 1, "negative_duration": 0}
     assert sum(cell[1] for cell in of(LatencyMap, effects)[0].cells.values()) == 0
 
 
