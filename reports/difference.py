@@ -124,15 +124,10 @@ def compare(
     first: bool = False,
     level: float = 0.05,
 ) -> Difference:
-    """Return *after* minus *before*. Messages never answered have no wait: `coverage` tells of them.
+    """Return *after* minus *before*: the *quantile* (0–1, both excluded) of waits, or of first replies' only.
 
-    Args:
-        before: The first period.
-        after: The second one.
-        quantile: Which quantile of the waits, between 0 and 1.
-        min_count: Replies below which an hour has no data.
-        first: Look at first replies only.
-        level: Which share of marks may be false.
+    Hours with fewer than *min_count* replies have no data. *level*: which share of marks may be false. Messages never
+    answered have no wait; `coverage` tells of them. A million replies each take about a second.
 
     Raises:
         ValueError: If *quantile* or *level* is not between 0 and 1.
@@ -140,24 +135,22 @@ def compare(
     >>> waits = np.full(50, 60_000)
     >>> def of(minutes): return WeekGrid.of(waits * 0, waits > 0, waits * minutes, np.zeros(168))
     >>> found = compare(of(9), of(2))
-    >>> found.change_ms[0] / 60_000, bool(found.significant[0]), State(found.state[1]).name
-    (np.float64(-7.0), True, 'NEITHER')
+    >>> found.week.change_ms, bool(found.significant[0]), State(found.state[1]).name
+    (-420000.0, True, 'NEITHER')
     """
     if not 0 < quantile < 1 or not 0 < level < 1:
         raise ValueError(f"quantile {quantile} and level {level} must be between 0 and 1")
-    counts = [grid.answered if first else grid.replies for grid in (before, after)]
+    grids = (before, after)
+    counts = [grid.answered if first else grid.replies for grid in grids]
     enough = [count >= max(min_count, 1) for count in counts]
-    old, new = (
-        np.where(known, grid.quantiles_ms(quantile, first=first), np.nan)
-        for grid, known in zip((before, after), enough, strict=True)
-    )
+    shown = [grid.quantiles_ms(quantile, first=first) for grid in grids]
+    old, new = (np.where(known, figures, np.nan) for known, figures in zip(enough, shown, strict=True))
     state = (enough[0] * State.BEFORE + enough[1] * State.AFTER).astype(np.int8)
     samples = _Samples.of(before, after, first)
     p_values = samples.p_values(new - old, quantile, level)
     corrected = adjusted(p_values)
-    marks = np.nan_to_num(corrected, nan=1.0) <= level
-    week = _week((before, after), samples, (quantile, min_count, first, level))
-    figures = (old, new, new - old, counts[0], counts[1], p_values, corrected, marks, state)
+    figures = (old, new, new - old, counts[0], counts[1], p_values, corrected, corrected <= level, state)
+    week = _week(grids, samples, (quantile, min_count, first, level))
     return Difference(*figures, week, quantile, level, first)
 
 
@@ -219,7 +212,7 @@ def _week(grids: tuple[WeekGrid, WeekGrid], samples: _Samples, options: tuple[fl
     quantile, min_count, first, level = options
     counts = [int((grid.answered if first else grid.replies).sum()) for grid in grids]
     old, new = (
-        grid.quantile_ms(quantile, first=first) if count >= min_count else None
+        grid.quantile_ms(quantile, first=first) if count >= max(min_count, 1) else None
         for grid, count in zip(grids, counts, strict=True)
     )
     change = None if old is None or new is None else new - old
