@@ -55,7 +55,7 @@ def p_value(before: Longs, after: Longs, quantile: float, *, slower: bool, level
     """
     cuts = _cuts(before + after, quantile)
     sizes = int(before.sum()), int(after.sum())
-    if not cuts or _least(cuts, sizes) > level:
+    if not cuts or _least(cuts, sizes, quantile) > level:
         return math.nan
     quick = before if slower else after
     below = np.concatenate(([0], np.cumsum(quick)))
@@ -110,15 +110,23 @@ def _cuts(both: Longs, quantile: float) -> list[tuple[int, int]]:
     return [(cut, count) for cut, count in sides if 0 < count < total]
 
 
-def _least(cuts: list[tuple[int, int]], sizes: tuple[int, int]) -> float:
-    """Return the least p-value that the split can give to samples of *sizes*."""
-    tails = [at_least(min(low, drawn), low, drawn, sum(sizes)) for _, low in cuts for drawn in sizes]
-    return 2 * len(cuts) * min(tails)
+def _least(cuts: list[tuple[int, int]], sizes: tuple[int, int], quantile: float) -> float:
+    """Return the least p-value that two samples of *sizes* can have: all of the quick one before all of the other."""
+    found = []
+    for quick, slow in (sizes, sizes[::-1]):
+        split = 2 * len(cuts) * min(at_least(min(low, quick), low, quick, quick + slow) for _, low in cuts)
+        deviance = 2 * min(quick * -math.log(quantile), slow * -math.log(1 - quantile))
+        found.append(max(split, _tail(deviance)))
+    return min(found)
 
 
 def _likelihood_p(before: Longs, after: Longs, quantile: float) -> float:
-    least = float(np.min(_deviance(before, quantile) + _deviance(after, quantile)))
-    return math.erfc(math.sqrt(max(least, 0.0) / 2))
+    return _tail(float(np.min(_deviance(before, quantile) + _deviance(after, quantile))))
+
+
+def _tail(deviance: float) -> float:
+    """Return the chance of a greater χ² with one degree of freedom."""
+    return math.erfc(math.sqrt(max(deviance, 0.0) / 2))
 
 
 def _deviance(counts: Longs, quantile: float) -> Ratios:
