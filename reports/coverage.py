@@ -220,7 +220,8 @@ def suggest(
     gains = gains if allowed is None else np.where(allowed, gains, 0.0)
     chosen = [hour for hour in np.argsort(-gains, kind="stable")[:k].tolist() if gains[hour] > 0]
     picks = [
-        Pick(h, cell_name(h), int(answers.events[h]), int(answers.events[h] - within[h]), float(gains[h])) for h in chosen
+        Pick(h, cell_name(h), int(answers.events[h]), int(answers.events[h] - within[h]), float(gains[h]))
+        for h in chosen
     ]
     nobody, staffed = np.zeros((2, WEEK_HOURS), np.bool_)
     staffed[chosen] = True
