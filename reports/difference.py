@@ -136,8 +136,8 @@ def compare(
     >>> waits = np.full(50, 60_000)
     >>> def of(minutes): return WeekGrid.of(waits * 0, waits > 0, waits * minutes, np.zeros(168))
     >>> found = compare(of(9), of(2))
-    >>> found.week.change_ms, bool(found.significant[0]), State(found.state[1]).name
-    (-420000.0, True, 'NEITHER')
+    >>> found.week.change_ms, bool(found.significant[0])
+    (-420000.0, True)
     """
     if not 0 < quantile < 1 or not 0 < level < 1:
         raise ValueError(f"quantile {quantile} and level {level} must be between 0 and 1")
@@ -152,8 +152,7 @@ def compare(
     p_values = samples.p_values(new - old, spread, quantile, level)
     corrected = adjusted(p_values)
     figures = (old, new, new - old, counts[0], counts[1], p_values, corrected, corrected <= level, state)
-    spread_of_week = float(np.average(spread, weights=counts[0] + counts[1])) if samples.keys.size else 1.0
-    week = _week(grids, samples, spread_of_week, (quantile, min_count, first, level))
+    week = _week(grids, samples, spread, (quantile, min_count, first, level))
     return Difference(*figures, week, quantile, level, first)
 
 
@@ -212,25 +211,27 @@ class _Samples:
 
 
 def _thinned(counts: Longs, dispersion: float) -> Longs:
-    """Return so many fewer of sorted waits (shape n), evenly."""
+    """Return so many times fewer of sorted waits (shape n), evenly."""
     if dispersion <= 1:
         return counts
     return np.diff(np.floor(np.cumsum(counts) / dispersion), prepend=0.0).astype(np.int64)
 
 
 def _week(
-    grids: tuple[WeekGrid, WeekGrid], samples: _Samples, dispersion: float, options: tuple[float, int, bool, float]
+    grids: tuple[WeekGrid, WeekGrid], samples: _Samples, dispersion: Ratios, options: tuple[float, int, bool, float]
 ) -> Change:
-    """Return all hours together."""
+    """Return all hours together; their dispersion is that of the mean reply, as if each hour had its own bad days."""
     quantile, min_count, first, level = options
-    counts = [int((grid.answered if first else grid.replies).sum()) for grid in grids]
+    by_hour = [grid.answered if first else grid.replies for grid in grids]
+    counts = [int(count.sum()) for count in by_hour]
+    spread = float((dispersion * sum(by_hour)).sum() / max(1, sum(counts)))
     old, new = (
         grid.quantile_ms(quantile, first=first) if count >= max(min_count, 1) else None
         for grid, count in zip(grids, counts, strict=True)
     )
     change = None if old is None or new is None else new - old
     changes = np.array([np.nan if change is None else change])
-    p = samples.whole().p_values(changes, np.array([dispersion]), quantile, level)[0]
+    p = samples.whole().p_values(changes, np.array([spread]), quantile, level)[0]
     return Change(None, WEEK, old, new, change, counts[0], counts[1], _known(p), bool(p <= level))
 
 

@@ -1,4 +1,4 @@
-"""Measures the comparison of two periods: how often chance is marked, how often a real change is, and how long it takes.
+"""Measures the comparison of two periods: how often chance is marked, how often a real change, how long it takes.
 
 Waits are log-normal with a spread of 1.5, their 80th percentile is ten minutes. Chance: no quantile changes; printed is
 the share of pairs of periods with any mark. Power: 12 hours become three times as slow; printed are the share of them
