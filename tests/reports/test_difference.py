@@ -135,6 +135,13 @@ def test_a_handful_of_replies_is_never_marked_but_told_to_be_too_few() -> None:
     assert not found.week.significant
 
 
+def test_only_first_replies_are_tested_if_only_they_are_shown() -> None:
+    old = small([(3, True, n) for n in range(100)] + [(3, False, 500)] * 200)
+    new = small([(3, True, n + 1) for n in range(100)] + [(3, False, 90_000)] * 200)
+    assert compare(old, new).significant[3]
+    assert compare(old, new, first=True).p_value[3] > 0.5
+
+
 def test_a_period_that_is_rounded_is_not_another_one_for_that() -> None:
     rng = np.random.default_rng(7)
     exact = period(rng, np.full(168, 3000), spread=0.1)
