@@ -296,3 +296,10 @@ def test_targets_and_numbers_of_hours_below_zero_are_refused() -> None:
 
 def test_a_target_beyond_any_wait_counts_all_answers() -> None:
     assert Answers.of(grid_of([(167, 40), (0, NEVER)])).within(1 << 60).sum() == 1
+
+
+def test_a_staffed_hour_keeps_the_answers_that_were_quicker_than_the_best_hours() -> None:
+    messages: list[Message] = [(9, 15)] * 40 + [(10, 1)] * 24 + [(10, NEVER)] * 16
+    found = suggest(grid_of(messages), 1, target_ms=TARGET, quantile=0.25)
+    assert [pick.name for pick in found.picks] == ["mon-10"]
+    assert (found.before.quantile_ms, found.after.quantile_ms) == (1.0, 1.0)
