@@ -24,7 +24,8 @@ _MAP_COLUMNS = (
 )  # fmt: skip
 _CHANGE_COLUMNS = (
     "org", "line", "before", "after", "timezone", "quantile", "first_reply_only", "weekday", "hour", "state",
-    "before_seconds", "after_seconds", "change_seconds", "before_count", "after_count", "p_value", "significant",
+    "before_seconds", "after_seconds", "change_seconds", "before_count", "after_count", "p_value",
+    "p_adjusted", "significant",
 )  # fmt: skip
 
 
@@ -66,7 +67,9 @@ def change_document(change: ChangeMap) -> dict[str, Any]:
     del about["period"]
     periods = {"before": change.before.label.period, "after": change.after.label.period}
     least = {"min_count": change.after.label.min_count}
-    return {**about, **periods, **least, "week": change_cells_of(change)}
+    whole = dict(zip(("before_seconds", "after_seconds"), map(_number, change.whole_seconds), strict=True))
+    whole_week = {**whole, "significant": change.whole_significant}
+    return {**about, **periods, **least, "whole_week": whole_week, "week": change_cells_of(change)}
 
 
 def cells_of(week: WeekMap) -> list[dict[str, Any]]:
@@ -104,6 +107,7 @@ def change_cells_of(change: ChangeMap) -> list[dict[str, Any]]:
             "before_count": _whole(before.counts[hour]),
             "after_count": _whole(after.counts[hour]),
             "p_value": _number(change.p_values[hour], 6),
+            "p_adjusted": _number(change.p_adjusted[hour], 6),
             "significant": bool(change.significant[hour]),
         }
         for hour, state in enumerate(change.states)

@@ -100,12 +100,12 @@ def difference_map(change: ChangeMap, *, counts: bool = False) -> Figure:
         known = change.seconds
         scale = change_scale(known[~np.isnan(known)])
         axes = parts.add_axes(figure, LEFT_INCHES, WIDTH - LEFT_INCHES - RIGHT_INCHES)
-        parts.draw_cells(axes, _change_cells(change, counts), scale, Layout(big=10.5, small=7))
+        parts.draw_cells(axes, _change_cells(change, counts), scale, Layout(big=10, small=7))
         label = change.after.label
         spoken = f"{change.before.label.period} → {label.period}"
         lines = _head(label, [_whole(change.before), _whole(change.after)], spoken)
         lines[0] = f"What changed: {lines[0][0].lower()}{lines[0][1:]}"
-        parts.draw_head(figure, plain_name(label.org), lines)
+        parts.draw_head(figure, plain_name(label.org), [lines[0] + _whole_change(change), lines[1]])
         _foot(figure, scale, _change_signs(change, counts))
     return figure
 
@@ -151,6 +151,15 @@ def _head(label: Label, totals: Sequence[float], period: str) -> list[str]:
     when = [part for part in (plain_name(period), label.zone_name, counted) if part]
     line = f"  ·  {label.line_name}" if label.line_name else ""
     return [label.what + quantile, "  ·  ".join(when) + line]
+
+
+def _whole_change(change: ChangeMap) -> str:
+    """Return what became of the whole week, as the end of a line."""
+    old, new = change.whole_seconds
+    if np.isnan(new - old):
+        return ""
+    chance = "more than chance" if change.whole_significant else "may be chance"
+    return f"  ·  whole week {two_digits(old)} → {two_digits(new)}, {chance}"
 
 
 def _counted(label: Label) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from reports.difference import compare
 from reports.short_text import plain_name, short_count, two_digits
 from state.lines import MEASURE, REPLIES
 from state.week import WEEK_HOURS
@@ -166,14 +167,20 @@ class ChangeMap:
     """Two maps of the same line, and what became of each hour.
 
     Attributes:
-        p_values: How likely chance alone makes such a change, shape (168,); NaN = not known.
+        p_values: How likely chance alone makes such a change, shape (168,); NaN = not tested.
+        p_adjusted: The same, corrected for all hours tested.
         significant: Where the change is more than chance, shape (168,).
+        whole_seconds: The quantile of all hours together, before and after; NaN = too few.
+        whole_significant: Whether that change is more than chance.
     """
 
     before: WeekMap
     after: WeekMap
     p_values: Ratios
+    p_adjusted: Ratios
     significant: Marks
+    whole_seconds: tuple[float, float] = (float("nan"), float("nan"))
+    whole_significant: bool = False
 
     @property
     def seconds(self) -> Ratios:
@@ -185,6 +192,22 @@ class ChangeMap:
         """Where each of 168 cells has data: `both`, `before`, `after` or `neither`."""
         names = {(True, True): "both", (True, False): "before", (False, True): "after", (False, False): "neither"}
         return [names[bool(old), bool(new)] for old, new in zip(~self.before.missing, ~self.after.missing, strict=True)]
+
+
+def change_of(grids: tuple[WeekGrid, WeekGrid], labels: tuple[Label, Label]) -> ChangeMap:
+    """Return the difference of two grids, the one before first, each with what it is called.
+
+    Raises:
+        ValueError: If the quantile is not between 0 and 1: the longest wait can't be compared.
+    """
+    label = labels[1]
+    quantile, least = 0.8 if label.quantile is None else label.quantile, max(label.min_count or 1, 1)
+    found = compare(*grids, quantile=quantile, min_count=least, first=label.first)
+    before, after = (map_of(grid, each) for grid, each in zip(grids, labels, strict=True))
+    whole = [float("nan") if ms is None else ms / 1000 for ms in (found.week.before_ms, found.week.after_ms)]
+    return ChangeMap(
+        before, after, found.p_value, found.p_adjusted, found.significant, (whole[0], whole[1]), found.week.significant
+    )
 
 
 def summary(week: WeekMap) -> str:
