@@ -48,7 +48,7 @@ def png(figure: Figure, title: str = "") -> bytes:
     with drawing():
         figure.set_dpi(PNG_DPI)
         about = {"Software": None, "Title": plain_name(title, 300).encode("latin-1", "replace").decode("latin-1")}
-        FigureCanvasAgg(figure).print_png(file, metadata=about)  # type: ignore[no-untyped-call]
+        FigureCanvasAgg(figure).print_png(file, metadata=about, pil_kwargs={"optimize": True})  # type: ignore[no-untyped-call]
     return file.getvalue()
 
 

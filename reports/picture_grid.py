@@ -105,7 +105,7 @@ def _frame(axes: Axes, layout: Layout) -> None:
 
 
 def _mark(axes: Axes, column: int, row: int, ink: str, gid: str) -> None:
-    frame = Rectangle((column + 0.06, row + 0.05), 0.88, 0.9, fill=False, edgecolor=ink, linewidth=1.8)
+    frame = Rectangle((column + 0.045, row + 0.045), 0.91, 0.91, fill=False, edgecolor=ink, linewidth=1.8)
     frame.set_gid(gid)
     axes.add_patch(frame)
 

@@ -129,7 +129,7 @@ def _change_cells(change: ChangeMap, counts: bool) -> list[Cell]:
         before, after = change.before, change.after
         small = ""
         if counts:
-            small = f"{short_count(int(before.counts[hour]))} → {short_count(int(after.counts[hour]))}"
+            small = f"{short_count(int(before.counts[hour]))}→{short_count(int(after.counts[hour]))}"
         if state == "both":
             text = signed_duration(float(seconds[hour]))
             cells.append(Cell(float(seconds[hour]), (text, small), bool(change.significant[hour])))
