@@ -13,6 +13,7 @@ from difflib import get_close_matches
 import numpy as np
 
 from agents.cli_errors import ToldError
+from agents.latency_coverage import Coverage, coverage_of
 from agents.latency_request import Wish
 from reports.difference import MIN_COUNT
 from reports.week_map import EVENTS, WAIT, ChangeMap, Label, WeekMap, change_of, map_of
@@ -35,6 +36,7 @@ class Shown:
     maps: tuple[WeekMap, ...] = ()
     change: ChangeMap | None = None
     fence: str = ""
+    coverage: Coverage | None = None
 
     @property
     def label(self) -> Label:
@@ -56,6 +58,8 @@ def gather(reader: Reader, org: str, wish: Wish, settings: LatencySettings, now_
     months = wish.period or rolling_months(settings.rolling_months, now_seconds)
     if wish.years:
         return Shown(tuple(_map(reader, org, wish, settings, each) for each in wish.years))
+    if wish.coverage:
+        return _covered(reader, org, wish, settings, months)
     if wish.versus is None:
         return Shown((_map(reader, org, wish, settings, months),))
     after, label = _named_grid(reader, org, wish, settings, months)
@@ -95,6 +99,13 @@ def _map(reader: Reader, org: str, wish: Wish, settings: LatencySettings, months
     return map_of(*_named_grid(reader, org, wish, settings, months)).filled(wish.fill_seconds)
 
 
+def _covered(reader: Reader, org: str, wish: Wish, settings: LatencySettings, months: range) -> Shown:
+    grid, label = _named_grid(reader, org, wish, settings, months)
+    quantile = settings.quantile if wish.quantile is None else wish.quantile
+    found = coverage_of(grid, wish, quantile, label.min_count or 1)
+    return Shown((map_of(grid, label),), coverage=found)
+
+
 def _named_grid(
     reader: Reader, org: str, wish: Wish, settings: LatencySettings, months: range
 ) -> tuple[WeekGrid, Label]:
@@ -102,8 +113,8 @@ def _named_grid(
     only_counts = not len(grid.keys) and grid.events.any() and wish.line != REPLIES
     quantile = settings.quantile if wish.quantile is None else wish.quantile
     least = settings.min_count if wish.min_count is None else wish.min_count
-    if wish.versus is not None and wish.min_count is None:
-        least = max(least, MIN_COUNT)
+    if (wish.versus is not None or wish.coverage) and wish.min_count is None:
+        least = max(least, MIN_COUNT)  # fewer tell nothing
     show = EVENTS if only_counts and wish.show == WAIT else wish.show
     label = Label(org, wish.line, period_name(months), zone, quantile, wish.first, wish.target_ms, least, show)
     return grid, label

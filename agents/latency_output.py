@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from agents.latency_coverage import coverage_document, coverage_text
 from agents.latency_data import Shown
 from agents.render_week import change_map, week_map
 from reports.latency_tables import change_csv, change_document, map_document, maps_csv
@@ -84,7 +85,8 @@ def document_of(shown: Shown) -> dict[str, Any]:
         for hour, cell in enumerate(found["week"])
         if cell["state"] == "data"
     }
-    return {**found, "fence": shown.fence, "cells": cells}
+    more = {} if shown.coverage is None else {"coverage": coverage_document(shown.coverage)}
+    return {**found, "fence": shown.fence, "cells": cells, **more}
 
 
 def terminal_of(shown: Shown, *, counts: bool) -> RenderableType:
@@ -92,7 +94,8 @@ def terminal_of(shown: Shown, *, counts: bool) -> RenderableType:
     if shown.change is not None:
         return change_map(shown.change, heading(shown))
     if len(shown.maps) == 1:
-        return week_map(shown.maps[0], heading(shown), counts)
+        drawn = week_map(shown.maps[0], heading(shown), counts)
+        return drawn if shown.coverage is None else Group(drawn, Text(), coverage_text(shown.coverage))
     values = all_values(shown.maps)
     bounds = (float(values.min()), float(values.max())) if len(values) and shown.label.show == WAIT else None
     parts: list[RenderableType] = [Text(heading(shown), style="bold")]
@@ -128,4 +131,7 @@ def _figure(shown: Shown, counts: bool) -> Any:
 
     if shown.change is not None:
         return difference_map(shown.change, counts=counts)
-    return map_figure(shown.maps[0], counts=counts) if len(shown.maps) == 1 else series(shown.maps, counts=counts)
+    if len(shown.maps) > 1:
+        return series(shown.maps, counts=counts)
+    marked = None if shown.coverage is None else shown.coverage.marks()
+    return map_figure(shown.maps[0], counts=counts, marked=marked)

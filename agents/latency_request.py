@@ -72,6 +72,8 @@ class Wish:
             raise usage("--versus compares times to a reply only", "Leave out --show, and --target too")
         if self.versus is not None and self.quantile == 1:
             raise usage("--versus can't compare the longest waits", "Give --quantile below 1, such as 0.95")
+        if self.coverage and self.target_ms is None:
+            raise usage("coverage of what? There is no --target", "For example --coverage --target 4h")
         if self.coverage and (self.years or self.versus is not None):
             raise usage("--coverage looks at one period", "Leave out --years and --versus")
         return self
@@ -157,10 +159,10 @@ def zone_named(text: str | None) -> str:
 
 
 def show_of(show: str | None, target_ms: int | None, coverage: bool) -> str:
-    """Return what the map shows: what was named; else, with a target, the share answered within it; else waits."""
+    """Return what the map shows: what was named; else, with a target, the share answered within it."""
     if show is not None:
         return show
-    return ANSWERED if target_ms is not None and not coverage else WAIT
+    return ANSWERED if target_ms is not None or coverage else WAIT
 
 
 def wish_of(options: dict[str, Any]) -> Wish:

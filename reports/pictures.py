@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import matplotlib
 import matplotlib.style
@@ -29,7 +30,7 @@ from reports.picture_grid import (
 )
 from reports.picture_scale import Scale, change_scale, scale_of
 from reports.short_text import plain_name, short_count, signed_duration, two_digits
-from reports.week_map import ANSWERED, EVENTS, WAIT, ChangeMap, Label, WeekMap, all_values
+from reports.week_map import ANSWERED, EVENTS, WAIT, ChangeMap, Label, Marked, WeekMap, all_values
 
 WIDTH, HEIGHT = 16.0, 9.0
 """Inches: the shape of a screen on a wall."""
@@ -55,15 +56,20 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def map_figure(week: WeekMap, *, counts: bool = False) -> Figure:
-    """Return the picture of one map; *counts* writes below each figure on how many it stands."""
+def map_figure(week: WeekMap, *, counts: bool = False, marked: Marked | None = None) -> Figure:
+    """Return the picture of one map; *counts* writes below each figure on how many it stands, *marked* frames some."""
     with drawing():
         figure = parts.paper(WIDTH, HEIGHT)
         scale = scale_of(all_values([week]), week.label.show)
         axes = parts.add_axes(figure, LEFT_INCHES, WIDTH - LEFT_INCHES - RIGHT_INCHES)
-        parts.draw_cells(axes, _cells(week, counts), scale, Layout())
+        cells = _cells(week, counts)
+        signs = _map_signs([week], counts)
+        if marked is not None:
+            cells = [_marked_cell(cell, marked, hour) for hour, cell in enumerate(cells)]
+            signs += [Sign(marked.text, framed=True), *([Sign("#1, #2, …: staff these first")] if marked.ranks else [])]
+        parts.draw_cells(axes, cells, scale, Layout())
         parts.draw_head(figure, plain_name(week.label.org), _head(week.label, [_whole(week)], week.label.period))
-        _foot(figure, scale, _map_signs([week], counts))
+        _foot(figure, scale, signs)
     return figure
 
 
@@ -121,6 +127,13 @@ def _cells(week: WeekMap, counts: bool) -> list[Cell]:
         else:
             cells.append(Cell(float(values[hour]), (texts[hour], small)))
     return cells
+
+
+def _marked_cell(cell: Cell, marked: Marked, hour: int) -> Cell:
+    main, *small = cell.lines or ("",)
+    rank = f"#{marked.ranks[hour]}" if hour in marked.ranks else ""
+    below = "  ".join(part for part in (rank, *small) if part)
+    return replace(cell, marked=bool(marked.framed[hour]), lines=(main, below))
 
 
 def _change_cells(change: ChangeMap, counts: bool) -> list[Cell]:

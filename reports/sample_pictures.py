@@ -37,9 +37,7 @@ def made_week(seed: int, messages: int = 24_000, evening_helpers: bool = False) 
     more = answered & (rng.random(messages) < 0.3)  # answered a second time
     firsts = np.concatenate([np.ones(answered.sum(), bool), np.zeros(more.sum(), bool)])
     every = np.concatenate([waits_ms[answered], waits_ms[more] * 2])
-    return WeekGrid.of(
-        np.concatenate([hours[answered], hours[more]]), firsts, every, np.bincount(hours, minlength=168)
-    )
+    return WeekGrid.of(np.concatenate([hours[answered], hours[more]]), firsts, every, np.bincount(hours, minlength=168))
 
 
 def pictures() -> dict[str, bytes]:

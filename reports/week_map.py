@@ -163,6 +163,21 @@ def map_of(grid: WeekGrid, label: Label) -> WeekMap:
 
 
 @dataclass(frozen=True)
+class Marked:
+    """Hours to point out upon a map.
+
+    Attributes:
+        framed: Which hours have a frame, shape (168,).
+        ranks: Hour → its place among those to staff first.
+        text: What the frame means.
+    """
+
+    framed: Marks
+    ranks: dict[int, int]
+    text: str
+
+
+@dataclass(frozen=True)
 class ChangeMap:
     """Two maps of the same line, and what became of each hour.
 

@@ -114,7 +114,7 @@ def test_the_colours_in_a_browser_are_those_of_the_scale(tmp_path: Path) -> None
 
 
 def changes() -> ChangeMap:
-    """Return a difference: no data at hour 0, before only at 23, after only at 30; at the others odd ones are slower."""
+    """Return a difference: no data at 0, before only at 23, after only at 30; of the others odd ones are slower."""
     old = {h: [600.0 + n for n in range(30)] for h in range(168) if h not in (0, 30)}
     new = {h: [(60.0 if h % 2 == 0 else 6000.0) + n for n in range(30)] for h in range(168) if h not in (0, 23)}
     labels = (replace(LABEL, period="2024", min_count=20), replace(LABEL, min_count=20))
