@@ -53,6 +53,7 @@ def week_map(week: WeekMap, title: str, counts: bool = False, bounds: Bounds | N
         return Group(*shown, Text(), latency_map(cells, "Replies", counts=True)) if counts else shown[0]
     top = 1.0 if week.label.show == ANSWERED else max((value for value, _ in cells.values()), default=1.0)
     texts = {hour: _figure(value, week.label.show) for hour, (value, _) in cells.items()}
+    title = f"{title}, %" if week.label.show == ANSWERED else title
     lines = _week(texts, {hour: value / top for hour, (value, _) in cells.items()}, title)
     lines.append(_legend([(_figure(top * step / 4, week.label.show), step / 4) for step in range(5)]))
     if counts and week.label.show == ANSWERED:
@@ -91,10 +92,10 @@ def _week(texts: Mapping[int, str], ratios: Mapping[int, float], title: str) -> 
 
 
 def _figure(value: float, show: str) -> str:
-    """Return a share or a count in at most three characters."""
+    """Return a share in percent, or a count, in at most three characters."""
     if show == EVENTS:
         return short_count(round(value))
-    return "all" if value > 0.995 else f"{value:.0%}"
+    return f"{value * 100:.0f}"
 
 
 def _log_ratio(seconds: float, low: float, high: float) -> float:
