@@ -135,3 +135,17 @@ def test_corrected_p_values_agree_with_scipy(p_values: list[float]) -> None:
     found = adjusted(given_p)
     assert np.isnan(found[~known]).all()
     assert found[known].tolist() == pytest.approx(scipy.stats.false_discovery_control(given_p[known]).tolist())
+
+
+@examples(300)
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=14),
+    st.lists(st.integers(4, 9), min_size=1, max_size=14),
+    st.sampled_from([0.2, 0.5, 0.8]),
+)
+def test_what_is_not_tested_could_not_have_been_significant(
+    before: list[int], after: list[int], quantile: float
+) -> None:
+    found = p_of(np.array(before), np.array(after), quantile, level=10.0)
+    if found <= 0.05:
+        assert p_of(np.array(before), np.array(after), quantile, level=0.05) == found
