@@ -17,7 +17,6 @@ from agents.latency_coverage import coverage_document, coverage_text
 from agents.latency_data import Shown
 from agents.render_week import change_map, week_map
 from reports.latency_tables import change_csv, change_document, map_document, maps_csv
-from reports.short_text import plain_name
 from reports.week_map import WAIT, all_values, change_summary, summary
 from streams.published import CELLS
 
@@ -112,7 +111,7 @@ def heading(shown: Shown) -> str:
         period = f"{shown.change.before.label.period} → {period}"
     elif len(shown.maps) > 1:
         period = f"{shown.maps[0].label.period} to {period}"
-    first = f"{label.what}: {plain_name(label.org)}"
+    first = f"{label.what}: {label.org_name}"
     rest = (label.line_name, label.quantile_name, label.zone_name if shown.fence == "" else label.zone, period)
     return ", ".join([first, *(part for part in rest if part)])
 

@@ -74,7 +74,7 @@ def file_name(org: str) -> str:
     """Return the name of an org's file.
 
     >>> file_name("../Acme & Söhne")
-    'Acme-S-hne-61fcda96.svg'
+    'Acme-S-hne-d7c5e6f1.svg'
     """
     readable = _UNSAFE.sub("-", org).strip("-")[:40]
     return f"{readable or 'org'}-{hashlib.sha256(org.encode('utf-8', 'replace')).hexdigest()[:8]}.svg"

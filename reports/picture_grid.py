@@ -14,7 +14,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
 
 from reports.picture_scale import Scale, ink_on
 from reports.week_map import WEEKDAYS
@@ -129,11 +131,20 @@ def _write(axes: Axes, cell: Cell, place: tuple[int, int], ink: str, layout: Lay
 def draw_head(figure: Figure, name: str, lines: Sequence[str]) -> None:
     """Write the title: a *name* of its own line, so that its direction of writing touches nothing, and *lines*."""
     width, height = figure.get_size_inches()
-    title = figure.text(0.3 / width, 1 - 0.45 / height, name, fontsize=22, weight="bold", color=INK)
+    size = _fitting(name, 22, width - 0.6, "bold")
+    title = figure.text(0.3 / width, 1 - 0.45 / height, name, fontsize=size, weight="bold", color=INK)
     title.set_gid("title")
     for number, line in enumerate(lines):
-        text = figure.text(0.3 / width, 1 - (0.76 + 0.28 * number) / height, line, fontsize=13, color=INK)
+        size = _fitting(line, 13, width - 0.6)
+        text = figure.text(0.3 / width, 1 - (0.76 + 0.28 * number) / height, line, fontsize=size, color=INK)
         text.set_gid(f"subtitle-{number + 1}")
+
+
+def _fitting(line: str, size: float, inches: float, weight: str = "normal") -> float:
+    """Return a size of letters, at most *size*, by which a line is no longer than *inches*, with some room."""
+    letters = FontProperties(family=["DejaVu Sans"], weight=weight)
+    length = float(TextPath((0, 0), line, size=size, prop=letters).get_extents().width) / 72 if line.strip() else 0.0
+    return size if length <= 0.94 * inches else size * 0.94 * inches / length
 
 
 def draw_bar(figure: Figure, scale: Scale, left: float) -> None:

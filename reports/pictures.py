@@ -31,6 +31,7 @@ from reports.picture_grid import (
 from reports.picture_scale import Scale, change_scale, scale_of
 from reports.short_text import plain_name, short_count, signed_duration, two_digits
 from reports.week_map import ANSWERED, EVENTS, WAIT, ChangeMap, Label, Marked, WeekMap, all_values
+from state.lines import MEASURE
 
 WIDTH, HEIGHT = 16.0, 9.0
 """Inches: the shape of a screen on a wall."""
@@ -68,7 +69,7 @@ def map_figure(week: WeekMap, *, counts: bool = False, marked: Marked | None = N
             cells = [_marked_cell(cell, marked, hour) for hour, cell in enumerate(cells)]
             signs += [Sign(marked.text, framed=True), *([Sign("#1, #2, …: staff these first")] if marked.ranks else [])]
         parts.draw_cells(axes, cells, scale, Layout())
-        parts.draw_head(figure, plain_name(week.label.org), _head(week.label, [_whole(week)], week.label.period))
+        parts.draw_head(figure, week.label.org_name, _head(week.label, [_whole(week)], week.label.period))
         _foot(figure, scale, signs)
     return figure
 
@@ -94,7 +95,7 @@ def series(weeks: Sequence[WeekMap], *, counts: bool = False) -> Figure:
             _panel_title(figure, week.label.period, left)
         spoken = f"{weeks[0].label.period} to {weeks[-1].label.period}" if len(weeks) > 1 else weeks[0].label.period
         total = float(np.sum([_whole(week) for week in weeks]))
-        parts.draw_head(figure, plain_name(weeks[0].label.org), _head(weeks[0].label, [total], spoken))
+        parts.draw_head(figure, weeks[0].label.org_name, _head(weeks[0].label, [total], spoken))
         _foot(figure, scale, _map_signs(weeks, counts))
     return figure
 
@@ -111,7 +112,7 @@ def difference_map(change: ChangeMap, *, counts: bool = False) -> Figure:
         spoken = f"{change.before.label.period} → {label.period}"
         lines = _head(label, [_whole(change.before), _whole(change.after)], spoken)
         lines[0] = f"What changed: {lines[0][0].lower()}{lines[0][1:]}"
-        parts.draw_head(figure, plain_name(label.org), [lines[0] + _whole_change(change), lines[1]])
+        parts.draw_head(figure, label.org_name, [lines[0] + _whole_change(change), lines[1]])
         _foot(figure, scale, _change_signs(change, counts))
     return figure
 
@@ -157,7 +158,8 @@ def _change_cells(change: ChangeMap, counts: bool) -> list[Cell]:
 
 def _head(label: Label, totals: Sequence[float], period: str) -> list[str]:
     """Return the lines of the title: what, then of when; names that others chose come last in their line."""
-    quantile = f" ({label.quantile_name}: {label.quantile:.0%} wait no longer)" if label.quantile_name else ""
+    verb = "take" if label.line.startswith(MEASURE) else "wait"
+    quantile = f" ({label.quantile_name}: {label.quantile:.0%} {verb} no longer)" if label.quantile_name else ""
     quantile = quantile if label.show == WAIT and label.quantile is not None else ""
     numbers = " → ".join(f"{total:,.0f}" for total in totals)
     counted = "" if np.isnan(totals).any() else f"{numbers} {_counted(label)}"
@@ -176,7 +178,7 @@ def _whole_change(change: ChangeMap) -> str:
 
 
 def _counted(label: Label) -> str:
-    if label.line.startswith("measure/"):
+    if label.line.startswith(MEASURE):
         return "events"
     return "messages" if label.show != WAIT else "first replies" if label.first else "replies"
 

@@ -60,6 +60,11 @@ class Label:
         return f"Time to {'the first' if self.first else 'a'} reply, by the hour of the question"
 
     @property
+    def org_name(self) -> str:
+        """Whom it is about, in words."""
+        return "every org together" if self.org == "all" else plain_name(self.org)
+
+    @property
     def line_name(self) -> str:
         """The line in words; empty = all replies."""
         if self.line == REPLIES:

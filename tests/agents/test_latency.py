@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from agents.latency_request import Wish, line_of, quantile_of, seconds_of, years
 from agents.latency_wall import Picture, file_name, pages, repeat, write_pages
 from deploy.local.redis import LocalRedis
 from reports.pictures import WIDTH
+from reports.sample_pictures import DOCS
 from reports.short_text import two_digits
 from reports.week_map import Label, map_of
 from state.lines import Lines, OverallLines
@@ -423,6 +425,26 @@ def test_help_is_in_sections_and_names_every_option() -> None:
     ]  # fmt: skip
     for param in latency.params:
         assert all(name in text for name in param.opts if name.startswith("--"))
+
+
+def test_every_example_of_the_documentation_runs_and_names_every_option(
+    settings: Settings, shop: Shop, asked: list[tuple[str, range]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.write(org("acme", "55.10"), rolling(), rolling("zeta"), rolling("all"))
+    monkeypatch.chdir(tmp_path)
+    page = (DOCS / "latency.md").read_text("utf-8")
+    examples = [line for line in page.splitlines() if line.startswith("orgpulse latency")]
+    for line in examples:
+        words = shlex.split(line.replace("/srv/wall", "wall"), comments=True)[2:]
+        if "--every" in words:
+            del words[words.index("--every") :]
+        result = shown(settings, *words)
+        assert result.exit_code == 0, (line, result.stderr)
+    used = {word for line in examples for word in shlex.split(line, comments=True)}
+    assert {name for param in latency.params for name in param.opts if name.startswith("--")} <= used | {"--help"}
+    assert {"acme.svg", "acme.png", "acme.csv", "change.svg", "years.svg", "wall"} <= {
+        p.name for p in tmp_path.iterdir()
+    }
 
 
 def test_all_files_of_one_map_say_the_same(tmp_path: Path) -> None:

@@ -187,6 +187,14 @@ def test_hostile_names_are_only_text(tmp_path: Path) -> None:
     assert title.right <= seen.width
 
 
+@pytest.mark.parametrize("name", ["W" * 200, "$" * 40, "#" * 99, " ", "漢字" * 30, "שלום " * 20])
+def test_no_name_is_too_long_for_the_paper(tmp_path: Path, name: str) -> None:
+    label = replace(LABEL, org=name, line=f"replies/{name}", period=name, zone=name)
+    seen = look_at(svg(map_figure(map_of(full_week(), label)), name, name), tmp_path)
+    assert all(part.right <= seen.width for part in [*seen.texts("title"), *seen.texts("subtitle")])
+    assert_inside(seen)
+
+
 def test_shares_counts_filled_and_empty_weeks_are_drawn(tmp_path: Path) -> None:
     grid = week_of({9: [60.0, 7200.0], 10: [60.0]}, {9: 4, 10: 1, 11: 5})
     share = map_of(grid, replace(LABEL, target_ms=3_600_000, show=ANSWERED, min_count=1))
