@@ -150,6 +150,15 @@ def test_no_change_is_the_middle_of_an_even_scale() -> None:
     assert orange[0] > orange[1] > orange[2]
 
 
+def test_the_scale_of_waits_is_by_factors_and_grows_lighter() -> None:
+    scale = scale_of(np.array([60.0, 90.0, 6000.0]), WAIT)
+    assert [float(scale.norm(value)) for value in (60, 600, 6000)] == pytest.approx([0, 0.5, 1])
+    assert scale.colour(600) == pytest.approx(matplotlib.colormaps["cividis"](0.5)[:3], abs=0.02)
+    light = [sum(scale.colour(60 * 10 ** (step / 50))) for step in range(101)]
+    assert light == sorted(light)
+    assert [scale.write(tick) for tick in scale.ticks] == ["1m", "2m", "5m", "10m", "20m", "30m", "1h"]
+
+
 def test_years_stand_side_by_side_by_one_scale(tmp_path: Path) -> None:
     weeks = [
         map_of(full_week(factor, GAPS), replace(LABEL, period=str(year))) for year, factor in ((2023, 1), (2024, 5))
