@@ -77,9 +77,19 @@ class Answers:
         found[some] = self._waits_ms()[at]
         return found
 
-    def staffed(self, best: list[int], where: NDArray[np.bool_]) -> Staffed:
-        """Return the week with the hours *where* (shape (168,)) answering like the hours *best*."""
-        return Staffed(self, best, where, np.unique(self._waits_ms()))
+    def lasting(self, time_ms: int) -> float:
+        """Return which share of the differences between hours, in what is answered within *time_ms*, is not luck (0–1).
+
+        1 − f/X², not below 0, with X² of the table of hours and outcomes and f its mean if all hours were alike: the
+        factor by which James and Stein draw estimates together.
+        """
+        some = self.events > 0
+        events, within = self.events[some], self.within(time_ms)[some]
+        if not some.any() or within.sum() in (0, events.sum()):
+            return 0.0
+        share = within.sum() / events.sum()
+        squares = float(((within - events * share) ** 2 / (events * share * (1 - share))).sum())
+        return max(0.0, 1 - (len(events) - 1) / squares) if squares else 0.0
 
     def _before(self) -> Longs:
         """Return how many first replies come before each hour."""
@@ -92,20 +102,26 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Staffed:
-    """A week in which some hours answer like the best ones do, or as they did where that was more."""
+    """A week in which some hours answer like the best ones do, or as they did where that was more.
+
+    Attributes:
+        answers: The week as it was.
+        best: The best hours.
+        where: The hours staffed, shape (168,).
+        lasting: Of what is gained so, which share is expected (0–1); the rest of such an hour stays as it was.
+    """
 
     answers: Answers
     best: list[int]
     where: NDArray[np.bool_]
-    waits_ms: Longs
-    """All distinct waits, ascending."""
+    lasting: float
 
     def within(self, time_ms: int) -> Ratios:
         """Return how many messages of each hour are answered within *time_ms* (shape (168,))."""
         within, events = self.answers.within(time_ms), self.answers.events
-        # Multiplied first: an hour among the best gains exactly nothing then.
+        # Multiplied first: an hour that is the best one gains exactly nothing then.
         like_best = events * within[self.best].sum() / max(1, int(events[self.best].sum()))
-        return np.where(self.where, np.maximum(within, like_best), within).astype(np.float64)
+        return within + self.lasting * np.where(self.where, np.maximum(like_best - within, 0.0), 0.0)
 
     def quantile_ms(self, quantile: float) -> float:
         """Return the *quantile* (0–1) of all messages' waits; infinite = fewer are answered, NaN = no messages."""
@@ -113,7 +129,5 @@ class Staffed:
         if not total:
             return math.nan
         share = float(needed(total, quantile))
-        at = bisect_left(
-            range(len(self.waits_ms)), share, key=lambda i: float(self.within(int(self.waits_ms[i])).sum())
-        )
-        return float(self.waits_ms[at]) if at < len(self.waits_ms) else math.inf
+        found = bisect_left(range(_LONGEST_MS + 1), share, key=lambda time_ms: float(self.within(time_ms).sum()))
+        return float(found) if found <= _LONGEST_MS else math.inf

@@ -5,14 +5,16 @@ long it waited for the first reply is beyond any target if there is none. Invari
 
 **A staffed hour** answers, within any time t, at least the share that the best covered hours together do, and at least
 as many as it does now. The best covered hours are the quarter of the hours with enough messages that have the greatest
-share within the target; what they never answer, a staffed hour doesn't answer either.
+share within the target; what they never answer, a staffed hour doesn't answer either. Hours that are all alike differ
+too, by luck, and the best of them only look better: of the gain just that share is expected which luck doesn't explain
+(`Answers.lasting`).
 
-**The choice is exact.** An hour with D messages, W of them within the target, has D − W late ones now, and if staffed
-D − max(W, D·s) where s is the best hours' share: its gain is g = max(0, D·s − W), whatever else is staffed. So a set S
-leaves late(now) − Σ g over S. Were some other set of k hours better than the k with the greatest gains, swapping one of
-its hours that is not among those for one that is, and that it lacks, would not make it worse; after at most k swaps it
-is that very set. A gain is never below zero, so more hours never leave more late; and a staffed hour's answers are
-nowhere slower, so no quantile of the week gets longer.
+**The choice is exact.** An hour with D messages, W of them within the target, has D − W late ones now; if it is staffed
+they become fewer by its gain g = b · max(0, D·s − W), with s the best hours' share and b the share of gains that lasts,
+whatever else is staffed. So a set S leaves late(now) − Σ g over S. Were another set of k hours better than the k with
+the greatest gains, swapping one of its hours that is not among those for one of those that it lacks would not make it
+worse; after at most k swaps it is that very set. A gain is never below zero, so more hours never leave more late; and a
+staffed hour's answers are nowhere slower, so no quantile of the week gets longer.
 """
 
 from __future__ import annotations
@@ -193,6 +195,8 @@ class Suggestion:
     after: Outlook
     best: list[int]
     """The best covered hours, whose answers are expected of staffed ones."""
+    lasting: float
+    """Which share of the differences between hours is not luck (0–1)."""
 
 
 def suggest(
@@ -216,16 +220,20 @@ def suggest(
     answers = Answers.of(grid)
     within = answers.within(target_ms)
     best = _best_covered(answers.events, within, min_events)
-    gains = answers.staffed(best, np.ones(WEEK_HOURS, np.bool_)).within(target_ms) - within
-    gains = gains if allowed is None else np.where(allowed, gains, 0.0)
+    lasting = answers.lasting(target_ms)
+    everywhere = np.ones(WEEK_HOURS, np.bool_) if allowed is None else allowed
+    gains = Staffed(answers, best, everywhere, lasting).within(target_ms) - within
     chosen = [hour for hour in np.argsort(-gains, kind="stable")[:k].tolist() if gains[hour] > 0]
     picks = [
-        Pick(h, cell_name(h), int(answers.events[h]), int(answers.events[h] - within[h]), float(gains[h])) for h in chosen
+        Pick(h, cell_name(h), int(answers.events[h]), int(answers.events[h] - within[h]), float(gains[h]))
+        for h in chosen
     ]
     nobody, staffed = np.zeros((2, WEEK_HOURS), np.bool_)
     staffed[chosen] = True
-    before, after = (_outlook(answers.staffed(best, where), target_ms, quantile) for where in (nobody, staffed))
-    return Suggestion(picks, before, after, best)
+    before, after = (
+        _outlook(Staffed(answers, best, where, lasting), target_ms, quantile) for where in (nobody, staffed)
+    )
+    return Suggestion(picks, before, after, best, lasting)
 
 
 def _outlook(staffed: Staffed, target_ms: int, quantile: float) -> Outlook:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from reports.quantile_test import adjusted, p_value
 from state.cells import sum_by_key
 from state.waits import rounded_ms
-from state.week import cell_name
+from state.week import WEEK_HOURS, cell_name
 from state.week_grid import WAIT_BITS, Longs, Ratios, WeekGrid, Wides, keys_of, places_of
 
 MIN_COUNT = 20
@@ -123,11 +123,12 @@ def compare(
     min_count: int = MIN_COUNT,
     first: bool = False,
     level: float = 0.05,
+    dispersion: Ratios | None = None,
 ) -> Difference:
     """Return *after* minus *before*: the *quantile* (0–1, both excluded) of waits, or of first replies' only.
 
-    Hours with fewer than *min_count* replies have no data. *level*: which share of marks may be false. Messages never
-    answered have no wait; `coverage` tells of them. A million replies each take about a second.
+    Hours with fewer than *min_count* replies have no data. *level*: which share of marks may be false. *dispersion*:
+    see there; None = replies are independent. Messages never answered have no wait; `coverage` tells of them.
 
     Raises:
         ValueError: If *quantile* or *level* is not between 0 and 1.
@@ -147,10 +148,12 @@ def compare(
     old, new = (np.where(known, figures, np.nan) for known, figures in zip(enough, shown, strict=True))
     state = (enough[0] * State.BEFORE + enough[1] * State.AFTER).astype(np.int8)
     samples = _Samples.of(before, after, first)
-    p_values = samples.p_values(new - old, quantile, level)
+    spread = np.ones(WEEK_HOURS) if dispersion is None else dispersion
+    p_values = samples.p_values(new - old, spread, quantile, level)
     corrected = adjusted(p_values)
     figures = (old, new, new - old, counts[0], counts[1], p_values, corrected, corrected <= level, state)
-    week = _week(grids, samples, (quantile, min_count, first, level))
+    spread_of_week = float(np.average(spread, weights=counts[0] + counts[1])) if samples.keys.size else 1.0
+    week = _week(grids, samples, spread_of_week, (quantile, min_count, first, level))
     return Difference(*figures, week, quantile, level, first)
 
 
@@ -196,18 +199,28 @@ class _Samples:
         """Return the waits of all hours together."""
         return self._summed(self.keys & np.uint64((1 << WAIT_BITS) - 1), self.before, self.after)
 
-    def p_values(self, change_ms: Ratios, quantile: float, level: float) -> Ratios:
+    def p_values(self, change_ms: Ratios, dispersion: Ratios, quantile: float, level: float) -> Ratios:
         """Return the p-value of each hour's change (shape as given, NaN = not to be tested)."""
         edges = np.searchsorted(places_of(self.keys), np.arange(len(change_ms) + 1))
         found = np.full(len(change_ms), np.nan)
         for hour in np.flatnonzero(~np.isnan(change_ms)).tolist():
             here = slice(edges[hour], edges[hour + 1])
             slower = bool(change_ms[hour] > 0)
-            found[hour] = p_value(self.before[here], self.after[here], quantile, slower=slower, level=level)
+            before, after = (_thinned(counts[here], dispersion[hour]) for counts in (self.before, self.after))
+            found[hour] = p_value(before, after, quantile, slower=slower, level=level)
         return found
 
 
-def _week(grids: tuple[WeekGrid, WeekGrid], samples: _Samples, options: tuple[float, int, bool, float]) -> Change:
+def _thinned(counts: Longs, dispersion: float) -> Longs:
+    """Return so many fewer of sorted waits (shape n), evenly."""
+    if dispersion <= 1:
+        return counts
+    return np.diff(np.floor(np.cumsum(counts) / dispersion), prepend=0.0).astype(np.int64)
+
+
+def _week(
+    grids: tuple[WeekGrid, WeekGrid], samples: _Samples, dispersion: float, options: tuple[float, int, bool, float]
+) -> Change:
     """Return all hours together."""
     quantile, min_count, first, level = options
     counts = [int((grid.answered if first else grid.replies).sum()) for grid in grids]
@@ -216,7 +229,8 @@ def _week(grids: tuple[WeekGrid, WeekGrid], samples: _Samples, options: tuple[fl
         for grid, count in zip(grids, counts, strict=True)
     )
     change = None if old is None or new is None else new - old
-    p = samples.whole().p_values(np.array([np.nan if change is None else change]), quantile, level)[0]
+    changes = np.array([np.nan if change is None else change])
+    p = samples.whole().p_values(changes, np.array([dispersion]), quantile, level)[0]
     return Change(None, WEEK, old, new, change, counts[0], counts[1], _known(p), bool(p <= level))
 
 

@@ -19,8 +19,7 @@ Not chosen: permuting the difference of quantiles (one of 168 cells wants p belo
 for each; and, like the split alone, it tells different shapes from different quantiles badly); a bootstrap (its tails
 are too thin with few replies and ties); Mann-Whitney (it finds that waits moved, which their quantile may not have).
 
-Replies are taken as independent. Waits of one hour of one day share what happened in it; a week grid no longer knows
-its days, so the fewer days a period holds, the more a mark should be doubted.
+Replies are taken as independent; what is done where they are not, `dispersion` says.
 """
 
 from __future__ import annotations
@@ -53,8 +52,8 @@ def p_value(before: Longs, after: Longs, quantile: float, *, slower: bool, level
     >>> p_value(np.array([2, 0]), np.array([0, 2]), 0.8, slower=True, level=0.05)
     nan
     """
-    cuts = _cuts(before + after, quantile)
     sizes = int(before.sum()), int(after.sum())
+    cuts = _cuts(before + after, quantile) if all(sizes) else []
     if not cuts or _least(cuts, sizes, quantile) > level:
         return math.nan
     quick = before if slower else after

@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -153,14 +154,24 @@ def test_answers_without_an_event_count_as_messages() -> None:
     assert gaps(unheard, target_ms=TARGET).week.late == 30
 
 
+def lasting(messages: list[Message]) -> float:
+    """Return which share of the differences between hours is not luck, from plain messages."""
+    frame = frame_of(messages)
+    table = pd.crosstab(frame["hour"], frame["wait"] <= TARGET).to_numpy()
+    if table.shape[1] < 2 or len(table) < 2:
+        return 0.0
+    squares = scipy.stats.chi2_contingency(table, correction=False).statistic
+    return max(0.0, 1 - (len(table) - 1) / squares) if squares > 1e-9 else 0.0
+
+
 def left_late(messages: list[Message], hours: tuple[int, ...], best: list[int]) -> float:
     """Return how many messages are late if *hours* are staffed, by the definition, from plain messages."""
     frame = frame_of(messages)
     within = frame[frame["hour"].isin(best)]["wait"].le(TARGET).mean()
-    total = 0.0
+    lasts, total = lasting(messages), 0.0
     for hour, waits in frame.groupby("hour")["wait"]:
         share = waits.le(TARGET).mean()
-        total += len(waits) * (1 - (max(share, within) if hour in hours else share))
+        total += len(waits) * (1 - share - (lasts * max(0.0, within - share) if hour in hours else 0.0))
     return total
 
 
@@ -173,7 +184,8 @@ def staffed_quantile(messages: list[Message], found: Suggestion, quantile: float
         answered = 0.0
         for hour, waits in frame.groupby("hour")["wait"]:
             share = waits.le(time).mean()
-            answered += len(waits) * (max(share, pooled.le(time).mean()) if hour in chosen else share)
+            more = found.lasting * max(0.0, pooled.le(time).mean() - share)
+            answered += len(waits) * (share + (more if hour in chosen else 0.0))
         if answered >= quantile * len(frame) - 1e-9:
             return float(time)
     return math.inf
@@ -185,6 +197,7 @@ def test_no_other_set_of_as_many_hours_leaves_fewer_messages_late(messages: list
     found = suggest(grid_of(messages), k, target_ms=TARGET, min_events=2)
     hours = sorted({hour for hour, _ in messages})
     every = [left_late(messages, chosen, found.best) for size in range(k + 1) for chosen in combinations(hours, size)]
+    assert found.lasting == pytest.approx(lasting(messages), abs=1e-9)
     assert found.after.late == pytest.approx(min(every) if found.best else found.before.late)
 
 
@@ -232,16 +245,36 @@ def test_the_best_covered_hours_are_a_quarter_of_those_with_enough_messages(mess
 def test_only_allowed_hours_are_suggested() -> None:
     messages = [(hour, 1 if hour == 9 else 100) for hour in (9, 10, 50) for _ in range(40)]
     found = suggest(grid_of(messages), 5, target_ms=TARGET, allowed=parse_hours("mon 00-24"))
-    assert [(pick.name, pick.events, pick.late, pick.gain) for pick in found.picks] == [("mon-10", 40, 40, 40.0)]
-    assert found.after.late == 40
+    assert found.lasting == pytest.approx(1 - 2 / 120)  # X² of three hours that have nothing in common: all messages
+    gain = pytest.approx(40 * found.lasting)
+    assert [(pick.name, pick.events, pick.late, pick.gain) for pick in found.picks] == [("mon-10", 40, 40, gain)]
+    assert found.after.late == pytest.approx(80 - 40 * found.lasting)
     assert [cell_name(hour) for hour in found.best] == ["mon-09"]
 
 
 def test_what_the_best_hours_never_answer_a_staffed_hour_does_not_either() -> None:
-    messages: list[Message] = [(9, 1)] * 30 + [(9, NEVER)] * 10 + [(10, NEVER)] * 40
+    messages: list[Message] = [(9, 1)] * 3000 + [(9, NEVER)] * 1000 + [(10, NEVER)] * 4000
     found = suggest(grid_of(messages), 1, target_ms=TARGET, quantile=0.8)
-    assert [pick.gain for pick in found.picks] == [30.0]
-    assert (found.after.late, found.after.within_share, found.after.quantile_ms) == (20.0, 0.75, math.inf)
+    assert [pick.gain for pick in found.picks] == [pytest.approx(3000, rel=0.001)]
+    assert found.after.late == pytest.approx(2000, rel=0.001)
+    assert found.after.quantile_ms == math.inf
+
+
+def test_hours_that_differ_by_luck_alone_promise_next_to_nothing() -> None:
+    promised = []
+    for seed in range(40):
+        quick = np.random.default_rng(seed).random(168 * 20) < 0.6
+        found = suggest(grid_of([(n // 20, 1 if each else 100) for n, each in enumerate(quick)]), 10, target_ms=TARGET)
+        promised.append(sum(pick.gain for pick in found.picks) / (10 * 20))
+    assert np.mean(promised) < 0.04  # a third of the messages if the best hours were taken at their word
+
+
+def test_hours_that_differ_for_good_promise_what_they_differ_by() -> None:
+    rng = np.random.default_rng(1)
+    quick = [(hour, rng.random() < (0.9 if hour < 84 else 0.4)) for hour in range(168) for _ in range(100)]
+    found = suggest(grid_of([(hour, 1 if each else 100) for hour, each in quick]), 20, target_ms=TARGET)
+    assert all(pick.hour >= 84 for pick in found.picks)
+    assert sum(pick.gain for pick in found.picks) == pytest.approx(20 * 100 * 0.55, rel=0.2)
 
 
 def test_nothing_is_suggested_where_no_hour_has_enough_messages_or_nothing_happened() -> None:
