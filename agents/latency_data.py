@@ -6,7 +6,7 @@ Invariant: nothing is shown of an org, a line or a period that isn't there; the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 
@@ -62,9 +62,7 @@ def gather(reader: Reader, org: str, wish: Wish, settings: LatencySettings, now_
         return _covered(reader, org, wish, settings, months)
     if wish.versus is None:
         return Shown((_map(reader, org, wish, settings, months),))
-    after, label = _named_grid(reader, org, wish, settings, months)
-    before, former = _named_grid(reader, org, wish, settings, wish.versus)
-    return Shown(change=change_of((before, after), (former, label)))
+    return Shown(change=_change(reader, org, wish, settings, (wish.versus, months)))
 
 
 def lines_of(reader: Reader, org: str, months: range) -> Lines | OverallLines | None:
@@ -76,12 +74,13 @@ def lines_of(reader: Reader, org: str, months: range) -> Lines | OverallLines | 
     return found
 
 
-def grid_of(reader: Reader, org: str, wish: Wish, months: range) -> tuple[WeekGrid, str]:
-    """Return the week of *months* of the line and in the zone that are wished for, and the zone's name.
+def weeks_of(reader: Reader, org: str, wish: Wish, spans: Sequence[range]) -> tuple[list[WeekGrid], str]:
+    """Return the week of each of *spans*, of the line and in the zone that are wished for, and the zone's name.
 
     Raises:
         ToldError: If there is no such org or line, or the zone can't be had.
     """
+    months = range(min(span.start for span in spans), max(span.stop for span in spans))
     around = range(months.start - 1, months.stop + 1)  # in another zone the edges lie in the months beside
     lines = lines_of(reader, org, around)
     if lines is None:
@@ -90,13 +89,23 @@ def grid_of(reader: Reader, org: str, wish: Wish, months: range) -> tuple[WeekGr
     if wish.line != REPLIES and not any(is_part_of(name, wish.line) for name in lines.names()):
         raise _unknown_line(wish.line, lines.names(), period_name(months))
     try:
-        return lines.grid(wish.line, months, wish.zone), wish.zone or lines.zone
+        return [lines.grid(wish.line, span, wish.zone) for span in spans], wish.zone or lines.zone
     except ZoneError as error:
         raise ToldError(str(error), "Leave out --zone, or name one org") from None
 
 
 def _map(reader: Reader, org: str, wish: Wish, settings: LatencySettings, months: range) -> WeekMap:
     return map_of(*_named_grid(reader, org, wish, settings, months)).filled(wish.fill_seconds)
+
+
+def _change(reader: Reader, org: str, wish: Wish, settings: LatencySettings, periods: tuple[range, range]) -> ChangeMap:
+    grids, labels, parts = [], [], []
+    for months in periods:
+        found, zone = weeks_of(reader, org, wish, [months, *(range(month, month + 1) for month in months)])
+        grids.append(found[0])
+        parts.append(found[1:])
+        labels.append(_label(org, wish, settings, months, zone))
+    return change_of((grids[0], grids[1]), (labels[0], labels[1]), parts)
 
 
 def _covered(reader: Reader, org: str, wish: Wish, settings: LatencySettings, months: range) -> Shown:
@@ -109,15 +118,19 @@ def _covered(reader: Reader, org: str, wish: Wish, settings: LatencySettings, mo
 def _named_grid(
     reader: Reader, org: str, wish: Wish, settings: LatencySettings, months: range
 ) -> tuple[WeekGrid, Label]:
-    grid, zone = grid_of(reader, org, wish, months)
+    (grid,), zone = weeks_of(reader, org, wish, [months])
+    label = _label(org, wish, settings, months, zone)
     only_counts = not len(grid.keys) and grid.events.any() and wish.line != REPLIES
+    return grid, replace(label, show=EVENTS) if only_counts and wish.show == WAIT else label
+
+
+def _label(org: str, wish: Wish, settings: LatencySettings, months: range, zone: str) -> Label:
     quantile = settings.quantile if wish.quantile is None else wish.quantile
     least = settings.min_count if wish.min_count is None else wish.min_count
     if (wish.versus is not None or wish.coverage) and wish.min_count is None:
         least = max(least, MIN_COUNT)  # fewer tell nothing
-    show = EVENTS if only_counts and wish.show == WAIT else wish.show
-    label = Label(org, wish.line, period_name(months), zone, quantile, wish.first, wish.target_ms, least, show)
-    return grid, label
+    period = period_name(months)
+    return Label(org, wish.line, period, zone, quantile, wish.first, wish.target_ms, least, wish.show)
 
 
 def published_map(found: LatencyMap, wish: Wish, min_count: int) -> WeekMap:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.difference import compare
+from reports.dispersion import dispersion
 from reports.short_text import plain_name, short_count, two_digits
 from state.lines import MEASURE, REPLIES
 from state.week import WEEK_HOURS
@@ -214,15 +215,20 @@ class ChangeMap:
         return [names[bool(old), bool(new)] for old, new in zip(~self.before.missing, ~self.after.missing, strict=True)]
 
 
-def change_of(grids: tuple[WeekGrid, WeekGrid], labels: tuple[Label, Label]) -> ChangeMap:
+def change_of(
+    grids: tuple[WeekGrid, WeekGrid], labels: tuple[Label, Label], parts: Sequence[Sequence[WeekGrid]] = ()
+) -> ChangeMap:
     """Return the difference of two grids, the one before first, each with what it is called.
+
+    *parts* are the months of both: by how they differ it is told how alike the waits of one day are.
 
     Raises:
         ValueError: If the quantile is not between 0 and 1: the longest wait can't be compared.
     """
     label = labels[1]
     quantile, least = 0.8 if label.quantile is None else label.quantile, max(label.min_count or 1, 1)
-    found = compare(*grids, quantile=quantile, min_count=least, first=label.first)
+    spread = dispersion(parts, quantile=quantile, first=label.first) if parts else None
+    found = compare(*grids, quantile=quantile, min_count=least, first=label.first, dispersion=spread)
     before, after = (map_of(grid, each) for grid, each in zip(grids, labels, strict=True))
     whole = [float("nan") if ms is None else ms / 1000 for ms in (found.week.before_ms, found.week.after_ms)]
     return ChangeMap(

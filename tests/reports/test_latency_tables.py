@@ -13,6 +13,7 @@ import pytest
 from reports.latency_tables import change_csv, change_document, map_document, maps_csv
 from reports.short_text import plain_name, round_duration, short_duration, signed_duration, two_digits
 from reports.week_map import ANSWERED, Label, change_of, change_summary, map_of, summary
+from state.week_grid import WeekGrid
 from tests.reports.weeks import full_week, week_of
 
 LABEL = Label("acme", "replies/#help", "2025", "Europe/Berlin", 0.8, target_ms=3_600_000, min_count=2)
@@ -44,7 +45,7 @@ def test_messages_answered_late_and_never_are_counted_apart() -> None:
 
 def test_only_first_replies_count_if_that_is_asked_for() -> None:
     hours, waits = np.array([9, 9, 9]), np.array([1000, 2000, 900_000])
-    grid = type(full_week()).of(hours, np.array([True, True, False]), waits, np.bincount(hours, minlength=168))
+    grid = WeekGrid.of(hours, np.array([True, True, False]), waits, np.bincount(hours, minlength=168))
     every, first = (map_of(grid, replace(LABEL, first=first, quantile=1.0)) for first in (False, True))
     assert (every.seconds[9], every.counts[9]) == (900.0, 3)
     assert (first.seconds[9], first.counts[9]) == (2.0, 2)
@@ -107,3 +108,16 @@ def test_every_text_of_a_duration_is_as_short_as_promised() -> None:
     assert all(len(signed_duration(sign * value)) <= 5 for value in many for sign in (1, -1))
     assert [round_duration(s) for s in (0.05, 90 * 60, 3.6525 * 86400 * 100)] == ["0.05s", "1.5h", "1y"]
     assert plain_name("a" * 100, 10) == "aaaaaaaaa…"
+
+
+def test_months_that_differ_by_themselves_make_a_change_less_certain() -> None:
+    def month(slow: bool) -> WeekGrid:
+        return week_of({h: [(5000.0 if slow else 500.0) + n for n in range(25)] for h in range(168)})
+
+    before, after = [month(False)] * 4, [month(False), month(True), month(False), month(True)]
+    grids = WeekGrid.merged(before), WeekGrid.merged(after)
+    labels = replace(LABEL, period="2024", quantile=0.5), replace(LABEL, quantile=0.5)
+    alone, together = change_of(grids, labels), change_of(grids, labels, [before, after])
+    assert alone.significant.all()
+    assert not together.significant.any()
+    assert together.seconds.tolist() == alone.seconds.tolist()
