@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -455,3 +456,19 @@ def test_all_files_of_one_map_say_the_same(tmp_path: Path) -> None:
     svg = (tmp_path / "a.svg").read_text()
     assert all(f">{text}</text>" in svg for text in texts)
     assert len(texts) == 167
+
+
+def test_periods_are_read_from_the_months_in_redis(settings: Settings, shop: Shop) -> None:
+    pytest.importorskip("streams.published_lines", reason="months of latency are not told to Redis yet")
+    months = {"2025-03": line({2025: 600}), "2024-03": line({2024: 3600})}
+    known = {**rolling().fields, "timezone": "UTC", "months": json.dumps(sorted(months))}
+    shop.write(org("acme", "55.10"), replace(rolling(), fields=known))
+    for month, waits in months.items():
+        fields = {"replies/#help": b64encode(waits.dump()).decode()}
+        shop.write(Write(f"latency:{{acme}}:{month}", fields, "0000.1"))
+    options = ("acme", "--channel", "#help", "--period", "2025", "--versus", "2024", "--json")
+    result = shown(settings, *options)
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert {cell["change_seconds"] for cell in document["week"]} == {-3000.0}
+    assert {(cell["before_count"], cell["after_count"]) for cell in document["week"]} == {(30, 30)}
