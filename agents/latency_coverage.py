@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from reports.coverage import Gaps, HoursError, Outlook, Suggestion, Tally, gaps, parse_hours, suggest
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from agents.latency_request import Wish, usage
+from reports.coverage import Gaps, HoursError, Outlook, Suggestion, Tally, gaps, parse_hours, suggest
 from reports.short_text import two_digits
 from reports.week_map import Marked, hour_name
 from state.week_grid import WeekGrid

@@ -17,7 +17,7 @@ from agents.latency_coverage import Coverage, coverage_of
 from agents.latency_request import Wish
 from reports.difference import MIN_COUNT
 from reports.week_map import EVENTS, WAIT, ChangeMap, Label, WeekMap, change_of, map_of
-from state.lines import LOCAL, REPLIES, Lines, OverallLines, ZoneError, is_part_of
+from state.lines import LOCAL, REPLIES, ZoneError, is_part_of
 from state.periods import period_name
 from state.week_grid import WeekGrid
 from streams.published import LatencyMap
@@ -65,15 +65,6 @@ def gather(reader: Reader, org: str, wish: Wish, settings: LatencySettings, now_
     return Shown(change=_change(reader, org, wish, settings, (wish.versus, months)))
 
 
-def lines_of(reader: Reader, org: str, months: range) -> Lines | OverallLines | None:
-    """Return the org's lines over *months*; None = there are none."""
-    ask = getattr(reader, "latency_lines", None)
-    if ask is None:
-        raise ToldError("other periods, lines and zones can't be read yet", "Ask for the rolling map")
-    found: Lines | OverallLines | None = ask(org, months)
-    return found
-
-
 def weeks_of(reader: Reader, org: str, wish: Wish, spans: Sequence[range]) -> tuple[list[WeekGrid], str]:
     """Return the week of each of *spans*, of the line and in the zone that are wished for, and the zone's name.
 
@@ -82,7 +73,7 @@ def weeks_of(reader: Reader, org: str, wish: Wish, spans: Sequence[range]) -> tu
     """
     months = range(min(span.start for span in spans), max(span.stop for span in spans))
     around = range(months.start - 1, months.stop + 1)  # in another zone the edges lie in the months beside
-    lines = lines_of(reader, org, around)
+    lines = reader.latency_lines(org, around)
     if lines is None:
         known = [name for name in reader.org_ids() if name != org]
         raise unknown_org(org, known, f'no latency for "{org}" in {period_name(months)}')

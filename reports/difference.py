@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from reports.quantile_test import adjusted, p_value
 from state.cells import sum_by_key
-from state.waits import rounded_ms
 from state.week import WEEK_HOURS, cell_name
-from state.week_grid import WAIT_BITS, Longs, Ratios, WeekGrid, Wides, keys_of, places_of
+from state.week_grid import WAIT_BITS, Longs, Ratios, WeekGrid, Wides, keys_of, places_of, rounded_ms
 
 MIN_COUNT = 20
 """Replies below which an hour has no data."""

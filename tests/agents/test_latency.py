@@ -459,7 +459,6 @@ def test_all_files_of_one_map_say_the_same(tmp_path: Path) -> None:
 
 
 def test_periods_are_read_from_the_months_in_redis(settings: Settings, shop: Shop) -> None:
-    pytest.importorskip("streams.published_lines", reason="months of latency are not told to Redis yet")
     months = {"2025-03": line({2025: 600}), "2024-03": line({2024: 3600})}
     known = {**rolling().fields, "timezone": "UTC", "months": json.dumps(sorted(months))}
     shop.write(org("acme", "55.10"), replace(rolling(), fields=known))
