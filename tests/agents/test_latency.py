@@ -99,7 +99,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, range]]:
             return OverallLines({2025 * 12 + 2: {"replies/": full_week()}})
         return LINES if org == "acme" else replace(LINES, org=org) if org == HOSTILE else None
 
-    monkeypatch.setattr(latency_data, "lines_of", answer)
+    monkeypatch.setattr(latency_data.Reader, "latency_lines", answer)
     return found
 
 
@@ -410,10 +410,8 @@ def test_options_are_read_as_they_are_written() -> None:
 
 
 def test_the_rolling_months_are_taken_where_no_period_is_named(asked: list[tuple[str, range]]) -> None:
-    class Nobody:
-        pass
-
-    found = gather(Nobody(), "acme", Wish(first=True), LatencySettings(rolling_months=12), 1_741_000_000)  # type: ignore[arg-type]
+    reader = Reader("redis://127.0.0.1:1/0")  # never asked: the months are answered by `asked`
+    found = gather(reader, "acme", Wish(first=True), LatencySettings(rolling_months=12), 1_741_000_000)
     assert found.label.period == "2024-04/2025-03"
     assert found.maps[0].counts.tolist() == [40] * 168
     assert two_digits(float(found.maps[0].seconds[0])) == "10m"
