@@ -112,6 +112,28 @@ class LatencyMap(msgspec.Struct, array_like=True, tag="l"):
     cells: dict[int, tuple[float | None, int, int, int]]
 
 
+class ChatActivity(msgspec.Struct, array_like=True, tag="h"):
+    """An org's chat over the last days; no windows = there is nothing to tell any more."""
+
+    org: str
+    timezone: str
+    since_ms: int
+    """What is older is not counted."""
+    updated_ms: int
+    """The watermark that it holds as of."""
+    online: int | None
+    """None = not known: the newest sample is too old."""
+    online_at_ms: int
+    """Time of the newest sample; 0 = there is none."""
+    last_message_ms: int
+    messages: int
+    windows: list[tuple[int, int, int | None]]
+    """Number of ten minutes since the epoch, messages, online (None = no sample); those in which something was."""
+    people: list[tuple[str, str, int]]
+    """User, display name (empty = none), messages; most messages first."""
+    people_left_out: int
+
+
 class WeekRow(msgspec.Struct, array_like=True, tag="w"):
     """One calendar week of one subject (`user` empty = the org); state is provisional, final or restated."""
 
@@ -198,4 +220,4 @@ class Gap(msgspec.Struct, array_like=True, tag="g"):
     missing: int
 
 
-Effect = UserScore | OrgScore | Alert | LatencyMap | WeekRow | Summary | Late | Gap | Gone
+Effect = UserScore | OrgScore | Alert | LatencyMap | ChatActivity | WeekRow | Summary | Late | Gap | Gone

@@ -51,7 +51,9 @@ def chat_reader(channels: Mapping[str, str], max_id: int) -> Reader:
                 raise Rejected("missing_field", "no `online`")
             time_ms = time_ms_of(message.time)
             online = checked_integer(message.online, "online")
-            return Reading(org, "", "presence", time_ms, online, f"o{message.server}/{time_ms}", "")
+            # Samples of an org's servers are told apart by what they refer to.
+            server = "" if message.server is None else f"o{message.server}"
+            return Reading(org, "", "presence", time_ms, online, f"o{message.server}/{time_ms}", server)
         parent = message.in_reply_to
         return Reading(
             org,
