@@ -16,13 +16,26 @@ from typing import Any
 import structlog
 
 from agents.alert_documents import AlertDocuments
+from agents.chat_documents import ChatDocuments, figures_of
 from agents.checkpoints import Checkpoints
 from agents.documents import Documents
 from agents.ledger import SHARD, Ledger
 from agents.manifest import DamagedCheckpointError
 from agents.shadow import ShadowTeller
 from state.activity import Rows, decode_record
-from state.effects import Alert, Effect, Gap, Gone, Late, LatencyMap, OrgScore, Summary, UserScore, WeekRow
+from state.effects import (
+    Alert,
+    ChatActivity,
+    Effect,
+    Gap,
+    Gone,
+    Late,
+    LatencyMap,
+    OrgScore,
+    Summary,
+    UserScore,
+    WeekRow,
+)
 from state.ledger import Shares
 from state.shard import Shard
 from state.telling import encode_summary
@@ -57,7 +70,7 @@ class FoldAgent:
         clock: Clock,
     ) -> None:
         self._new_shard, self._checkpoints, self._documents = new_shard, checkpoints, documents
-        self._alerts = AlertDocuments(documents)
+        self._alerts, self.chat = AlertDocuments(documents), ChatDocuments(documents)
         self._dead_letters, self._ledger, self._summaries_topic = dead_letters, ledger, summaries_topic
         self._metrics, self._clock = metrics, clock
         self.shards: dict[int, Shard] = {}
@@ -154,7 +167,9 @@ class FoldAgent:
         if shard is None:
             return ""
         told = kind != "shadow" or shard.shadow is not None
-        known = told and shard.has_document(org, user, latency=kind == "latency")
+        known = told and (
+            shard.chat.has(org) if kind == "chat" else shard.has_document(org, user, latency=kind == "latency")
+        )
         return "" if known else self._documents.fence(shard.position)
 
     def _outcome(self, shard: Shard, effects: list[Effect]) -> Outcome:
@@ -219,6 +234,8 @@ class FoldAgent:
                 return [alert], [self._alerts.write(effect, position, partition)]
             case LatencyMap():
                 return [], [self._documents.latency(effect, position, partition)]
+            case ChatActivity():
+                return [], [self.chat.write(effect, position, partition)]
             case Gone():
                 record, write = self._documents.gone(effect, position, partition)
                 return [record], [write]
@@ -258,6 +275,8 @@ class FoldAgent:
                 return self._alerts.write(effect, shard.position, shard.partition, again=True)
             case LatencyMap():
                 return self._documents.latency(effect, shard.position, shard.partition)
+            case ChatActivity():
+                return self.chat.write(effect, shard.position, shard.partition)
         raise TypeError(f"{type(effect).__name__} is no document")
 
     def _show(self, shard: Shard, effects: list[Effect]) -> None:
@@ -273,6 +292,8 @@ class FoldAgent:
             elif isinstance(effect, LatencyMap):
                 cells = {h: c[0] / 1000 for h, c in effect.cells.items() if c[0] is not None}
                 metrics.set_latency(partition, effect.org, cells, str(effect.quantile))
+            elif isinstance(effect, ChatActivity):
+                metrics.orgs.set_chat(partition, effect.org, figures_of(effect) if effect.windows else None)
         metrics.set_bands(partition, shard.board.bands())
         metrics.alerts_open.set(shard.alerts.open_count, partition)
         metrics.alerts_held.set(int(bool(shard.alerts.held)), partition)

@@ -13,11 +13,12 @@ from agents.count_people import CountPeople
 from agents.fold import FoldAgent
 from streams.fenced_write import Write
 
-# A hash: user:{org}:name, org:{org}, latency:{org}; a member: org:{org}:users:by-score␀name, orgs:by-score␀org.
+# A hash: user:{org}:name, org:{org}, latency:{org}, chat:{org}; a member: org:{org}:users:by-score␀name,
+# orgs:by-score␀org.
 # An org with a brace in its id can be read in two ways, so it fits nothing here and is left alone.
 _USER = re.compile(r"user:\{([^{}]*)\}:(.*)|org:\{([^{}]*)\}:users:by-score\0(.*)", re.DOTALL)
 _ORG = re.compile(r"org:\{([^{}]*)\}|orgs:by-score\0([^{}]*)")
-_MAP = re.compile(r"latency:\{([^{}]*)\}")
+_MAP = re.compile(r"(?:latency|chat):\{([^{}]*)\}")
 _SHADOW = re.compile(r"shadow:(?:user:\{([^{}]*)\}:(.*)|org:\{([^{}]*)\})", re.DOTALL)
 ALL_ORGS = "all"  # the overall map, which is no partition's
 
