@@ -30,6 +30,7 @@ import pandas as pd
 
 from reports.recount_calendar import mondays, placed
 from reports.recount_carry import with_carried
+from reports.recount_chat import ChatCount
 from reports.recount_groups import (
     by_group_type,
     by_job_type,
@@ -75,6 +76,7 @@ class Recount:
     people: People
     by_job_type: dict[str, dict[str, Any]]  # org → job type → scores (None = none) and numbers of users
     by_group_type: dict[str, dict[str, Any]]  # group type → orgs, numbers of users and their mean scores
+    chat: ChatCount = field(default_factory=ChatCount)
 
 
 @dataclass
@@ -107,7 +109,9 @@ def recount(raw: Iterable[Raw], model: Mapping[str, Any], as_of_ms: int, options
     replies = matched_replies(events[events["measure"] == "message"], options.reply_horizon_days)
     happened = _happened(events, replies)
     latency = latency_cells(events[events["measure"] == "message"], replies, zones, as_of_ms, options)
-    return _scored(happened, model, people, as_of_ms, options, latency, ledger)
+    found = _scored(happened, model, people, as_of_ms, options, latency, ledger)
+    found.chat = ChatCount.of(events, people, options)
+    return found
 
 
 def _gather(records: list[Raw], reader: Reader, people: People, options: Options) -> _Gathered:

@@ -41,7 +41,7 @@ _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
     "transactions": {"transaction_id": _ID, "org_id": _ID, "amount": (str, int, Decimal), "currency": _TEXT,
                      "status": _TEXT, "time": _MOMENT},
     "users": {"user_id": _ID, "org_id": _ID, "email": _TEXT, "username": _ID, "aliases": (list,), "job_type": _TEXT,
-              "licensed": (bool,), "bot": (bool,), "since": _MOMENT, "until": _MOMENT},
+              "licensed": (bool,), "bot": (bool,), "since": _MOMENT, "until": _MOMENT, "display_name": _TEXT},
     "orgs": {"org_id": _ID, "name": _TEXT, "account_value_usd": _NUMBER, "group_type": _TEXT, "timezone": _TEXT,
              "licenses": _WHOLE},
 }  # fmt: skip
@@ -90,6 +90,9 @@ class Options:
     reply_horizon_days: int = 731
     quantile: float = 0.8
     min_population: int = 30
+    chat_days: int = 7
+    chat_people: int = 50
+    chat_zones: Mapping[str, str] = field(default_factory=dict)
 
 
 def refuse(reason: str) -> NoReturn:
@@ -310,7 +313,9 @@ class Reader:
             org = org or self._org(found["server"])
             online = refuse("missing_field") if found["online"] is None else quantity(found["online"])
             time_ms = moment_ms(found["time"])
-            return Said(org, "", "presence", time_ms, online, f"presence:{found['server']}/{time_ms}")
+            return Said(
+                org, "", "presence", time_ms, online, f"presence:{found['server']}/{time_ms}", str(found["server"])
+            )
         parent = found["in_reply_to"]
         ref = "" if parent is None or parent == "" else "chat:" + self._id(parent)
         who, time_ms = self._id(found["author"]), moment_ms(found["time"])
