@@ -14,8 +14,8 @@ import orjson
 from agents.ledger_sum import accounts_of
 from reports.collect import read_changes, read_raw
 from reports.compare import Comparison, compare, compare_documents, expected_documents
-from reports.compare_chat import compare_chat, compare_chat_metrics
 from reports.compare_alerts import compare_alerts
+from reports.compare_chat import compare_chat, compare_chat_metrics
 from streams.letters import NOTE_KEY
 from streams.topic_specs import topic_names
 from tests.end_to_end.durable import documents_of, ledger_of, org_weeks
