@@ -8,7 +8,8 @@
 Owns that spline. The penalty on its bending is fixed, in units of windows, so the rate at one moment depends on the
 windows around it alone: a swing of an hour keeps half of its height, one of three hours 98 %, one of eight hours
 all but a thousandth. Fitting the penalty to the data (cross-validation) would not do: the errors of a cumulative curve
-are not independent. Invariant: a rate is never negative, and the same windows give the same rates.
+are not independent. Beside a lone burst the slope would be a little negative; it is cut off at zero, so such a burst
+seems up to 8 % larger. Invariant: a rate is never negative, and the same windows give the same rates.
 """
 
 from __future__ import annotations

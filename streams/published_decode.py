@@ -107,7 +107,7 @@ class Decoder:
             )
 
     def age(self, until: datetime | None) -> tuple[float | None, bool]:
-        """Return how long ago a document that was made as of *until* was known to hold (s), and whether that is stale."""
+        """Return how many seconds ago a document made as of *until* was known to hold, and whether that is stale."""
         return self._age(until, self._as_of)
 
     def _age(self, *moments: datetime | None) -> tuple[float | None, bool]:
