@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from state.activity import Columns, Correction
 from state.arrays import grown
+from state.cells import sum_by_key
 from state.chat_store import WINDOW_MS, Messages, Numbers, Samples
 from state.effects import ChatActivity
 from state.limits import Limits
@@ -166,68 +167,72 @@ class Chat:
         """Return what is known of the orgs *numbers* (ascending); everything was merged before."""
         if not len(numbers):
             return []
-        messages, samples, subjects = self._messages, self._samples, self._subjects
-        wanted = np.zeros(len(subjects.orgs), bool)
+        messages, org_of = self._messages, self._subjects.org_of
+        wanted = np.zeros(len(self._subjects.orgs), bool)
         wanted[numbers] = True
-        written = np.flatnonzero(wanted[subjects.org_of[messages.slots]] & (messages.counts > 0))
-        written = written[np.argsort(subjects.org_of[messages.slots[written]], kind="stable")]
-        sampled = np.flatnonzero(wanted[subjects.org_of[samples.slots]])
-        sampled = sampled[np.argsort(subjects.org_of[samples.slots[sampled]], kind="stable")]
-        rows, lines = (
-            np.searchsorted(subjects.org_of[slots], np.stack([numbers, numbers + 1], axis=1)).tolist()
-            for slots in (messages.slots[written], samples.slots[sampled])
+        rows = np.flatnonzero(wanted[org_of[messages.slots]] & (messages.counts > 0))
+        slots, times, counts = messages.slots[rows], messages.times[rows], messages.counts[rows]
+        orgs = org_of[slots].astype(np.int64)
+        last_ms = np.zeros(len(wanted), np.int64)
+        np.maximum.at(last_ms, orgs, times)
+        parts = zip(
+            numbers.tolist(),
+            _sums_by_org(numbers, orgs, times // WINDOW_MS, counts),
+            _sums_by_org(numbers, orgs, slots, counts),
+            self._tell_online(numbers, wanted, watermark_ms),
+            last_ms[numbers].tolist(),
+            strict=True,
         )
+        return [self._tell_org(*part, watermark_ms) for part in parts]
+
+    def _tell_online(
+        self, numbers: Numbers, wanted: NDArray[np.bool_], watermark_ms: int
+    ) -> list[tuple[dict[int, int], int | None, int]]:
+        """Return of each org who was online by window, who is now (None = not known), and the newest sample's time."""
+        samples = self._samples
+        lines = np.flatnonzero(wanted[self._subjects.org_of[samples.slots]])
+        times, servers, online = samples.times[lines], samples.servers[lines], samples.online[lines]
+        orgs = self._subjects.org_of[samples.slots[lines]].astype(np.int64)
+        newest, now = np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.int64)
+        np.maximum.at(newest, orgs, times)
+        lately = np.flatnonzero(times > newest[orgs] - ONLINE_MS)
+        lately = lately[np.lexsort((times[lately], servers[lately], orgs[lately]))]
+        last = np.ones(len(lately), bool)  # of each server
+        former, later = lately[:-1], lately[1:]
+        last[:-1] = (orgs[former] != orgs[later]) | (servers[former] != servers[later])
+        np.add.at(now, orgs[lately[last]], online[lately[last]])
+        by_window = _sums_by_org(numbers, orgs, times // WINDOW_MS, online)
         return [
-            self._tell_org(number, written[first:end], sampled[start:stop], watermark_ms)
-            for number, (first, end), (start, stop) in zip(numbers.tolist(), rows, lines, strict=True)
+            (seen, n if at_ms > watermark_ms - KNOWN_MS else None, at_ms)
+            for seen, n, at_ms in zip(by_window, now[numbers].tolist(), newest[numbers].tolist(), strict=True)
         ]
 
-    def _tell_org(self, number: int, rows: Numbers, lines: Numbers, watermark_ms: int) -> ChatActivity:
-        """Return what *rows* of messages and *lines* of samples, in order of time, say of one org."""
-        entry, store = self._subjects.orgs[number], self._messages
-        times, counts = store.times[rows], store.counts[rows]
-        windows, first = np.unique(times // WINDOW_MS, return_index=True)
-        written = dict(zip(windows.tolist(), np.add.reduceat(counts, first).tolist() if len(rows) else (), strict=True))
-        sampled = self._online_by_window(lines)
-        people, left_out = self._people(store.slots[rows], counts)
-        newest_ms = int(self._samples.times[lines].max(initial=0))
+    def _tell_org(
+        self, number: int, written: dict[int, int], people: dict[int, int],
+        online: tuple[dict[int, int], int | None, int], last_ms: int, watermark_ms: int,
+    ) -> ChatActivity:  # fmt: skip
+        """Return the activity of one org, given messages by window and by slot, and what `_tell_online` says."""
+        subjects, entry, (seen, now, newest_ms) = self._subjects, self._subjects.orgs[number], online
+        ranked = sorted((-n, subjects.user(slot), slot) for slot, n in people.items())
+        shown = ranked[: self._limits.max_chat_people]
         return ChatActivity(
             entry.name,
             entry.zone,
             self.floor_ms,
             watermark_ms,
-            self._online(lines, newest_ms) if newest_ms > watermark_ms - KNOWN_MS else None,
+            now,
             newest_ms,
-            int(times[-1]) if len(rows) else 0,
-            int(counts.sum()),
-            [(window, written.get(window, 0), sampled.get(window)) for window in sorted({*written, *sampled})],
-            people,
-            left_out,
+            last_ms,
+            sum(written.values()),
+            [(window, written.get(window, 0), seen.get(window)) for window in sorted({*written, *seen})],
+            [(user, subjects.display_name(slot), -n) for n, user, slot in shown],
+            len(ranked) - len(shown),
         )
 
-    def _online_by_window(self, lines: Numbers) -> dict[int, int]:
-        """Return by window how many were online: each server's newest sample in it."""
-        windows, places = np.unique(self._samples.times[lines] // WINDOW_MS, return_inverse=True)
-        sums = np.zeros(len(windows), np.int64)
-        np.add.at(sums, places, self._samples.online[lines])
-        return dict(zip(windows.tolist(), sums.tolist(), strict=True))
 
-    def _online(self, lines: Numbers, newest_ms: int) -> int:
-        """Return how many are online: the newest sample of each server that was heard of lately."""
-        lines = lines[self._samples.times[lines] > newest_ms - ONLINE_MS]
-        lines = lines[np.argsort(self._samples.times[lines], kind="stable")]
-        latest = dict(zip(self._samples.servers[lines].tolist(), self._samples.online[lines].tolist(), strict=True))
-        return sum(latest.values())
-
-    def _people(self, slots: Numbers, counts: NDArray[np.int64]) -> tuple[list[tuple[str, str, int]], int]:
-        """Return who wrote most (id, name, messages), and how many others wrote."""
-        people, places = np.unique(slots, return_inverse=True)
-        sums = np.zeros(len(people), np.int64)
-        np.add.at(sums, places, counts)
-        subjects = self._subjects
-        ranked = sorted(
-            ((subjects.user(slot), slot, n) for slot, n in zip(people.tolist(), sums.tolist(), strict=True)),
-            key=lambda each: (-each[2], each[0]),
-        )
-        shown = ranked[: self._limits.max_chat_people]
-        return [(user, subjects.display_name(slot), n) for user, slot, n in shown], len(ranked) - len(shown)
+def _sums_by_org(numbers: Numbers, orgs: Numbers, places: Numbers, values: Numbers) -> list[dict[int, int]]:
+    """Return of each org of *numbers* (ascending) the sum of *values* by place (below 2³²); the others have shape n."""
+    keys, sums = sum_by_key((orgs << 32 | places).astype(np.uint64), values)
+    found, totals = (keys & np.uint64((1 << 32) - 1)).tolist(), sums.tolist()
+    edges = np.searchsorted(keys, np.stack([numbers, numbers + 1], axis=1).astype(np.uint64) << np.uint64(32)).tolist()
+    return [dict(zip(found[first:end], totals[first:end], strict=True)) for first, end in edges]
