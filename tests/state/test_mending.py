@@ -132,6 +132,10 @@ def content(shard: Shard) -> dict[str, Any]:
         for hour, cell in shard.latency.grid(org).items():
             if org != "zz" and (cell.messages or cell.answered or cell.latencies.count):
                 found[f"cell {org} {hour}"] = (cell.messages, cell.answered, cell.latencies.dump())
+    shard.chat.segments()  # brings all in order
+    for told in shard.chat._tell(np.arange(len(subjects.orgs)), shard.watermark_ms):
+        if told.org != "zz" and told.windows:
+            found[f"chat {told.org}"] = (told.windows, told.people, told.messages, told.last_message_ms)
     for id_ in shard.replies.ids():
         entry, waiting = shard.replies.known(id_)
         authors = [subjects.names[s] for s, _ in waiting] + ([subjects.names[entry[0]]] if entry else [])
