@@ -12,7 +12,7 @@ import orjson
 
 from agents.documents import SCHEMA, Documents
 from reports.rate import WINDOW_SECONDS, latest_rate
-from state.effects import ChatActivity
+from state.effects import ChatCounts
 from state.week import iso_time
 from streams.fenced_write import Write
 from streams.org_metrics import ChatFigures
@@ -26,7 +26,7 @@ class ChatDocuments:
     def __init__(self, documents: Documents, zones: Mapping[str, str] | None = None) -> None:
         self._documents, self._zones = documents, zones or {}
 
-    def write(self, found: ChatActivity, position: int, partition: int) -> Write:
+    def write(self, found: ChatCounts, position: int, partition: int) -> Write:
         """Return the hash for Redis; its removal when nothing of the last days is left."""
         fence, key = self._documents.fence(position), f"chat:{{{found.org}}}"
         if not found.windows:
@@ -60,7 +60,7 @@ class ChatDocuments:
         return Write(key, fields, fence, (), None, partition)
 
 
-def figures_of(found: ChatActivity) -> ChatFigures:
+def figures_of(found: ChatCounts) -> ChatFigures:
     """Return the figures of the moment: those of the last whole window, and who is online."""
     whole = found.updated_ms // _WINDOW_MS - 1
     written = {window: messages for window, messages, _ in found.windows[-40:]}

@@ -23,19 +23,7 @@ from agents.ledger import SHARD, Ledger
 from agents.manifest import DamagedCheckpointError
 from agents.shadow import ShadowTeller
 from state.activity import Rows, decode_record
-from state.effects import (
-    Alert,
-    ChatActivity,
-    Effect,
-    Gap,
-    Gone,
-    Late,
-    LatencyMap,
-    OrgScore,
-    Summary,
-    UserScore,
-    WeekRow,
-)
+from state.effects import Alert, ChatCounts, Effect, Gap, Gone, Late, LatencyMap, OrgScore, Summary, UserScore, WeekRow
 from state.ledger import Shares
 from state.shard import Shard
 from state.telling import encode_summary
@@ -166,10 +154,11 @@ class FoldAgent:
         shard = self.shards.get(partition)
         if shard is None:
             return ""
-        told = kind != "shadow" or shard.shadow is not None
-        known = told and (
-            shard.chat.has(org) if kind == "chat" else shard.has_document(org, user, latency=kind == "latency")
-        )
+        if kind == "chat":
+            known = shard.chat.has(org)
+        else:
+            told = kind != "shadow" or shard.shadow is not None
+            known = told and shard.has_document(org, user, latency=kind == "latency")
         return "" if known else self._documents.fence(shard.position)
 
     def _outcome(self, shard: Shard, effects: list[Effect]) -> Outcome:
@@ -234,7 +223,7 @@ class FoldAgent:
                 return [alert], [self._alerts.write(effect, position, partition)]
             case LatencyMap():
                 return [], [self._documents.latency(effect, position, partition)]
-            case ChatActivity():
+            case ChatCounts():
                 return [], [self.chat.write(effect, position, partition)]
             case Gone():
                 record, write = self._documents.gone(effect, position, partition)
@@ -275,7 +264,7 @@ class FoldAgent:
                 return self._alerts.write(effect, shard.position, shard.partition, again=True)
             case LatencyMap():
                 return self._documents.latency(effect, shard.position, shard.partition)
-            case ChatActivity():
+            case ChatCounts():
                 return self.chat.write(effect, shard.position, shard.partition)
         raise TypeError(f"{type(effect).__name__} is no document")
 
@@ -292,7 +281,7 @@ class FoldAgent:
             elif isinstance(effect, LatencyMap):
                 cells = {h: c[0] / 1000 for h, c in effect.cells.items() if c[0] is not None}
                 metrics.set_latency(partition, effect.org, cells, str(effect.quantile))
-            elif isinstance(effect, ChatActivity):
+            elif isinstance(effect, ChatCounts):
                 metrics.orgs.set_chat(partition, effect.org, figures_of(effect) if effect.windows else None)
         metrics.set_bands(partition, shard.board.bands())
         metrics.alerts_open.set(shard.alerts.open_count, partition)

@@ -20,7 +20,7 @@ from state.activity import Columns, Correction
 from state.arrays import grown
 from state.cells import sum_by_key
 from state.chat_store import WINDOW_MS, Messages, Numbers, Samples
-from state.effects import ChatActivity
+from state.effects import ChatCounts
 from state.limits import Limits
 from state.measures import Catalogue
 from state.subjects import Subjects
@@ -80,7 +80,7 @@ class Chat:
         if number < len(self._told) and self._told[number]:
             self._changed[number] = True
 
-    def due(self, watermark_ms: int) -> list[ChatActivity]:
+    def due(self, watermark_ms: int) -> list[ChatCounts]:
         """Return what is to be told as of *watermark_ms*: of orgs whose figures changed since the last time."""
         self._merge()
         wanted = self._changed.copy()
@@ -97,7 +97,7 @@ class Chat:
             self._told[number] = bool(each.windows)
         return found
 
-    def pieces(self, watermark_ms: Callable[[], int]) -> Iterator[list[ChatActivity]]:
+    def pieces(self, watermark_ms: Callable[[], int]) -> Iterator[list[ChatCounts]]:
         """Yield what there is to tell of every org, some at a time, each piece as of when it is asked for."""
         numbers = np.flatnonzero(self._told)
         for at in range(0, len(numbers), _PIECE):
@@ -163,7 +163,7 @@ class Chat:
                 self.floor_ms = max(self.floor_ms, (first // WINDOW_MS + 1) * WINDOW_MS)
         self._merge()
 
-    def _tell(self, numbers: Numbers, watermark_ms: int) -> list[ChatActivity]:
+    def _tell(self, numbers: Numbers, watermark_ms: int) -> list[ChatCounts]:
         """Return what is known of the orgs *numbers* (ascending); everything was merged before."""
         if not len(numbers):
             return []
@@ -210,12 +210,12 @@ class Chat:
     def _tell_org(
         self, number: int, written: dict[int, int], people: dict[int, int],
         online: tuple[dict[int, int], int | None, int], last_ms: int, watermark_ms: int,
-    ) -> ChatActivity:  # fmt: skip
+    ) -> ChatCounts:  # fmt: skip
         """Return the activity of one org, given messages by window and by slot, and what `_tell_online` says."""
         subjects, entry, (seen, now, newest_ms) = self._subjects, self._subjects.orgs[number], online
         ranked = sorted((-n, subjects.user(slot), slot) for slot, n in people.items())
         shown = ranked[: self._limits.max_chat_people]
-        return ChatActivity(
+        return ChatCounts(
             entry.name,
             entry.zone,
             self.floor_ms,

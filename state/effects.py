@@ -112,7 +112,7 @@ class LatencyMap(msgspec.Struct, array_like=True, tag="l"):
     cells: dict[int, tuple[float | None, int, int, int]]
 
 
-class ChatActivity(msgspec.Struct, array_like=True, tag="h"):
+class ChatCounts(msgspec.Struct, array_like=True, tag="h"):
     """An org's chat over the last days; no windows = there is nothing to tell any more."""
 
     org: str
@@ -220,4 +220,4 @@ class Gap(msgspec.Struct, array_like=True, tag="g"):
     missing: int
 
 
-Effect = UserScore | OrgScore | Alert | LatencyMap | ChatActivity | WeekRow | Summary | Late | Gap | Gone
+Effect = UserScore | OrgScore | Alert | LatencyMap | ChatCounts | WeekRow | Summary | Late | Gap | Gone

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from agents.alert_documents import AlertDocuments
 from agents.chat_documents import ChatDocuments, figures_of
 from state.census import Census
-from state.effects import Alert, ChatActivity, GroupScore, GroupTotal, LatencyMap, Summary
+from state.effects import Alert, ChatCounts, GroupScore, GroupTotal, LatencyMap, Summary
 from state.week import cell_name
 from streams.published import CELLS, GroupTotals
 from streams.published_chat import chat_of
@@ -28,7 +28,7 @@ POINTS = st.lists(st.integers(-5_000, 5_000), min_size=3, max_size=3)
 COUNT = st.integers(0, 10**15)
 MAYBE = st.none() | st.integers(-10_000, 10_000)
 BAND = st.sampled_from(["healthy", "watch", "at_risk"])
-CHAT = ChatActivity("a", "UTC", 0, END, None, END, END, 1, [(2_900_000, 1, 1)], [("ann", "", 1)], 3)
+CHAT = ChatCounts("a", "UTC", 0, END, None, END, END, 1, [(2_900_000, 1, 1)], [("ann", "", 1)], 3)
 READ = Decoder(END / 1000 + 60, 7200)
 
 
@@ -36,7 +36,7 @@ def points(basis_points: int | None) -> Decimal | None:
     return None if basis_points is None else Decimal(basis_points) / 100
 
 
-def chat(**more: Any) -> ChatActivity:
+def chat(**more: Any) -> ChatCounts:
     return replace(CHAT, **more)
 
 

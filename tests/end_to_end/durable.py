@@ -17,7 +17,7 @@ from agents.ledger_sum import Sums, sums_of
 from agents.manifest import whole
 from agents.wiring import limits_of
 from state.activity import decode_record
-from state.effects import Alert, ChatActivity, OrgScore, UserScore
+from state.effects import Alert, ChatCounts, OrgScore, UserScore
 from state.shard import Shard
 from streams.log_reader import read_stretch
 from streams.model_file import load_model
@@ -57,7 +57,7 @@ def documents_of(shard: Shard, settings: Settings) -> dict[str, dict[str, Any]]:
             write = spell.org(effect, shard.position, shard.partition)[1]
         elif isinstance(effect, Alert):
             write = AlertDocuments(spell).write(effect, shard.position, shard.partition, again=True)
-        elif isinstance(effect, ChatActivity):
+        elif isinstance(effect, ChatCounts):
             write = ChatDocuments(spell).write(effect, shard.position, shard.partition)
         else:
             write = spell.latency(effect, shard.position, shard.partition)

@@ -16,7 +16,7 @@ from reports.recount_chat import ChatCount
 from reports.recount_people import OrgEntry, People
 from state.activity import SEPARATOR, Correction, Member, Org, Tick
 from state.chat_store import Messages
-from state.effects import ChatActivity
+from state.effects import ChatCounts
 from state.shard import Shard
 from tests.state.worlds import DAY, HOUR, Act, at, examples, rows_of, shard_of
 
@@ -36,18 +36,18 @@ def play(shard: Shard, *acts: Act) -> None:
     shard.apply(rows_of(acts), shard.position)
 
 
-def told(shard: Shard, time_ms: int = 0) -> dict[str, ChatActivity]:
+def told(shard: Shard, time_ms: int = 0) -> dict[str, ChatCounts]:
     """Let a round begin at *time_ms* (0 = where the shard is); return what is told by org."""
     effects = shard.apply(Tick(time_ms or shard.watermark_ms, shard.position), shard.position) or []
-    return {e.org: e for e in effects if isinstance(e, ChatActivity)}
+    return {e.org: e for e in effects if isinstance(e, ChatCounts)}
 
 
-def windows(found: ChatActivity) -> list[tuple[int, int, int | None]]:
+def windows(found: ChatCounts) -> list[tuple[int, int, int | None]]:
     """Return minutes since noon, messages and members online of each window."""
     return [((number * WINDOW - NOON) // MINUTE, messages, online) for number, messages, online in found.windows]
 
 
-def people(found: ChatActivity) -> dict[str, int]:
+def people(found: ChatCounts) -> dict[str, int]:
     return {user: messages for user, _, messages in found.people}
 
 
@@ -62,7 +62,7 @@ def differences(shard: Shard, acts: list[Act], zone: str = "UTC") -> list[Any]:
     events = pd.DataFrame(rows, columns=["org", "user", "measure", "time_ms", "amount", "ref"])
     chat = ChatCount.of(events, People(orgs={"a": OrgEntry("", zone)}), ChatCount().options)
     spell: Any = ChatDocuments(_Fence())  # type: ignore[arg-type]  # of all documents it asks for fences alone
-    found = {e.org: e for e in shard.documents() if isinstance(e, ChatActivity)}
+    found = {e.org: e for e in shard.documents() if isinstance(e, ChatCounts)}
     documents = {f"chat:{{{org}}}": dict(spell.write(e, 1, 0).fields) for org, e in found.items()}
     return compare_chat(chat, documents, shard.watermark_ms).differences
 
@@ -146,7 +146,7 @@ def test_an_org_that_all_messages_leave_has_no_document() -> None:
     shard.apply(Correction("a", ["a" + SEPARATOR + "x"], ["message"], [(0, 0, NOON, -1, 0, NOON)]), shard.position)
     assert told(shard)["a"].windows == []
     assert not shard.chat.has("a") and not shard.chat.has("nobody")
-    assert not [e for e in shard.documents() if isinstance(e, ChatActivity)]
+    assert not [e for e in shard.documents() if isinstance(e, ChatCounts)]
 
 
 # --- time ---
