@@ -154,11 +154,8 @@ class FoldAgent:
         shard = self.shards.get(partition)
         if shard is None:
             return ""
-        if kind == "chat":
-            known = shard.chat.has(org)
-        else:
-            told = kind != "shadow" or shard.shadow is not None
-            known = told and shard.has_document(org, user, latency=kind == "latency")
+        told, latency = kind != "shadow" or shard.shadow is not None, kind == "latency"
+        known = shard.chat.has(org) if kind == "chat" else told and shard.has_document(org, user, latency=latency)
         return "" if known else self._documents.fence(shard.position)
 
     def _outcome(self, shard: Shard, effects: list[Effect]) -> Outcome:
