@@ -52,7 +52,7 @@ class Checked:
     def equal(self) -> bool:
         """Say whether there was something of every important kind, and no difference."""
         kinds = self.comparison.kinds
-        return not self.comparison.differences and all(kinds[kind] for kind in ("user", "org", "latency"))
+        return not self.comparison.differences and all(kinds[kind] for kind in ("user", "org", "latency", "chat"))
 
 
 class _Counting(threading.Thread):

@@ -62,14 +62,21 @@ class Messages:
         found = {}
         for first, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             if first < end:
-                columns = (self.times[first:end], self.slots[first:end], self.counts[first:end].astype(np.int32))
-                found[f"messages/{days[first]}"] = [packed(column) for column in columns]
+                day, counts = int(days[first]), self.counts[first:end]
+                since, slots = self.times[first:end] - day * DAY_MS, self.slots[first:end]
+                several = counts.astype(np.int32) if (counts != 1).any() else np.empty(0, np.int32)
+                found[f"messages/{day}"] = [
+                    packed(column) for column in (since.astype(np.uint32), slots.astype(np.int32), several)
+                ]
         return found
 
     def restore(self, segments: dict[str, Any]) -> None:
         """Take over what `segments` returned."""
-        days = sorted((name for name in segments if name.startswith("messages/")), key=lambda name: int(name[9:]))
-        parts = [[unpacked(column).astype(np.int64) for column in segments[name]] for name in days]
+        days = sorted(int(name[9:]) for name in segments if name.startswith("messages/"))
+        parts = []
+        for day in days:
+            since, slots, several = (unpacked(column).astype(np.int64) for column in segments[f"messages/{day}"])
+            parts.append((since + day * DAY_MS, slots, several if len(several) else np.ones(len(slots), np.int64)))
         if parts:
             self.times, self.slots, self.counts = (np.concatenate(part) for part in zip(*parts, strict=True))
 
