@@ -16,6 +16,7 @@ from agents.cli_errors import EXIT_FAILED
 from agents.cli_model_compare import compare
 from agents.cli_model_simulate import simulate
 from state.health import Attribute, Model
+from state.measures import Measure
 from state.model_diff import Difference, differences, named_fields, needs_rebuild, share
 from state.model_review import Remark, highest_score, review
 from streams.model_file import headings_of, line_of, line_of_attribute, load_model, model_in, text_of
@@ -81,7 +82,10 @@ def check(settings: Settings, file: str | None, strict: bool, as_json: bool) -> 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def show(settings: Settings, file: str | None, as_json: bool) -> None:
-    """Show a health model as a table: attributes with weight, share, kind, measures and default cut points."""
+    """Show a health model as a table: attributes with weight, share, kind, measures and default cut points.
+
+    Under it stand the measures that are kept by hour of the week.
+    """
     path = file or settings.model.file
     text = text_of(path)
     found = model_in(path, text)
@@ -99,6 +103,9 @@ def show(settings: Settings, file: str | None, as_json: bool) -> None:
     )
     console.print(_population(found), soft_wrap=True, markup=False)
     Console(highlight=False, width=None if console.is_terminal else _WIDTH).print(_table(found, headings))
+    for measure in found.catalogue.measures:
+        if measure.hours:
+            console.print(f"by hour of the week: {measure.name}, {_hours(measure)}", soft_wrap=True, markup=False)
 
 
 @model.command()
@@ -188,6 +195,15 @@ def _population(found: Model) -> str:
     among = f"users of the same {peers}" if peers else "everybody"
     without = ", ".join(found.population.without)
     return f"ranked among {among}" + (f"; neither deciles nor totals count orgs of type {without}" if without else "")
+
+
+def _hours(measure: Measure) -> str:
+    """Return in words what is kept of *measure* by hour of the week."""
+    if measure.since:
+        return f"how often and how long, from `{measure.since}` to the event's time, where it began"
+    if measure.duration:
+        return f"how often and how long, by the event's quantity in {measure.duration}, where it began"
+    return f"how often, at `{measure.time}`" if measure.time else "how often"
 
 
 def _cuts(attribute: Attribute) -> str:

@@ -1,11 +1,10 @@
-"""The commands `orgpulse score` and `orgpulse latency`: what Redis says, in the terminal or as JSON.
+"""The command `orgpulse score`: what Redis says of a subject, in the terminal or as JSON.
 
 Invariant: they only read. A subject that is not there ends with exit code 1 and the nearest names, not with zeros.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -15,9 +14,9 @@ import msgspec
 from rich.console import Console
 
 from agents.cli_errors import ToldError
-from agents.render import group_line, job_table, latency_map, reason_table, score_table
-from streams.published import CELLS, GroupTotals, LatencyMap, OrgScore, UserScore
-from streams.reader import ALL, Reader
+from agents.render import group_line, job_table, reason_table, score_table
+from streams.published import GroupTotals, OrgScore, UserScore
+from streams.reader import Reader
 from streams.settings import Settings
 
 
@@ -50,29 +49,6 @@ def score(settings: Settings, subject: str, as_json: bool, top: int | None) -> N
     if found.reasons:
         console.print()
         console.print(reason_table(found.reasons, top))
-
-
-@click.command()
-@click.argument("org", default=ALL)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; cells without data are absent.")
-@click.option("--counts", is_flag=True, help="Show below how many replies each cell stands on.")
-@click.pass_obj
-def latency(settings: Settings, org: str, as_json: bool, counts: bool) -> None:
-    """Show how long replies take by hour of week in ORG ("all", the default, is every org together)."""
-    with reading(settings) as reader:
-        found = reader.latency(org)
-        if found is None:
-            raise unknown(org, reader.org_ids(), f'no latency for "{org}"')
-    if as_json:
-        click.echo(json.dumps(_latency_document(found)))
-        return
-    console = Console(highlight=False)
-    quantile = "" if found.quantile is None else f", p{found.quantile * 100:g}"
-    title = f"Time to a reply, by the hour of the question: {org}{quantile}, {found.timezone}"
-    console.print(latency_map(found.cells, f"{title}, {found.period}" if found.period else title))
-    if counts:
-        console.print()
-        console.print(latency_map(found.cells, "Replies", counts=True))
 
 
 @contextmanager
@@ -124,14 +100,3 @@ def unknown(wanted: str, known: list[str], said: str) -> ToldError:
     if known:
         return ToldError(said, f"There are for example {', '.join(known[:3])}")
     return ToldError(said, "Redis holds no scores yet: check that a worker runs (`orgpulse doctor`) and the prefix")
-
-
-def _latency_document(found: LatencyMap) -> dict[str, object]:
-    return {
-        "org": found.org,
-        "timezone": found.timezone,
-        "period": found.period,
-        "quantile": found.quantile,
-        "fence": found.fence,
-        "cells": {CELLS[hour]: {"seconds": seconds, "count": n} for hour, (seconds, n) in found.cells.items()},
-    }

@@ -7,13 +7,16 @@ transaction in which it is remembered.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from agents.documents import Documents
 from agents.shadow import ShadowCensus
 from state.activity import encode_record
 from state.census import Census
-from state.effects import Summary
+from state.effects import LatencyMap, Summary
+from state.latency import ALL_ORGS
+from state.periods import month_name
 from state.telling import decode_summary
 from streams.chunks import Outcome
 from streams.fenced_write import Write
@@ -24,7 +27,16 @@ from streams.transactions import Outgoing
 from streams.transport import Chunk
 
 PARTITION = 0
-_SUMMARY, _CALIBRATION, _REFERENCE = b"s:", b"c", b"r"
+_SUMMARY, _MONTH, _CALIBRATION, _REFERENCE = b"s:", b"m:", b"c", b"r"
+
+
+@dataclass(frozen=True, slots=True)
+class MapSettings:
+    """What the overall map shows."""
+
+    rolling_months: int
+    quantile: float
+    target_ms: int
 
 
 class CountPeople:
@@ -38,10 +50,10 @@ class CountPeople:
         metrics: Metrics,
         activities_topic: str,
         partitions: int,
-        quantile: float,
+        shown: MapSettings,
     ) -> None:
         self._new_census, self._table, self._documents, self._metrics = new_census, table, documents, metrics
-        self._activities_topic, self._partitions, self._quantile = activities_topic, partitions, quantile
+        self._activities_topic, self._partitions, self._shown = activities_topic, partitions, shown
         self.census = new_census()
         self.shadow: ShadowCensus | None = None
         self.sink: RedisSink | None = None
@@ -54,20 +66,32 @@ class CountPeople:
         calibration, reference = content.pop(_CALIBRATION, None), content.pop(_REFERENCE, None)
         if self.shadow is not None:
             self.shadow.restore(content)
+        for key in [key for key in content if key.startswith(_MONTH)]:
+            self.census.restore_month(*_month_of(key), content[key])
         self.census.restore([raw for key, raw in content.items() if key.startswith(_SUMMARY)], calibration, reference)
         if self.census.summaries:
             self._publish(position)
 
     def documents(self) -> list[Write]:
         """Return the current totals and overall latency, for an empty or changed Redis."""
-        if not self.census.summaries:
-            return []
-        overall = self.census.overall("rolling", self._quantile)
+        return [*self._totals(), *self._months(self.census.months())] if self.census.summaries else []
+
+    def _totals(self) -> list[Write]:
         return [
             self._documents.totals(
                 self.census.totals(), self.census.as_of_ms(), self._position, self.census.by_group_type()
             ),
-            self._documents.latency(overall, self._position, -1),
+            self._documents.latency(self._overall(), self._position, -1),
+        ]
+
+    def _overall(self) -> LatencyMap:
+        return self.census.overall(self._shown.rolling_months, self._shown.quantile, self._shown.target_ms)
+
+    def _months(self, months: Iterable[int]) -> list[Write]:
+        """Return months of all orgs together."""
+        return [
+            self._documents.latency_month(ALL_ORGS, month_name(month), self.census.month(month), self._position, -1)
+            for month in sorted(months)
         ]
 
     def drop(self) -> None:
@@ -81,7 +105,7 @@ class CountPeople:
     def handle(self, chunk: Chunk) -> Outcome:
         """Return the calibration that the summaries in *chunk* lead to, if it is a new one."""
         census = self.census
-        touched = set()
+        touched, months = set(), set()
         shadows: list[Summary] = []
         for record in chunk.records:
             assert record.value is not None, "only orgpulse writes to summaries"
@@ -91,10 +115,12 @@ class CountPeople:
                 continue
             census.learn(summary)
             touched.add(summary.partition)
+            months |= {(summary.partition, month) for month in summary.grids}
         out = [
             self._table.stage(PARTITION, _SUMMARY + str(partition).encode(), census.dump(partition))
             for partition in sorted(touched)
         ]
+        out += [self._table.stage(PARTITION, _month_key(p, m), census.dump_month(p, m)) for p, m in sorted(months)]
         if self.shadow is not None:
             out += self.shadow.handle(shadows, PARTITION)
         calibration = census.calibrate() if touched else None
@@ -104,16 +130,27 @@ class CountPeople:
             out.append(self._table.stage(PARTITION, _CALIBRATION, census.dump_calibration()))
         if touched and census.keep_reference():
             out.append(self._table.stage(PARTITION, _REFERENCE, census.dump_reference()))
-        return Outcome(out, chunk.next_offset, lambda: self._publish(chunk.next_offset))
+        changed = {month for _, month in months}
+        return Outcome(out, chunk.next_offset, lambda: self._publish(chunk.next_offset, changed))
 
-    def _publish(self, position: int) -> None:
+    def _publish(self, position: int, months: Iterable[int] | None = None) -> None:
+        """Show everything, of the months of latency only *months* (None = all)."""
         self._position = position
         if self.sink is not None:
-            self.sink.put(self.documents())
-        overall = self.census.overall("rolling", self._quantile)
+            self.sink.put(self.documents() if months is None else [*self._totals(), *self._months(months)])
+        overall = self._overall()
         cells = {hour: cell[0] / 1000 for hour, cell in overall.cells.items() if cell[0] is not None}
-        self._metrics.set_latency(-1, overall.org, cells, str(self._quantile))
+        self._metrics.set_latency(-1, overall.org, cells, str(self._shown.quantile))
         self._metrics.population_users.set(self.census.users_active)
         self._metrics.set_groups(self.census.by_group_type())
         for attribute, moved in self.census.drift().items():
             self._metrics.population_drift.set(moved / 10_000, attribute)
+
+
+def _month_key(partition: int, month: int) -> bytes:
+    return _MONTH + f"{partition}:{month}".encode()
+
+
+def _month_of(key: bytes) -> tuple[int, int]:
+    partition, month = key.removeprefix(_MONTH).split(b":")
+    return int(partition), int(month)

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.demo_figures import Figures
-from agents.render import BAND_NAMES, BAND_STYLES, RULE_NAMES, latency_map, percent, reasons_line, risk_table, signed
+from agents.render import BAND_NAMES, BAND_STYLES, RULE_NAMES, percent, reasons_line, risk_table, signed
+from agents.render_week import latency_map
 from streams.published import Alert, LatencyMap, OrgScore
 
 RISK_TITLE = "Orgs at risk, those that lost most first"

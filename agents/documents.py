@@ -7,6 +7,7 @@ Kafka and the hash in Redis say the same.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import Any
 import orjson
 
 from state.change import CAUSES
-from state.effects import Gone, GroupScore, GroupTotal, LatencyMap, OrgScore, UserScore, WeekRow
+from state.effects import CellFigures, Gone, GroupScore, GroupTotal, LatencyMap, OrgScore, UserScore, WeekRow
 from state.health import Model
 from state.week import cell_name, iso_time
 from streams.fenced_write import Write
@@ -142,15 +143,41 @@ class Documents:
 
     def latency(self, found: LatencyMap, position: int, partition: int) -> Write:
         """Return an org's hour-of-week map for Redis; cells below the minimum count have no figure."""
-        fields = {"timezone": found.timezone, "period": found.period, "quantile": str(found.quantile)}
-        for hour, (latency_ms, replies, messages, answered) in found.cells.items():
-            name = cell_name(hour)
-            if latency_ms is not None and replies >= self._min_count:
-                fields[name] = f"{latency_ms / 1000:.3f}"
-            fields[f"{name}:n"] = str(replies)
-            fields[f"{name}:messages"] = str(messages)
-            fields[f"{name}:answered"] = str(answered)
+        fields = {
+            "timezone": found.timezone,
+            "period": found.period,
+            "quantile": str(found.quantile),
+            "target_seconds": str(found.target_ms // 1000),
+            "lines": orjson.dumps(found.lines).decode(),
+            "months": orjson.dumps(found.months).decode(),
+            **self._cell("all", found.whole),
+        }
+        for hour, cell in found.cells.items():
+            fields |= self._cell(cell_name(hour), cell)
         return self._write(f"latency:{{{found.org}}}", fields, (), None, position, partition)
+
+    def _cell(self, name: str, cell: CellFigures) -> dict[str, str]:
+        """Return the fields of an hour of the week."""
+        latency_ms, replies, messages, answered, first_ms, within = cell
+        fields = {
+            f"{name}:n": str(replies),
+            f"{name}:messages": str(messages),
+            f"{name}:answered": str(answered),
+            f"{name}:within": str(within),
+        }
+        if latency_ms is not None and replies >= self._min_count:
+            fields[name] = f"{latency_ms / 1000:.3f}"
+        if first_ms is not None and replies >= self._min_count:
+            fields[f"{name}:first"] = f"{first_ms / 1000:.3f}"
+        return fields
+
+    def latency_month(self, org: str, month: str, lines: Mapping[str, bytes], position: int, partition: int) -> Write:
+        """Return one month of an org's lines for Redis; without any line it is the document's end."""
+        fields = {line: b64encode(raw).decode() for line, raw in lines.items()}
+        key = f"latency:{{{org}}}:{month}"
+        if not fields:
+            return Write(key, {}, self.fence(position), (), None, partition)
+        return self._write(key, fields, (), None, position, partition)
 
     def totals(
         self,

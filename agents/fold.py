@@ -23,7 +23,20 @@ from agents.ledger import SHARD, Ledger
 from agents.manifest import DamagedCheckpointError
 from agents.shadow import ShadowTeller
 from state.activity import Rows, decode_record
-from state.effects import Alert, ChatCounts, Effect, Gap, Gone, Late, LatencyMap, OrgScore, Summary, UserScore, WeekRow
+from state.effects import (
+    Alert,
+    ChatCounts,
+    Effect,
+    Gap,
+    Gone,
+    Late,
+    LatencyMap,
+    LatencyMonth,
+    OrgScore,
+    Summary,
+    UserScore,
+    WeekRow,
+)
 from state.ledger import Shares
 from state.shard import Shard
 from state.telling import encode_summary
@@ -149,14 +162,10 @@ class FoldAgent:
                     break
                 yield from writes
 
-    def fence_of_unknown(self, partition: int, kind: str, org: str, user: str) -> str:
+    def fence_of_unknown(self, partition: int, known: Callable[[Shard], bool]) -> str:
         """Return the fence of a deletion when an owned partition has no such document; empty when it has, or isn't."""
         shard = self.shards.get(partition)
-        if shard is None:
-            return ""
-        told, latency = kind != "shadow" or shard.shadow is not None, kind == "latency"
-        known = shard.chat.has(org) if kind == "chat" else told and shard.has_document(org, user, latency=latency)
-        return "" if known else self._documents.fence(shard.position)
+        return "" if shard is None or known(shard) else self._documents.fence(shard.position)
 
     def _outcome(self, shard: Shard, effects: list[Effect]) -> Outcome:
         out: list[Outgoing] = []
@@ -222,6 +231,8 @@ class FoldAgent:
                 return [], [self._documents.latency(effect, position, partition)]
             case ChatCounts():
                 return [], [self.chat.write(effect, position, partition)]
+            case LatencyMonth():
+                return [], [self._documents.latency_month(effect.org, effect.month, effect.lines, position, partition)]
             case Gone():
                 record, write = self._documents.gone(effect, position, partition)
                 return [record], [write]
@@ -263,6 +274,10 @@ class FoldAgent:
                 return self._documents.latency(effect, shard.position, shard.partition)
             case ChatCounts():
                 return self.chat.write(effect, shard.position, shard.partition)
+            case LatencyMonth():
+                return self._documents.latency_month(
+                    effect.org, effect.month, effect.lines, shard.position, shard.partition
+                )
         raise TypeError(f"{type(effect).__name__} is no document")
 
     def _show(self, shard: Shard, effects: list[Effect]) -> None:

@@ -182,6 +182,8 @@ class Ingest:
         packer.id.append(id_)
         packer.ref.append(ref)
         packer.at.append(at)
+        if found.place:
+            packer.put(found.place)
 
     def _link(self, who: str, alias: str, work: _Work) -> None:
         """Link two aliases that an event says are one person, if just one of them is known.
@@ -207,7 +209,7 @@ class Ingest:
         work.counts["parked"] += 1
         parked = Parked(
             alias, found.org, found.measure, found.time_ms, found.amount, found.id, found.ref,
-            self._source.name, chunk.tp.partition, chunk.first_offset + at,
+            self._source.name, chunk.tp.partition, chunk.first_offset + at, found.place,
         )  # fmt: skip
         work.out.append(self._router.unresolved(alias, encode_parked(parked)))
 

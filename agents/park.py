@@ -153,10 +153,12 @@ class Park:
             for parked in mine:
                 org = alias.org_of(parked)
                 subject = subject_of(org, alias.user, via_of(parked.alias), named=bool(parked.org))
-                by_org.setdefault(org, Packer()).add(
+                packer = by_org.setdefault(org, Packer())
+                packer.add(
                     subject, parked.measure, parked.time_ms, parked.amount, *ids_of(org, parked),
                     min(parked.offset - first, 2**32 - 1),
                 )  # fmt: skip
+                packer.put(parked.place)
             for org, packer in by_org.items():
                 work.out += self._router.packed(self._router.partition(org), packer.rows(*source, first))
 

@@ -16,7 +16,7 @@ import structlog
 from agents.ledger import OUTCOMES_OF
 from agents.members import decode_user
 from state.activity import Calibration, decode_record
-from state.census import read_reference
+from state.census import read_month, read_reference
 from state.ledger import SourceLedger, load_shares
 from state.records import record_of
 from state.telling import decode_summary
@@ -57,11 +57,14 @@ def read_park_row(key: bytes, value: bytes) -> object:
 
 
 def read_census_row(key: bytes, value: bytes) -> object:
-    """Read a row of the table `census`: a partition's summary, the last cut points, or those that they drift from."""
+    """Read a row of the table `census`: a partition's summary or a month of
+    its latency, the last cut points, or those that they drift from."""
     if key == b"r":
         return read_reference(value)
     if key.startswith((b"s:", b"x:")):  # x: of a shadow model
         return decode_summary(value)
+    if key.startswith(b"m:"):
+        return read_month(value)
     return decode_record(value) if key == b"xc" else record_of(_cuts, value)
 
 

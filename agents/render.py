@@ -1,4 +1,4 @@
-"""Scores, reasons and latency maps as things a terminal can show.
+"""Scores and reasons as things a terminal can show.
 
 Invariant: pure functions from plain data to rich renderables. What has no data is drawn as ·, never as a number, and
 every colour comes with its number, so that a terminal without colour loses nothing.
@@ -6,11 +6,9 @@ every colour comes with its number, so that a terminal without colour loses noth
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -35,35 +33,6 @@ CIVIDIS = (
     (225, 204, 85),
     (253, 234, 69),
 )
-_UNITS = ((99.5, 1.0, "s"), (99.5, 60.0, "m"), (47.5, 3600.0, "h"), (99.5, 86400.0, "d"))  # below how many of which
-
-
-def short_duration(seconds: float) -> str:
-    """Return a duration in at most three characters, in the unit that keeps two digits where it can.
-
-    >>> [short_duration(s) for s in (0.2, 42, 99.6, 3599, 86400 * 2.4, 86400 * 400)]
-    ['0s', '42s', '2m', '60m', '2d', '>3M']
-    """
-    for limit, unit_seconds, unit in _UNITS:
-        if seconds < limit * unit_seconds:
-            return f"{seconds / unit_seconds:.0f}{unit}"
-    return ">3M"
-
-
-def short_count(count: int) -> str:
-    """Return a count in at most three characters.
-
-    >>> [short_count(n) for n in (7, 999, 1000, 99_499, 250_000, 3_000_000)]
-    ['7', '999', '1k', '99k', '.2M', '3M']
-    """
-    if count < 1000:
-        return str(count)
-    for scale, unit, next_unit in ((1e3, "k", "M"), (1e6, "M", "G"), (1e9, "G", "T")):
-        if count < 99.5 * scale:
-            return f"{count / scale:.0f}{unit}"
-        if count < 950 * scale:
-            return f".{count // (100 * scale):.0f}{next_unit}"
-    return ">1T"
 
 
 def colour(ratio: float) -> tuple[int, int, int]:
@@ -76,52 +45,6 @@ def colour(ratio: float) -> tuple[int, int, int]:
     low = min(int(place), len(CIVIDIS) - 2)
     red, green, blue = (round(a + (b - a) * (place - low)) for a, b in zip(CIVIDIS[low], CIVIDIS[low + 1], strict=True))
     return red, green, blue
-
-
-def latency_map(cells: Mapping[int, tuple[float, int]], title: str, counts: bool = False) -> RenderableType:
-    """Return the week as 7 × 24 cells, 76 columns wide.
-
-    Args:
-        cells: Hour of week (0 = Monday 00:00) → seconds and number of replies; an absent hour has no data.
-        title: The line above.
-        counts: Show the number of replies instead of the seconds; the colours stay those of the seconds.
-    """
-    low, high = _bounds([seconds for seconds, _ in cells.values()])
-    lines = [Text(title, style="bold"), Text("    " + "".join(f"{hour:02} " for hour in range(24)), style="dim")]
-    for day, name in enumerate(WEEKDAYS):
-        line = Text(f"{name} ", style="dim")
-        for hour in range(24):
-            line.append_text(_cell(cells.get(day * 24 + hour), low, high, counts))
-        lines.append(line)
-    lines.append(_legend(low, high) if cells else Text("no replies yet", style="dim"))
-    return Group(*lines)
-
-
-def _bounds(seconds: Sequence[float]) -> tuple[float, float]:
-    positive = [max(value, 1.0) for value in seconds]
-    return (math.log(min(positive)), math.log(max(positive))) if positive else (0.0, 0.0)
-
-
-def _cell(cell: tuple[float, int] | None, low: float, high: float, counts: bool) -> Text:
-    if cell is None:
-        return Text(f" {NO_DATA} ", style="dim")
-    seconds, replies = cell
-    ratio = (math.log(max(seconds, 1.0)) - low) / (high - low) if high > low else 0.5
-    return Text(f"{short_count(replies) if counts else short_duration(seconds):>3}", style=_style(ratio))
-
-
-def _style(ratio: float) -> str:
-    red, green, blue = colour(ratio)
-    dark = 0.299 * red + 0.587 * green + 0.114 * blue < 128
-    return f"{'#ffffff' if dark else '#000000'} on #{red:02x}{green:02x}{blue:02x}"
-
-
-def _legend(low: float, high: float) -> Text:
-    legend = Text("    ")
-    for step in range(5):
-        seconds = math.exp(low + (high - low) * step / 4)
-        legend.append(f" {short_duration(seconds):>3} ", style=_style(step / 4 if high > low else 0.5))
-    return legend.append(f"   {NO_DATA} no data", style="dim")
 
 
 def percent(score: Decimal | None) -> str:

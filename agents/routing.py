@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import xxhash
 
-from state.activity import SEPARATOR, Record, Rows, encode_record
+from state.activity import SEPARATOR, Record, Rows, encode_record, only_used
 from state.identity import Link, UserRecord, unlinked_alias
 from streams.parked import Alias, encode_parked
 from streams.read_directory import encode_link
@@ -87,7 +87,7 @@ def router_of(settings: Settings) -> Router:
 
 def halves(rows: Rows) -> tuple[Rows, Rows]:
     """Return the rows in two halves, each with just the subjects it names."""
-    widths = {"subject": 2, "measure": 1, "time_ms": 8, "amount": 8, "id": 8, "ref": 8, "at": 4}
+    widths = {"subject": 2, "measure": 1, "time_ms": 8, "amount": 8, "id": 8, "ref": 8, "at": 4, "place": 2}
     middle = len(rows.measure) // 2
 
     def part(start: int, stop: int | None) -> Rows:
@@ -97,6 +97,8 @@ def halves(rows: Rows) -> tuple[Rows, Rows]:
         }
         used, renumbered = np.unique(np.frombuffer(columns["subject"], "<u2"), return_inverse=True)
         columns["subject"] = renumbered.astype("<u2").tobytes()
+        places, place = only_used(rows.places, np.frombuffer(columns["place"], "<u2"))
+        columns |= {"places": places, "place": place.tobytes() if places else b""}
         columns["before"] = rows.before if rows.before < 0 else rows.before + start
         return msgspec.structs.replace(rows, subjects=[rows.subjects[i] for i in used.tolist()], **columns)
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from agents.count_people import CountPeople
 from agents.fold import FoldAgent
+from state.periods import months_of
+from state.shard import Shard
 from streams.fenced_write import Write
 
-# A hash: user:{org}:name, org:{org}, latency:{org}, chat:{org}; a member: org:{org}:users:by-score␀name,
-# orgs:by-score␀org.
+# A hash: user:{org}:name, org:{org}, latency:{org}, latency:{org}:2026-11, chat:{org};
+# a member: org:{org}:users:by-score␀name, orgs:by-score␀org.
 # An org with a brace in its id can be read in two ways, so it fits nothing here and is left alone.
 _USER = re.compile(r"user:\{([^{}]*)\}:(.*)|org:\{([^{}]*)\}:users:by-score\0(.*)", re.DOTALL)
 _ORG = re.compile(r"org:\{([^{}]*)\}|orgs:by-score\0([^{}]*)")
-_MAP = re.compile(r"(?:latency|chat):\{([^{}]*)\}")
+_CHAT = re.compile(r"chat:\{([^{}]*)\}")
+_MAP = re.compile(r"latency:\{([^{}]*)\}(?::(\d{4}-(?:0[1-9]|1[0-2])))?")
 _SHADOW = re.compile(r"shadow:(?:user:\{([^{}]*)\}:(.*)|org:\{([^{}]*)\})", re.DOTALL)
 ALL_ORGS = "all"  # the overall map, which is no partition's
 
@@ -42,26 +46,41 @@ class TellAgain:
     def unknown(self, keys: Sequence[str]) -> list[Write]:
         """Return deletions of those subjects in *keys* that lie in owned partitions and have no document."""
         found = []
-        ranks: tuple[tuple[str, str, float | None], ...]
         for key in keys:
-            if match := _SHADOW.fullmatch(key):
-                org, user = match[1] or match[3] or "", match[2] or ""
-                partition = self._partition(org)
-                if fence := self._fold.fence_of_unknown(partition, "shadow", org, user):
-                    found.append(Write(key, {}, fence, (), None, partition))
+            if (asked := _asked(key)) is None:
                 continue
-            if match := _USER.fullmatch(key):
-                org, user = match[1] or match[3] or "", match[2] or match[4] or ""
-                gone, ranks = f"user:{{{org}}}:{user}", ((f"org:{{{org}}}:users:by-score", user, None),)
-            elif match := _ORG.fullmatch(key):
-                org, user = match[1] or match[2] or "", ""
-                gone, ranks = f"org:{{{org}}}", (("orgs:by-score", org, None),)
-            elif (match := _MAP.fullmatch(key)) and match[1] != ALL_ORGS:
-                org, user, gone, ranks = match[1], "", key, ()
-            else:
-                continue
-            partition = self._partition(org)
-            fence = self._fold.fence_of_unknown(partition, key.partition(":")[0], org, user)
-            if fence:
-                found.append(Write(gone, {}, fence, ranks, None, partition))
+            partition = self._partition(asked.org)
+            if fence := self._fold.fence_of_unknown(partition, asked.known):
+                found.append(Write(asked.key, {}, fence, asked.ranks, None, partition))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A document, the ranks it stands in, and how to see whether its shard has it."""
+
+    org: str
+    key: str
+    known: Callable[[Shard], bool]
+    ranks: tuple[tuple[str, str, float | None], ...] = ()
+
+
+def _asked(key: str) -> _Asked | None:
+    """Return what *key* is about; None = nothing of a shard's."""
+    if match := _SHADOW.fullmatch(key):
+        org, user = match[1] or match[3] or "", match[2] or ""
+        return _Asked(org, key, lambda shard: shard.shadow is not None and shard.has_document(org, user))
+    if match := _USER.fullmatch(key):
+        org, user = match[1] or match[3] or "", match[2] or match[4] or ""
+        ranks = ((f"org:{{{org}}}:users:by-score", user, None),)
+        return _Asked(org, f"user:{{{org}}}:{user}", lambda shard: shard.has_document(org, user), ranks)
+    if match := _ORG.fullmatch(key):
+        org = match[1] or match[2] or ""
+        return _Asked(org, f"org:{{{org}}}", lambda shard: shard.has_document(org), (("orgs:by-score", org, None),))
+    if match := _CHAT.fullmatch(key):
+        org = match[1]
+        return _Asked(org, key, lambda shard: shard.chat.has(org))
+    if (match := _MAP.fullmatch(key)) and match[1] != ALL_ORGS:
+        org, month = match[1], None if match[2] is None else months_of(match[2])[0]
+        return _Asked(org, key, lambda shard: shard.has_latency(org, month))
+    return None

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from agents.chat_documents import ChatDocuments
 from agents.checkpoints import Checkpoints
-from agents.count_people import CountPeople
+from agents.count_people import CountPeople, MapSettings
 from agents.directory import directory_limits_of
 from agents.documents import Documents
 from agents.fold import FoldAgent
@@ -123,7 +123,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     add_chunk_agent(app, topics.activities, fold.handle, name="fold", kept=True)
     people = CountPeople(
         lambda: Census(settings.calibration.min_population, model.population.peers), census_table, documents, metrics,
-        topics.activities, kafka.partitions, settings.latency.quantile,
+        topics.activities, kafka.partitions, map_settings_of(settings),
     )  # fmt: skip
     if shadow is not None:
         fold.shadow = ShadowTeller(
@@ -169,7 +169,7 @@ def sources(settings: Settings, model: Model, topics: TopicNames, clock: Clock) 
     readers: dict[str, tuple[str, Reader]] = {
         "product-events": (topics.product_events, product_reader(model.catalogue, longest)),
         "syslog-activities": (topics.syslog_activities, syslog),
-        "chat-messages": (topics.chat_messages, chat_reader(ingest.channels, longest)),
+        "chat-messages": (topics.chat_messages, chat_reader(ingest.channels, longest, ingest.teams)),
         "transactions": (topics.transactions, transaction_reader(ingest.currency, longest)),
     }
     unknown = policies(ingest)
@@ -189,12 +189,21 @@ def limits_of(settings: Settings) -> Limits:
         max_chat_messages=settings.chat.max_messages,
         max_chat_samples=settings.chat.max_samples,
         max_chat_people=settings.chat.max_people,
+        target_ms=int(settings.latency.target_minutes * 60_000),
+        keep_months=max(settings.latency.keep_months, settings.latency.rolling_months),
+        max_lines=settings.latency.max_lines,
     )
 
 
 def chat_zones(settings: Settings) -> dict[str, str]:
     """Return by org the time zone of its chat server, where it has one of its own."""
     return {settings.ingest.channels.get(name, name): zone for name, zone in settings.chat.zones.items()}
+
+
+def map_settings_of(settings: Settings) -> MapSettings:
+    """Return what the map of all orgs shows."""
+    latency = settings.latency
+    return MapSettings(latency.rolling_months, latency.quantile, int(latency.target_minutes * 60_000))
 
 
 def _app(settings: Settings) -> ChunkApp:

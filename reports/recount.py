@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ import pandas as pd
 from reports.recount_calendar import mondays, placed
 from reports.recount_carry import with_carried
 from reports.recount_chat import ChatCount
+from reports.recount_fields import Options, Refused
 from reports.recount_groups import (
     by_group_type,
     by_job_type,
@@ -41,16 +42,36 @@ from reports.recount_groups import (
     scores_by_group,
     seats_of,
 )
-from reports.recount_latency import latency_cells, local_times, matched_replies
+from reports.recount_latency import (
+    latency_cells,
+    latency_lines,
+    matched_replies,
+    messages_left,
+    rolling_months,
+)
+from reports.recount_orgs import org_table, org_weeks
 from reports.recount_people import OrgEntry, People, Raw
-from reports.recount_read import Options, Reader, Refused, Said
-from reports.recount_score import HOURS, Rules, attribute_table, population_cuts, shared_out
+from reports.recount_read import Reader, Said
+from reports.recount_score import HOURS, Rules, attribute_table, population_cuts
 
 __all__ = ["Options", "Raw", "Recount", "recount"]
 
 SOURCES = ("product-events", "syslog-activities", "chat-messages", "transactions")
 _HOUR_MS = 3_600_000
-_COLUMNS = ("org", "user", "measure", "time_ms", "amount", "id", "ref", "topic", "partition", "offset", "arrived_ms")
+_COLUMNS = (
+    "org",
+    "user",
+    "measure",
+    "time_ms",
+    "amount",
+    "id",
+    "ref",
+    "channel",
+    "topic",
+    "partition",
+    "offset",
+    "arrived_ms",
+)
 _FIGURES = ("score_active", "score_licensed", "score_median")
 
 
@@ -63,7 +84,10 @@ class Recount:
     contributions: pd.DataFrame  # (org, user) × attribute, rows add up to score
     orgs: pd.DataFrame  # org → score_active/licensed/median (NA = none), …_users, activities, transactions_…
     org_contributions: pd.DataFrame  # org × attribute, rows add up to score_active
-    latency: pd.DataFrame  # (org or "all", hour of week) → latency_ms, tolerance_ms, replies, messages, answered
+    latency: pd.DataFrame  # (org or "all", hour of week) of the rolling months; see `latency_cells`
+    lines: pd.DataFrame  # (org or "all", line, month, hour of week) of the whole history; see `latency_lines`
+    messages: pd.DataFrame  # those not deleted: org, user, id, ref, time_ms, line
+    replies: pd.DataFrame  # see `matched_replies`
     cuts: dict[str, list[int]]  # attribute → 9 cut points
     peers: dict[str, dict[str, list[int]]]  # peer group → its own cut points
     population: int  # active users, but of orgs that are left out
@@ -77,6 +101,15 @@ class Recount:
     by_job_type: dict[str, dict[str, Any]]  # org → job type → scores (None = none) and numbers of users
     by_group_type: dict[str, dict[str, Any]]  # group type → orgs, numbers of users and their mean scores
     chat: ChatCount = field(default_factory=ChatCount)
+
+
+class _Waiting(NamedTuple):
+    """What is known of replies; see `Recount`."""
+
+    latency: pd.DataFrame
+    lines: pd.DataFrame
+    messages: pd.DataFrame
+    replies: pd.DataFrame
 
 
 @dataclass
@@ -106,10 +139,13 @@ def recount(raw: Iterable[Raw], model: Mapping[str, Any], as_of_ms: int, options
     ledger = _ledger(gathered, events[again], people)
     events = events[~again]
     zones = {org: entry.zone for org, entry in people.orgs.items()}
-    replies = matched_replies(events[events["measure"] == "message"], options.reply_horizon_days)
-    happened = _happened(events, replies)
-    latency = latency_cells(events[events["measure"] == "message"], replies, zones, as_of_ms, options)
-    found = _scored(happened, model, people, as_of_ms, options, latency, ledger)
+    messages = messages_left(events, options.teams)
+    replies = matched_replies(messages, options.reply_horizon_days)
+    waiting = _Waiting(
+        latency_cells(messages, replies, zones, rolling_months(as_of_ms, options.rolling_months), options),
+        latency_lines(messages, replies, zones, options.target_seconds), messages, replies,
+    )  # fmt: skip
+    found = _scored(_happened(events, replies), model, people, as_of_ms, options, waiting, ledger)
     found.chat = ChatCount.of(events, people, options)
     return found
 
@@ -134,7 +170,7 @@ def _gather(records: list[Raw], reader: Reader, people: People, options: Options
             counts[outcome] += 1
             continue
         counts["taken"] += 1
-        row = (org, user, said.measure, said.time_ms, said.amount, said.id, said.ref)
+        row = (org, user, said.measure, said.time_ms, said.amount, said.id, said.ref, said.channel)
         found.rows.append((*row, topic, partition, offset, arrived_ms))
     return found
 
@@ -173,7 +209,7 @@ def _ledger(gathered: _Gathered, repeated: pd.DataFrame, people: People) -> pd.D
         dead = sum(reasons.values())
         rows[source] = {"consumed": consumed, "dead_lettered": dead, "directory": consumed - dead} | reasons
     table = pd.DataFrame.from_dict(rows, orient="index").fillna(0).astype("int64")
-    apart = ["ghost", "system", "bot", "directory", "identity"]
+    apart = ["ghost", "system", "edit", "bot", "directory", "identity"]
     wanted = ["consumed", "accepted", "duplicate", "dead_lettered", "waiting", *apart]
     table = table.reindex(columns=[*wanted, *sorted(c for c in map(str, table) if c.startswith("dead:"))], fill_value=0)
     table.index = pd.MultiIndex.from_tuples(table.index, names=["topic", "partition"])
@@ -195,7 +231,7 @@ def _happened(events: pd.DataFrame, replies: pd.DataFrame) -> pd.DataFrame:
 
 def _scored(
     happened: pd.DataFrame, model: Mapping[str, Any], people: People, as_of_ms: int, options: Options,
-    latency: pd.DataFrame, ledger: pd.DataFrame,
+    waiting: _Waiting, ledger: pd.DataFrame,
 ) -> Recount:  # fmt: skip
     rules, hour = Rules.of(model), as_of_ms // _HOUR_MS
     week = happened[(happened["hour"] >= hour - HOURS) & (happened["hour"] <= hour)]
@@ -227,8 +263,8 @@ def _scored(
     population_orgs = len(counted_orgs(model, people, orgs.index))
     jobs, kinds = by_job_type(users, seats, people), by_group_type(users, seats, people, orgs.index)
     return Recount(
-        as_of_ms, users, parts, orgs, org_parts, latency, cuts, peers, int(counted.sum()), population_orgs, calibrated,
-        ledger, _weeks(happened, rules, zones), entries, happened, people, jobs, kinds,
+        as_of_ms, users, parts, orgs, org_parts, *waiting, cuts, peers, int(counted.sum()), population_orgs, calibrated,
+        ledger, org_weeks(happened, rules, zones), entries, happened, people, jobs, kinds,
     )  # fmt: skip
 
 
@@ -243,58 +279,3 @@ def _users(happened: pd.DataFrame, week: pd.DataFrame, figures: pd.DataFrame, ru
     users["active"] = since.index.isin(figures.index)
     users["first_week"] = hour - since < HOURS
     return users
-
-
-def org_table(
-    happened: pd.DataFrame, week: pd.DataFrame, users: pd.DataFrame, parts: pd.DataFrame, people: People
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the figures of every org that is known or did something, and its contributions."""
-    names = sorted({*people.orgs, *happened["org"], *(org for org, _ in people.membership)})
-    trade = week[week["measure"] == "transaction"].groupby("org")["amount"]
-    count, cents = (series.reindex(names, fill_value=0).to_dict() for series in (trade.size(), trade.sum()))
-    seats: dict[str, set[str]] = {name: set() for name in names} | seats_of(people, users)
-    by_org = {org: table.droplevel("org") for org, table in users.groupby(level="org")}
-    rows, contributions = {}, {}
-    for org in names:
-        table = by_org.get(org, users.iloc[:0].droplevel("org"))
-        active = table[table["active"]]
-        scored = sorted(active["score"])
-        held = table.reindex([u for u in seats[org] if u in table.index])["score"]
-        idle = 0 if seats[org] else pd.NA
-        middle = (len(scored) - 1) // 2, len(scored) // 2
-        rows[org] = {
-            "score_active": sum(scored) // len(scored) if scored else idle,
-            "score_licensed": int(held.sum()) // len(seats[org]) if seats[org] else pd.NA,
-            "score_median": (scored[middle[0]] + scored[middle[1]]) // 2 if scored else idle,
-            "active_users": len(active),
-            "licensed_users": len(seats[org]),
-            "activities": int(table["activities"].sum()),
-            "transactions_count": count[org],
-            "transactions_cents": cents[org],
-        }
-        of_active = parts.loc[[(org, user) for user in active.index]] if len(active) else parts.iloc[:0]
-        contributions[org] = of_active.sum().astype("int64")
-    orgs = pd.DataFrame.from_dict(rows, orient="index").astype("Int64")
-    summed = pd.DataFrame.from_dict(contributions, orient="index")
-    return orgs, shared_out(summed, orgs["active_users"].astype("int64"))[1]
-
-
-def _weeks(happened: pd.DataFrame, rules: Rules, zones: Mapping[str, str]) -> pd.DataFrame:
-    """Return calendar weeks (Monday to Sunday in the org's zone) by org."""
-    if not len(happened):
-        return pd.DataFrame()
-    iso = local_times(happened["time_ms"], happened["org"], zones).dt.isocalendar()
-    counted = (happened["user"] != "") & ~happened["measure"].isin(rules.flagged("passive"))
-    trade = happened["measure"] == "transaction"
-    columns = {
-        "org": happened["org"],
-        "week": iso["year"].astype("int64") * 100 + iso["week"].astype("int64"),
-        "activities": counted,
-        "active_users": happened["user"].where(counted),
-        "transactions_count": trade,
-        "transactions_cents": happened["amount"].where(trade, 0),
-    }
-    figures = dict.fromkeys(list(columns)[2:], "sum") | {"active_users": "nunique"}
-    found = pd.DataFrame(columns).groupby(["org", "week"]).agg(figures).astype("int64")
-    labels = [(org, f"{week // 100}-W{week % 100:02}") for org, week in found.index]
-    return found.set_axis(pd.MultiIndex.from_tuples(labels, names=["org", "week"]))

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from reports.rate import CumulativeCurve
+from reports.recount_fields import Options
 from reports.recount_people import People
-from reports.recount_read import Options
 
 _WINDOW_MS, _HOUR_MS = 600_000, 3_600_000
 _SAMPLES = ["org", "server", "time_ms", "online"]

@@ -1,55 +1,98 @@
 """Reply latency by hour of week, for the recount.
 
 Owns the recount's own matching of replies with their parents, and its cells: a
-reply counts in the hour of the week of its *parent*, in the org's zone.
-Invariant: every pair counts once, in one cell; order of arrival plays no part.
+reply counts in the hour of the week of its *parent*, in the org's zone, and in
+its parent's line. Invariant: every pair counts once, in one cell; order of
+arrival plays no part, and a deleted message is as if it had never been written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
 
-from reports.recount_read import Options
+from reports.recount_fields import Options
 
 ALL = "all"
-EXACT_REPLIES = 256
-"""Cells with more replies may be off by 1/256: the system keeps logarithmic buckets there."""
-_DAY_MS = 86_400_000
+EXACT_WAITS = 20_000
+"""A line with more distinct entries (quarter of an hour, first or not, wait) may be off by 1/256."""
+_DAY_MS, _QUARTER_MS = 86_400_000, 900_000
+_CELL = ["org", "line", "month", "hour"]
+
+
+def messages_left(events: pd.DataFrame, teams: Mapping[str, str]) -> pd.DataFrame:
+    """Return the messages that nobody deleted, before or after: org, user, id, ref, time_ms, line."""
+    said, gone = events[events["measure"] == "message"], events[events["measure"] == "message_deleted"]
+    left = said[~_places(said, "id").isin(set(_places(gone, "ref")))]
+    lines = {channel: "replies/" + teams.get(channel, channel) for channel in left["channel"].unique()}
+    return left[["org", "user", "id", "ref", "time_ms"]].assign(line=left["channel"].map(lines))
 
 
 def matched_replies(messages: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
-    """Return replies that measure waiting: org, user, time_ms, parent_user, parent_ms, latency_ms.
+    """Return replies that measure waiting: org, user, id, time_ms, parent_user, parent_ms, latency_ms, line, first.
 
-    Replies to oneself and replies that precede their parent measure nothing.
+    Replies to oneself and replies that precede their parent measure nothing. `line` is the parent's; `first` says
+    whether no other reply to that parent is earlier by (time, id).
     """
-    parents = messages[["org", "id", "user", "time_ms"]]
+    parents = messages[["org", "id", "user", "time_ms", "line"]]
     parents = parents.rename(columns={"id": "ref", "user": "parent_user", "time_ms": "parent_ms"})
-    pairs = messages[messages["ref"] != ""].merge(parents, on=["org", "ref"])
+    pairs = messages[messages["ref"] != ""].drop(columns="line").merge(parents, on=["org", "ref"])
     pairs["latency_ms"] = pairs["time_ms"] - pairs["parent_ms"]
     counts = (pairs["user"] != pairs["parent_user"]) & (pairs["latency_ms"] >= 0)
-    return pairs[counts & (pairs["latency_ms"] <= horizon_days * _DAY_MS)]
+    found = pairs[counts & (pairs["latency_ms"] <= horizon_days * _DAY_MS)]
+    in_order = found.sort_values(["time_ms", "id"], kind="stable")
+    return found.assign(first=~in_order.duplicated(["org", "ref"]))  # by row, whatever the order
 
 
 def latency_cells(
-    messages: pd.DataFrame, replies: pd.DataFrame, zones: Mapping[str, str], as_of_ms: int, options: Options
+    messages: pd.DataFrame, replies: pd.DataFrame, zones: Mapping[str, str], months: range | None, options: Options
 ) -> pd.DataFrame:
-    """Return (org or "all", hour of week) → latency_ms, tolerance_ms, replies, messages, answered.
+    """Return the figures of (org or "all", hour of week) over *months* in each org's zone (None = all there are).
 
-    Covers the calendar months (in the org's zone) of the rolling period, which ends with the UTC month of *as_of_ms*.
-    `answered` counts messages with at least one reply.
+    `messages`, `replies`, `answered` (messages with a reply), `within` (those with one within the target), and the
+    quantile over all and over first replies with how far off the system may be: `latency_ms`, `tolerance_ms`,
+    `first_latency_ms`, `first_tolerance_ms`. Give frames of some lines alone to have their figures.
     """
-    end = pd.Timestamp(as_of_ms, unit="ms", tz="UTC")
-    last = end.year * 12 + end.month - 1
-    months = range(last - options.rolling_months + 1, last + 1)
+    rough = _rough_orgs(replies)
     written = _placed(messages, "time_ms", zones, months)
     waited = _placed(replies, "parent_ms", zones, months)
-    tables = [_cells(written, waited, options.quantile)]
+    tables = [_cells(written, waited, rough, options)]
     if len(written):
-        tables.append(_cells(written.assign(org=ALL), waited.assign(org=ALL), options.quantile))
+        tables.append(_cells(written.assign(org=ALL), waited.assign(org=ALL), {ALL} if rough else (), options))
     return pd.concat(tables)
+
+
+def latency_lines(
+    messages: pd.DataFrame, replies: pd.DataFrame, zones: Mapping[str, str], target_seconds: int
+) -> pd.DataFrame:
+    """Return whole numbers by (org or "all", line, month such as 2024-03, hour of week), over the whole history.
+
+    `messages`, `replies`, `answered`, `within`, and the sums of all and of first waits: `waits_ms`, `first_waits_ms`.
+    "all" has each org in its own zone.
+    """
+    written = _placed(messages, "time_ms", zones, None)
+    waited = _placed(replies, "parent_ms", zones, None)
+    waited["first_ms"] = waited["latency_ms"].where(waited["first"], 0)
+    waited["within"] = _within(waited, target_seconds)
+    tables = []
+    for own, answers in ((written, waited), (written.assign(org=ALL), waited.assign(org=ALL))):
+        waits = answers.groupby(_CELL)
+        parts = {"messages": own.groupby(_CELL).size(), "replies": waits.size(), "answered": waits["first"].sum(),
+                 "within": waits["within"].sum(), "waits_ms": waits["latency_ms"].sum(),
+                 "first_waits_ms": waits["first_ms"].sum()}  # fmt: skip
+        tables.append(pd.DataFrame({name: part.astype("Int64") for name, part in parts.items()}))
+    found = pd.concat(tables).fillna(0).astype("int64")
+    labels = {month: f"{month // 12}-{month % 12 + 1:02}" for month in found.index.unique("month")}
+    return found.rename(index=labels, level="month").sort_index()
+
+
+def rolling_months(as_of_ms: int, number: int) -> range:
+    """Return the last *number* calendar months, as year × 12 + month − 1; the last is the UTC one of *as_of_ms*."""
+    end = pd.Timestamp(as_of_ms, unit="ms", tz="UTC")
+    last = end.year * 12 + end.month - 1
+    return range(last - number + 1, last + 1)
 
 
 def local_times(times_ms: pd.Series, orgs: pd.Series, zones: Mapping[str, str]) -> pd.Series:
@@ -61,39 +104,56 @@ def local_times(times_ms: pd.Series, orgs: pd.Series, zones: Mapping[str, str]) 
     return found
 
 
-def _placed(table: pd.DataFrame, column: str, zones: Mapping[str, str], months: range) -> pd.DataFrame:
-    """Return the rows of *table* within *months*, with their hour of the week by *column*."""
-    table = table.reset_index(drop=True)
-    local = local_times(table[column], table["org"], zones)
-    month = local.dt.year * 12 + local.dt.month - 1
-    place, hour = table["org"] + "\x1f" + table["ref"], local.dt.day_of_week * 24 + local.dt.hour
-    within = np.flatnonzero(month.isin(months))
-    return table.assign(place=place, hour=hour).take(within)
-
-
-def _cells(written: pd.DataFrame, waited: pd.DataFrame, quantile: float) -> pd.DataFrame:
-    """Return the cells of all orgs at once."""
-    by = ["org", "hour"]
-    found = pd.DataFrame({"messages": written.groupby(by).size()})
-    waits = waited.groupby(by)["latency_ms"]
-    figures = {key: _quantile(sorted(own), quantile) for key, own in waits}
-    found["replies"] = waits.size()
-    found["answered"] = waited.groupby(by)["place"].nunique()
-    found = found.fillna(0).astype("int64")
-    found["latency_ms"] = pd.Series({k: v for k, (v, _) in figures.items()}, dtype="float64").reindex(found.index)
-    found["tolerance_ms"] = pd.Series({k: t for k, (_, t) in figures.items()}, dtype="float64").reindex(found.index)
+def _places(table: pd.DataFrame, column: str) -> pd.Series:
+    """Return org and id as one text."""
+    found: pd.Series = table["org"].astype(str) + "\x1f" + table[column].astype(str)
     return found
 
 
-def _quantile(ordered: list[int], quantile: float) -> tuple[float, float]:
-    """Return the quantile, linear between neighbours while exact, and how far off it may be (both in ms).
+def _rough_orgs(replies: pd.DataFrame) -> set[str]:
+    """Return the orgs of which at least one line has more entries than the system keeps exactly."""
+    entries = replies[["org", "line", "first", "latency_ms"]].assign(quarter=replies["parent_ms"] // _QUARTER_MS)
+    sizes = entries.drop_duplicates().groupby(["org", "line"]).size()
+    return {str(org) for org, _ in sizes.index[sizes > EXACT_WAITS]}
+
+
+def _placed(table: pd.DataFrame, column: str, zones: Mapping[str, str], months: range | None) -> pd.DataFrame:
+    """Return the rows of *table* within *months*, with their month and hour of the week by *column*."""
+    table = table.reset_index(drop=True)
+    local = local_times(table[column], table["org"], zones)
+    month = (local.dt.year * 12 + local.dt.month - 1).astype("int64")
+    found = table.assign(month=month, hour=(local.dt.day_of_week * 24 + local.dt.hour).astype("int64"))
+    return found if months is None else found.take(np.flatnonzero(month.isin(months)))
+
+
+def _within(waited: pd.DataFrame, target_seconds: int) -> pd.Series:
+    found: pd.Series = waited["first"] & (waited["latency_ms"] <= target_seconds * 1000)
+    return found
+
+
+def _cells(written: pd.DataFrame, waited: pd.DataFrame, rough: Collection[str], options: Options) -> pd.DataFrame:
+    """Return the cells of all orgs at once."""
+    by = ["org", "hour"]
+    firsts = waited[waited["first"]]
+    counts = {"messages": written, "replies": waited, "answered": firsts,
+              "within": waited[_within(waited, options.target_seconds)]}  # fmt: skip
+    found = pd.DataFrame({name: table.groupby(by).size() for name, table in counts.items()})
+    found = found.fillna(0).astype("int64")
+    off = found.index.get_level_values("org").isin(list(rough)) / 256
+    for name, table in (("", waited), ("first_", firsts)):
+        figures = {key: _quantile(sorted(own), options.quantile) for key, own in table.groupby(by)["latency_ms"]}
+        found[name + "latency_ms"] = pd.Series(figures, dtype="float64").reindex(found.index)
+        found[name + "tolerance_ms"] = found[name + "latency_ms"] * off
+    return found
+
+
+def _quantile(ordered: list[int], quantile: float) -> float:
+    """Return the quantile of ascending values, linear between neighbours.
 
     >>> _quantile([10, 20, 30, 40], 0.5)
-    (25.0, 0.0)
+    25.0
     """
     place = (len(ordered) - 1) * quantile
     low = int(place)
-    if len(ordered) > EXACT_REPLIES:
-        return float(ordered[low]), ordered[low] / 256
     high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low), 0.0
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from reports.recount_read import Options, Refused, identity, moment_ms, org_identity, parsed, plain, refuse
+from reports.recount_fields import Options, Refused, identity, moment_ms, org_identity, parsed, plain, refuse
 
 Raw = tuple[str, int, int, bytes | None, bytes | None, int]
 """Topic without prefix, partition, offset, key, value, time stamp (ms)."""

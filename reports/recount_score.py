@@ -21,6 +21,7 @@ LOWER_IS_BETTER = ("recency_hours", "gap_hours", "mean", "median")
 _BUILT_IN: dict[str, dict[str, bool]] = {
     "other": {},
     "message": {"feature": True},
+    "message_deleted": {"passive": True},
     "reply_given": {"summed": True, "passive": True},
     "reply_received": {"passive": True},
     "transaction": {"summed": True, "passive": True},

@@ -13,10 +13,11 @@ from typing import Any
 
 import pandas as pd
 
-from reports.recount import Recount, org_table
+from reports.recount import Recount
 from reports.recount_calendar import placed
 from reports.recount_carry import with_carried
 from reports.recount_groups import groups_of, scores_by_group
+from reports.recount_orgs import org_table
 from reports.recount_people import People
 from reports.recount_score import HOURS, LOWER_IS_BETTER, Rules, attribute_table
 

@@ -9,7 +9,7 @@ effect depends on, so that a shard's state is a function of its log alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -64,12 +64,14 @@ class Rows(msgspec.Struct, array_like=True, tag="r", frozen=True):
     subject: bytes  # uint16 index into subjects
     measure: bytes  # uint8 index into measures
     time_ms: bytes  # int64
-    amount: bytes  # int64: bytes, cents, people online
+    amount: bytes  # int64: bytes, cents, people online, ms
     id: bytes  # uint64 hash of the event id
     ref: bytes  # uint64: hash of the parent message; transaction: hash of its id
     at: bytes  # uint32: source offset − first_offset
     arrived: float = 0.0  # when the chunk's first message reached Kafka (epoch seconds); only for latency figures
     before: int = -1  # how many activities its source partition had sent to this partition before; -1 = not counted
+    places: list[str] = []  # channels and teams of messages; the first is "", no place
+    place: bytes = b""  # uint16 index into places; empty = all of none
 
 
 class Tick(msgspec.Struct, array_like=True, tag="t", frozen=True):
@@ -130,10 +132,13 @@ class Note(msgspec.Struct, array_like=True, tag="n", frozen=True):
 Row = tuple[int, int, int, int, int, int]
 """Place in `subjects`, place in `measures`, time (ms), weight, amount (signed like the weight), and the time (ms) of
 the oldest event that it depends on."""
-Opened = tuple[int, int, int, bool]
-"""A message that may be answered: its id, who wrote it (place in `subjects`), when (ms), whether it was answered."""
-Awaiting = tuple[int, list[tuple[int, int]]]
-"""An id, and the replies to it that came before it: who wrote each (place in `subjects`) and when (ms)."""
+Answers = list[tuple[int, int, int]]
+"""Replies: when each was written (ms), its id, and by whom (place in `subjects`)."""
+Opened = tuple[int, int, int, int, int, Answers]
+"""A message that may be answered: its id, who wrote it (place in `subjects`), when (ms), where (place in `places`), the
+id of what it answers (0 = nothing), and its replies."""
+Awaiting = tuple[int, Answers]
+"""An id, and the replies to it that came before it."""
 
 
 class Correction(msgspec.Struct, array_like=True, tag="x", frozen=True):
@@ -145,14 +150,18 @@ class Correction(msgspec.Struct, array_like=True, tag="x", frozen=True):
     rows: list[Row]
     ids: list[tuple[int, int]] = []
     """Id and time (ms) of events that are this org's now, and would be duplicates if they came again."""
-    messages: list[tuple[int, int]] = []
-    """Time (ms) of a message, and +1 or −1."""
-    latencies: list[tuple[int, int, bool, int]] = []
-    """Time (ms) of the parent, latency (ms), whether it was the first reply, and +1 or −1."""
+    places: list[str] = []
+    """Channels and teams."""
+    messages: list[tuple[int, int, int]] = []
+    """Time (ms) of a message, where it was written (place in `places`), and +1 or −1."""
+    latencies: list[tuple[int, int, bool, int, int]] = []
+    """Time (ms) of the parent, latency (ms), whether it was the first reply, where the parent was written, +1 or −1."""
     opened: list[Opened] = []
     awaiting: list[Awaiting] = []
     forgotten: list[tuple[int, int]] = []
     """Ids of messages, or of parents of waiting replies, that are not this org's any more, and their times (ms)."""
+    deleted: list[tuple[int, int]] = []
+    """Ids of messages that were deleted, and when (ms); −1 = they were not."""
     since: list[tuple[int, int]] = []
     """Place in `subjects`, and hour of their first activity; −1 = they never did anything."""
     known_from_ms: int = 0
@@ -197,10 +206,16 @@ class Columns:
     id: NDArray[np.uint64]
     ref: NDArray[np.uint64]
     at: NDArray[np.int64]
+    place: NDArray[np.int64]
+    places: list[str]
+    """What `place` is an index into."""
 
     def take(self, kept: NDArray[np.bool_]) -> Columns:
         """Return the rows where *kept* is true."""
-        return Columns(*(getattr(self, name)[kept] for name in self.__slots__))
+        return replace(self, **{name: getattr(self, name)[kept] for name in _ARRAYS})
+
+
+_ARRAYS = ("subject", "measure", "time_ms", "amount", "id", "ref", "at", "place")
 
 
 def unpack(rows: Rows) -> Columns:
@@ -219,10 +234,24 @@ def unpack(rows: Rows) -> Columns:
         id=np.frombuffer(rows.id, "<u8"),
         ref=column(rows.ref, "<u8"),
         at=np.frombuffer(rows.at, "<u4").astype(np.int64),
+        place=column(rows.place, "<u2").astype(np.int64),
+        places=rows.places or [""],
     )
 
 
-_SPARSE = ("amount", "ref")  # left out when all zero
+def only_used(places: list[str], place: NDArray[Any]) -> tuple[list[str], NDArray[Any]]:
+    """Return those of *places* that *place* (indices, shape n) uses, and the indices into them; none is the first.
+
+    >>> only_used(["", "#a", "#b"], np.array([2, 0, 2]))[0], only_used(["", "#a"], np.array([0]))[0]
+    (['', '#b'], [])
+    """
+    if not place.any():
+        return [], np.zeros(len(place), "<u2")
+    used = np.union1d(np.zeros(1, np.int64), place)
+    return [places[at] for at in used.tolist()], np.searchsorted(used, place).astype("<u2")
+
+
+_SPARSE = ("amount", "ref", "place")  # left out when all zero
 MAX_ROWS = 65_535
 """Most rows (and subjects) one `Rows` may hold: its subject index has 16 bits."""
 
@@ -240,6 +269,14 @@ class Packer:
     id: list[int] = field(default_factory=list)
     ref: list[int] = field(default_factory=list)
     at: list[int] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=lambda: {"": 0})
+    placed: list[tuple[int, int]] = field(default_factory=list)
+    """Rows with a place, and their index into `places`."""
+
+    def put(self, place: str) -> None:
+        """Say of the last activity where it was: a channel or team."""
+        if place:
+            self.placed.append((len(self.at) - 1, self.places.setdefault(place, len(self.places))))
 
     def add(self, subject: str, measure: str, time_ms: int, amount: int, id_: int, ref: int, at: int) -> None:
         """Append one activity. *id_* and *ref* are unsigned 64-bit, *amount* signed 64-bit."""
@@ -270,8 +307,11 @@ class Packer:
             "id": np.array(self.id, "<u8"),
             "ref": np.array(self.ref, "<u8"),
             "at": np.array(self.at, "<u4"),
+            "place": np.zeros(len(self.at), "<u2"),
         }
-        measures = list(self.measures)
+        for row, place in self.placed:
+            columns["place"][row] = place
+        measures, places = list(self.measures), list(self.places)
         of_row = targets[subject] if len(subject) else subject
         found = {}
         for target in np.unique(targets).tolist():
@@ -280,6 +320,7 @@ class Packer:
             renumbered = np.zeros(len(names), "<u2")
             renumbered[mine] = np.arange(len(mine))
             raw = {name: column[here] for name, column in columns.items()}
+            mentioned, raw["place"] = only_used(places, raw["place"])
             packed: dict[str, Any] = {
                 name: b"" if name in _SPARSE and not part.any() else part.tobytes() for name, part in raw.items()
             }
@@ -291,6 +332,7 @@ class Packer:
                 measures,
                 renumbered[subject[here]].tobytes(),
                 arrived=arrived,
+                places=mentioned,
                 **packed,
             )
         return found

@@ -16,14 +16,18 @@ from state.cells import sum_by_key
 from state.effects import GroupTotal, LatencyMap, Summary
 from state.group_scores import merged_totals
 from state.health import DECILES, FULL, Matrix
-from state.latency import ALL_ORGS, Grid, load_grid, merge_grid
+from state.latency import ALL_ORGS
+from state.lines import LOCAL, REPLIES, OverallLines
 from state.peers import MAX_PEER_GROUPS
+from state.periods import month_name
 from state.records import record_of
 from state.scoring import cut_points
-from state.telling import cells_of, decode_summary, encode_summary
-from state.week import HOUR_MS, WEEK_HOURS
+from state.telling import cells_of, decode_summary, encode_summary, span_name
+from state.week import HOUR_MS, WEEK_HOURS, month_of
+from state.week_grid import WeekGrid
 
 _DatedCuts = tuple[int, dict[str, list[int]]]  # as of when (ms), attribute → cut points
+_lines = msgspec.msgpack.Decoder(dict[str, bytes])
 _reference = msgspec.msgpack.Decoder(tuple[_DatedCuts, _DatedCuts])
 
 
@@ -34,6 +38,8 @@ class Census:
         """Count nobody yet; *peers* is what makes users peers (see `state.population`), empty = nothing does."""
         self._min_population, self._peers = min_population, peers
         self.summaries: dict[int, Summary] = {}
+        self.grids: dict[int, dict[int, dict[str, bytes]]] = {}
+        """Latency by partition, month and line."""
         self.calibration = Calibration(0, 0, {})
         self._reference: _DatedCuts = (0, {})
         self._next: _DatedCuts = (0, {})
@@ -41,8 +47,12 @@ class Census:
         self._merged: dict[tuple[str, str], tuple[Matrix, Matrix]] = {}
 
     def learn(self, summary: Summary) -> None:
-        """Take in a summary; it replaces the partition's former one."""
+        """Take in a summary; it replaces the partition's former one, and the months of latency that it tells."""
         self.summaries[summary.partition] = summary
+        months = self.grids.setdefault(summary.partition, {})
+        months |= summary.grids
+        for month in [month for month, lines in months.items() if not lines]:
+            del months[month]
         self._merged.clear()
 
     @property
@@ -147,16 +157,52 @@ class Census:
         marks = [s.watermark_ms for s in self.summaries.values() if s.orgs + s.orgs_left_out and s.watermark_ms]
         return max(0, min(marks, default=0)) or None
 
-    def overall(self, period: str, quantile: float) -> LatencyMap:
-        """Return the latency map over all orgs."""
-        merged: Grid = {}
-        for summary in self.summaries.values():
-            merge_grid(merged, load_grid(summary.grid))
-        return LatencyMap(ALL_ORGS, "local", period, quantile, cells_of(merged, quantile))
+    def overall(self, rolling_months: int, quantile: float, target_ms: int) -> LatencyMap:
+        """Return the latency map over all orgs: of the last *rolling_months* up to the newest time (UTC)."""
+        newest = max((s.watermark_ms for s in self.summaries.values()), default=0)
+        last = month_of(max(newest, 0), "UTC")
+        months = range(last - rolling_months + 1, last + 1)
+        lines = self.lines()
+        cells, whole = cells_of(lines.grid(REPLIES, months), quantile, target_ms)
+        known = [month_name(month) for month in sorted(lines.months)]
+        return LatencyMap(
+            ALL_ORGS, LOCAL, span_name(months), quantile, cells, target_ms, lines.names(), known, whole
+        )  # fmt: skip
+
+    def lines(self, only: int | None = None) -> OverallLines:
+        """Return the latency of all orgs together, by month (*only* one) and line."""
+        found: dict[int, dict[str, list[WeekGrid]]] = {}
+        for months in self.grids.values():
+            for month, lines in months.items() if only is None else [(only, months.get(only, {}))]:
+                for line, raw in lines.items():
+                    found.setdefault(month, {}).setdefault(line, []).append(WeekGrid.load(raw))
+        merged = {m: {name: WeekGrid.merged(parts).bounded() for name, parts in x.items()} for m, x in found.items()}
+        return OverallLines({month: lines for month, lines in merged.items() if lines})
+
+    def months(self) -> list[int]:
+        """Return the months of which there is any latency, ascending."""
+        return sorted({month for months in self.grids.values() for month in months})
+
+    def month(self, month: int) -> dict[str, bytes]:
+        """Return one month of all orgs together, by line."""
+        return {line: grid.dump() for line, grid in self.lines(month).months.get(month, {}).items()}
+
+    def dump_month(self, partition: int, month: int) -> bytes | None:
+        """Return what must be kept of one month of a partition's latency; None = nothing."""
+        lines = self.grids[partition].get(month)
+        return msgspec.msgpack.encode(lines) if lines else None
+
+    def restore_month(self, partition: int, month: int, raw: bytes) -> None:
+        """Take over what `dump_month` returned.
+
+        Raises:
+            msgspec.DecodeError: If *raw* is something else.
+        """
+        self.grids.setdefault(partition, {})[month] = read_month(raw)
 
     def dump(self, partition: int) -> bytes:
-        """Return what must be kept of one partition's summary."""
-        return encode_summary(self.summaries[partition])
+        """Return what must be kept of one partition's summary, besides its months of latency."""
+        return encode_summary(msgspec.structs.replace(self.summaries[partition], grids={}))
 
     def dump_calibration(self) -> bytes:
         """Return what must be kept of the last calibration."""
@@ -174,6 +220,18 @@ class Census:
             self.learn(decode_summary(raw))
         if calibration is not None:
             self.calibration = msgspec.msgpack.decode(calibration, type=Calibration)
+
+
+def read_month(raw: bytes) -> dict[str, bytes]:
+    """Return what `Census.dump_month` returned.
+
+    Raises:
+        ValueError: If *raw* is none.
+    """
+    lines = record_of(_lines, raw)
+    for grid in lines.values():
+        WeekGrid.load(grid)
+    return lines
 
 
 def read_reference(raw: bytes) -> tuple[_DatedCuts, _DatedCuts]:

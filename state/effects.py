@@ -102,14 +102,34 @@ class Alert(msgspec.Struct, array_like=True, tag="a"):
     """The fall that was needed; 0 = told before this was said."""
 
 
+CellFigures = tuple[float | None, int, int, int, float | None, int]
+"""Of an hour of the week: quantile of the waits for every reply (ms, None = none), replies, messages, how many of them
+were answered, quantile of the waits for the first reply (ms), how many were answered within the target."""
+
+
 class LatencyMap(msgspec.Struct, array_like=True, tag="l"):
-    """An org's hour-of-week latency: hour → [quantile in ms or None, replies, messages, answered]."""
+    """An org's latency by hour of the week over the rolling period."""
 
     org: str
     timezone: str
     period: str
     quantile: float
-    cells: dict[int, tuple[float | None, int, int, int]]
+    cells: dict[int, CellFigures]
+    target_ms: int = 0
+    lines: list[str] = []
+    """What can be looked at apart (see `state.lines`)."""
+    months: list[str] = []
+    """Months (UTC; of all orgs together each one's own) in which anything happened."""
+    whole: CellFigures = (None, 0, 0, 0, None, 0)
+    """The same of all hours together."""
+
+
+class LatencyMonth(msgspec.Struct, array_like=True, tag="lm"):
+    """One month of an org's lines, as bytes that `state.waits.Waits.load` reads; the month is in UTC."""
+
+    org: str
+    month: str
+    lines: dict[str, bytes]
 
 
 class ChatCounts(msgspec.Struct, array_like=True, tag="h"):
@@ -180,7 +200,8 @@ class Summary(msgspec.Struct, array_like=True, tag="s"):
     users_by_band: dict[str, int]
     orgs: int
     values: Values
-    grid: dict[int, list[object]]
+    grids: dict[int, dict[str, bytes]]
+    """Latency of all its orgs together: month → line → `WeekGrid.dump`, of months that changed since the last one."""
     watermark_ms: int = -1
     """Up to when the partition had counted; 0 = nothing ever happened there, -1 = made before this was said."""
     model: str = ""
@@ -220,4 +241,4 @@ class Gap(msgspec.Struct, array_like=True, tag="g"):
     missing: int
 
 
-Effect = UserScore | OrgScore | Alert | LatencyMap | ChatCounts | WeekRow | Summary | Late | Gap | Gone
+Effect = UserScore | OrgScore | Alert | LatencyMap | LatencyMonth | ChatCounts | WeekRow | Summary | Late | Gap | Gone

@@ -8,15 +8,18 @@ that a message outside the reply horizon is forgotten).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from state.activity import Columns, Correction
+from state.arrays import SchemaError
 from state.history import History
+from state.hour_lines import Activities, HourLines
 from state.latency import Latency
 from state.measures import Catalogue
-from state.replies import Match, Replies
+from state.replies import WAITING, Match, Replies
 from state.ring import RollingWeek, Slots
 from state.subjects import Subjects
 from state.week import HOUR_MS
@@ -25,8 +28,28 @@ from state.week_hours import places_in_week
 Derived = list[tuple[int, int, int, int, int, int]]  # slot, measure, time_ms, weight, amount, time_ms of the cause
 
 
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A message of *slot*, or the end of one (*ref*)."""
+
+    id: int
+    ref: int
+    slot: int
+    time_ms: int
+    place: str
+    deletes: bool = False
+
+
+def spoken(columns: Columns, row: int, deletes: bool) -> Spoken:
+    """Return what a row of *columns* says."""
+    return Spoken(
+        int(columns.id[row]), int(columns.ref[row]), int(columns.subject[row]), int(columns.time_ms[row]),
+        columns.places[columns.place[row]], deletes,
+    )  # fmt: skip
+
+
 class Folder:
-    """Applies rows of one partition. `apart` counts replies that are no measure of waiting."""
+    """Applies rows of one partition. `apart` counts replies and events that are no measure of a duration."""
 
     def __init__(
         self,
@@ -39,13 +62,14 @@ class Folder:
     ) -> None:
         self._catalogue, self._subjects, self._week, self._history = catalogue, subjects, week, history
         self._latency, self._replies = latency, replies
-        self._message, self._given, self._received, self._approved, self._other = (
-            catalogue.index(n) for n in ("message", "reply_given", "reply_received", "transaction", "transaction_other")
+        self._hour_lines = HourLines(catalogue.measures, lambda number: subjects.orgs[number].name, latency.line)
+        self._message, self._deleted, self._given, self._received, self._approved, self._other = map(
+            catalogue.index,
+            ("message", "message_deleted", "reply_given", "reply_received", "transaction", "transaction_other"),
         )
         # transaction → (time, counts, cents, slot) of its latest status
         self._transactions: dict[int, tuple[int, bool, int, int]] = {}
-        self._touched_maps: set[str] = set()
-        self.apart = {"self_reply": 0, "negative_latency": 0}
+        self.apart = {"self_reply": 0, "negative_latency": 0, "negative_duration": 0}
 
     def fold(self, columns: Columns, floor_ms: int) -> tuple[Slots, Slots]:
         """Fold *columns* (slots and measure indices in place); return slots and hours touched.
@@ -54,8 +78,8 @@ class Folder:
         """
         measure = columns.measure
         derived: Derived = []
-        for row in np.flatnonzero(measure == self._message).tolist():
-            derived += self.take_message(columns, row, floor_ms)
+        for row in np.flatnonzero((measure == self._message) | (measure == self._deleted)).tolist():
+            derived += self.take_message(spoken(columns, row, bool(measure[row] == self._deleted)), floor_ms)
         status = (measure == self._approved) | (measure == self._other)
         for row in np.flatnonzero(status).tolist():
             derived += self._take_transaction(columns, row, floor_ms)
@@ -66,6 +90,7 @@ class Folder:
         times = np.concatenate([columns.time_ms[plain], extra[:, 2]])
         weights = np.concatenate([np.ones(int(plain.sum()), np.int64), extra[:, 3]])
         amounts = np.concatenate([columns.amount[plain], extra[:, 4]])
+        self._count_hours(slots, measures, times, weights, amounts)
         return slots, self._count(slots, measures, times, weights, amounts)
 
     def correct(self, record: Correction, floor_ms: int) -> tuple[Slots, Slots]:
@@ -73,26 +98,30 @@ class Folder:
         entry = self._subjects.orgs[self._subjects.org_number(record.org)]
         slots = self._subjects.slots(record.subjects)
         self._replies.correct(record, slots)
-        self._latency.correct(entry.name, entry.zone, record)
-        if record.latencies or record.messages:
-            self._touched_maps.add(entry.name)
+        self._latency.correct(entry.name, record)
         rows = np.array(record.rows, np.int64).reshape(-1, 6)
-        rows = rows[rows[:, 2] >= floor_ms]  # weeks before it are told for good
         measures = np.array([self._catalogue.index(name) for name in record.measures], np.int64)
+        self._count_hours(slots[rows[:, 0]], measures[rows[:, 1]], rows[:, 2], rows[:, 3], rows[:, 4])
+        rows = rows[rows[:, 2] >= floor_ms]  # weeks before it are told for good
         touched = slots[rows[:, 0]]
         return touched, self._count(touched, measures[rows[:, 1]], rows[:, 2], rows[:, 3], rows[:, 4])
 
     def _count(self, slots: Slots, measures: Slots, times: Slots, weights: Slots, amounts: Slots) -> Slots:
         """Count activities (all of shape n) in the rolling and the calendar week; return their hours."""
-        self._week.add(slots, measures, times, weights, amounts)
+        lacking = self._hour_lines.lacking(measures, weights, amounts)
+        if lacking is not None:
+            amounts = np.where(lacking, 0, amounts)
+        self._week.add(slots, measures, times, weights, amounts, lacking)
         weeks, hours_there = self._weeks(slots, times)
-        self._history.add(slots, measures, weeks, weights, amounts, hours_there, times)
+        self._history.add(slots, measures, weeks, weights, amounts, hours_there, times, lacking)
         return times // HOUR_MS
 
-    def take_touched_maps(self) -> set[str]:
-        """Return the orgs whose latency grid changed since last asked."""
-        touched, self._touched_maps = self._touched_maps, set()
-        return touched
+    def _count_hours(self, slots: Slots, measures: Slots, times: Slots, weights: Slots, amounts: Slots) -> None:
+        """Count activities (all of shape n) in the hours of the week of their measures."""
+        orgs = self._subjects.org_of[slots].astype(np.int64)
+        self._hour_lines.add(Activities(orgs, measures, times, weights, amounts))
+        lacking = self._hour_lines.lacking(measures, weights, amounts)
+        self.apart["negative_duration"] += 0 if lacking is None else int(weights[lacking].sum())
 
     def advance(self, floor_ms: int) -> None:
         """Forget transactions whose status can no longer change."""
@@ -105,12 +134,19 @@ class Folder:
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint."""
         rows = [[id_, *entry] for id_, entry in self._transactions.items()]
-        return {"transactions": rows, "apart": self.apart}
+        by_hour = self._catalogue.by_hour
+        return {"transactions": rows, "apart": self.apart} | ({"by-hour": by_hour} if by_hour else {})
 
     def restore(self, segments: dict[str, Any]) -> None:
-        """Take over what `segments` returned."""
+        """Take over what `segments` returned.
+
+        Raises:
+            SchemaError: If other measures were kept by hour of the week, or of other times.
+        """
+        if segments.get("by-hour", []) != self._catalogue.by_hour:
+            raise SchemaError("the model keeps other measures by hour of the week; run `orgpulse rebuild`")
         self._transactions = {e[0]: (e[1], e[2], e[3], e[4]) for e in segments["transactions"]}
-        self.apart = segments["apart"]
+        self.apart |= segments["apart"]
 
     def _weeks(self, slots: Slots, times: Slots) -> tuple[Slots, Slots]:
         """Return each row's calendar week in its org's zone, and its hour there (`places_in_week`)."""
@@ -121,30 +157,35 @@ class Folder:
             weeks[here], hours[here] = places_in_week(times[here], self._subjects.zone_names[zone])
         return weeks, hours
 
-    def take_message(self, columns: Columns, row: int, floor_ms: int) -> Derived:
-        slot, time_ms = int(columns.subject[row]), int(columns.time_ms[row])
-        entry = self._subjects.orgs[self._subjects.org_of[slot]]
-        self._latency.add_message(entry.name, entry.zone, time_ms)
-        self._touched_maps.add(entry.name)
+    def take_message(self, what: Spoken, floor_ms: int) -> Derived:
+        """Take in a message or a deletion; return what is counted of replies."""
+        org = self._subjects.orgs[self._subjects.org_of[what.slot]].name
+        if what.deletes:
+            gone, found = self._replies.delete(what.ref, what.time_ms)
+            if gone is not None:
+                self._latency.add_message(org, gone.place, gone.time_ms, -1)
+        else:
+            answers = self._replies.message(what.id, what.ref, what.slot, what.time_ms, what.place)
+            if answers is None:
+                return []  # an id that came before, or was deleted already
+            found = answers
+            self._latency.add_message(org, what.place, what.time_ms)
         derived: Derived = []
-        for match in self._replies.message(int(columns.id[row]), int(columns.ref[row]), slot, time_ms):
-            derived += self._take_match(match, entry.name, entry.zone, floor_ms)
+        for match in found:
+            derived += self._take_match(match, org, floor_ms)
         return derived
 
-    def _take_match(self, match: Match, org: str, zone: str, floor_ms: int) -> Derived:
-        latency_ms = match.reply_ms - match.parent_ms
-        if match.reply_slot == match.parent_slot:
-            self.apart["self_reply"] += 1
+    def _take_match(self, match: Match, org: str, floor_ms: int) -> Derived:
+        weight, latency_ms = match.weight, match.reply_ms - match.parent_ms
+        if match.kind != WAITING:
+            self.apart[match.kind] += weight
             return []
-        if latency_ms < 0:
-            self.apart["negative_latency"] += 1
-            return []
-        self._latency.add_reply(org, zone, match.parent_ms, latency_ms, first=match.first)
-        if match.reply_ms < floor_ms:
-            return []  # it waited for its parent beyond its week's close
+        self._latency.add_reply(org, match.place, match.parent_ms, latency_ms, first=match.first, weight=weight)
+        if match.again or match.reply_ms < floor_ms:
+            return []  # told before, or it waited for its parent beyond its week's close
         return [
-            (match.reply_slot, self._given, match.reply_ms, 1, latency_ms // 1000, match.parent_ms),
-            (match.parent_slot, self._received, match.reply_ms, 1, 0, match.parent_ms),
+            (match.reply_slot, self._given, match.reply_ms, weight, weight * (latency_ms // 1000), match.parent_ms),
+            (match.parent_slot, self._received, match.reply_ms, weight, 0, match.parent_ms),
         ]
 
     def _take_transaction(self, columns: Columns, row: int, floor_ms: int) -> Derived:

@@ -80,6 +80,8 @@ class Model:
         said = repr((self.catalogue.measures, self.attributes, self.bands))
         if self.population != PopulationRules():  # models without keep the digest they had before there were any
             said += repr(self.population)
+        if lasting := [(m.name, m.timing) for m in self.catalogue.measures if m.lasts]:
+            said += repr(lasting)  # their amounts mean something else
         return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
     def default_cuts(self) -> dict[str, list[int]]:

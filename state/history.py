@@ -63,12 +63,16 @@ class History:
         amounts: Counts,
         hours: Slots,
         times_ms: Slots,
+        lacking: NDArray[np.bool_] | None = None,
     ) -> None:
         """Fold activities (all of shape n) into their weeks.
 
-        *weights* and *amounts* are those of `RollingWeek.add`, *hours* those of `week_hours.places_in_week`.
+        *weights*, *amounts* and *lacking* are those of `RollingWeek.add`, *hours* those of
+        `week_hours.places_in_week`.
         """
         single = np.isin(measures, self._single)
+        if lacking is not None:
+            single &= ~lacking
         keys = (slots * MAX_MEASURES + measures).astype(np.uint64)
         summed, active = self._summed[measures], self._active[measures]
         for week in np.unique(weeks).tolist():

@@ -1,118 +1,163 @@
 """Hour-of-week latency: who waits how long at which hour.
 
-Owns, per org and calendar month (in the org's zone), 168 cells of reply
-latencies by the *parent's* hour of the week, with the number of messages and
-how many of them got an answer. Periods (a year, a quarter, the last months)
-are merged from months. Invariant: a reply counts in exactly one cell.
+Owns each org's lines (replies by channel or team, measures by name), each a `Waits`: by quarter of an hour, so that
+any period and zone can be read from it. Bounded: `max_lines` an org, `keep_months` back. Invariant: a reply counts in
+the line and the hour of its *parent*, in exactly one of each.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from state.activity import Correction
-from state.durations import Durations
-from state.week import hour_of_week, month_of
+from state.lines import MEASURE, REPLIES, is_part_of, line_of_place
+from state.waits import Waits, week_of_lines
+from state.week import month_start_ms
+from state.week_grid import WeekGrid
 
 ALL_ORGS = "all"
-
-
-@dataclass(slots=True)
-class Cell:
-    """One hour of the week: latencies, messages written in it, and how many of them were answered."""
-
-    latencies: Durations = field(default_factory=Durations)
-    messages: int = 0
-    answered: int = 0
-
-    def merge(self, other: Cell) -> None:
-        """Add all of *other*."""
-        self.latencies.merge(other.latencies)
-        self.messages += other.messages
-        self.answered += other.answered
-
-
-Grid = dict[int, Cell]  # hour of the week, 0 … 167 → cell; absent = nothing happened
+OTHER_PLACES = "replies/(other)"
+"""The line of channels beyond `max_lines`."""
 
 
 class Latency:
-    """The grids of one partition's orgs, by month."""
+    """The lines of one partition's orgs."""
 
-    def __init__(self) -> None:
-        self._months: dict[str, dict[int, Grid]] = {}
+    def __init__(self, max_lines: int = 64) -> None:
+        self._max_lines = max_lines
+        self._orgs: dict[str, dict[str, Waits]] = {}
+        self._untold: dict[str, set[int]] = {}  # org → months (UTC) that changed since they were told
+        self._untold_overall: set[int] = set()  # months that changed since the whole was told
 
-    def add_message(self, org: str, zone: str, time_ms: int) -> None:
-        """Count a message in its cell."""
-        self._cell(org, zone, time_ms).messages += 1
+    def line(self, org: str, line: str) -> Waits:
+        """Return a line to add to; beyond `max_lines` channels share one."""
+        lines = self._orgs.setdefault(org, {})
+        found = lines.get(line)
+        if found is None:
+            if len(lines) >= self._max_lines and not line.startswith(MEASURE):
+                line = OTHER_PLACES
+            found = lines.setdefault(line, Waits())
+        return found
 
-    def add_reply(self, org: str, zone: str, parent_ms: int, latency_ms: int, *, first: bool) -> None:
-        """Count a reply in its parent's cell; *first* = the parent had no answer yet."""
-        cell = self._cell(org, zone, parent_ms)
-        cell.latencies.add(latency_ms)
-        cell.answered += first
+    def add_message(self, org: str, place: str, time_ms: int, weight: int = 1) -> None:
+        """Count a message where and when it was written (*weight* −1: take it back)."""
+        self.line(org, line_of_place(place)).add_event(time_ms, weight)
 
-    def correct(self, org: str, zone: str, record: Correction) -> None:
-        """Add messages and replies, or take them back, as *record* says; what is taken back may be gone already."""
-        for time_ms, times in record.messages:
-            self._cell(org, zone, time_ms).messages += times
-        for parent_ms, latency_ms, first, times in record.latencies:
-            cell = self._cell(org, zone, parent_ms)
-            cell.latencies.add(latency_ms, times)
-            cell.answered += times if first else 0
+    def add_reply(self, org: str, place: str, parent_ms: int, latency_ms: int, *, first: bool, weight: int = 1) -> None:
+        """Count a reply to a message at *place*; *first* = it is the first one (*weight* −1: take it back)."""
+        self.line(org, line_of_place(place)).add_wait(parent_ms, latency_ms, first=first, weight=weight)
 
-    def grid(self, org: str, months: range | None = None) -> Grid:
-        """Return the org's grid over *months* (None = all there are)."""
-        merged: Grid = {}
-        for month, cells in sorted(self._months.get(org, {}).items()):
-            if months is None or month in months:
-                merge_grid(merged, cells)
-        return merged
+    def correct(self, org: str, record: Correction) -> None:
+        """Add messages and replies, or take them back, as *record* says."""
+        for time_ms, place, times in record.messages:
+            self.add_message(org, record.places[place], time_ms, times)
+        for parent_ms, latency_ms, first, place, times in record.latencies:
+            self.add_reply(org, record.places[place], parent_ms, latency_ms, first=first, weight=times)
 
-    def has(self, org: str) -> bool:
-        """Say whether *org* has a grid."""
-        return org in self._months
+    def grid(self, org: str, zone: str, months: range | None = None, line: str = REPLIES) -> WeekGrid:
+        """Return the week of an org over calendar *months* in *zone* (None = all there are)."""
+        parts = [waits for name, waits in self._orgs.get(org, {}).items() if is_part_of(name, line)]
+        return WeekGrid.merged(waits.grid(zone, months) for waits in parts)
+
+    def has(self, org: str, month: int | None = None) -> bool:
+        """Say whether *org* has a line, or anything in a month (UTC)."""
+        return org in self._orgs and (month is None or month in self.months(org))
 
     def orgs(self) -> list[str]:
-        """Return the orgs that have a grid."""
-        return sorted(self._months)
+        """Return the orgs that have a line."""
+        return sorted(self._orgs)
 
-    def overall(self, months: range | None) -> Grid:
-        """Return the grid over all orgs of the partition."""
-        merged: Grid = {}
-        for org in self.orgs():
-            merge_grid(merged, self.grid(org, months))
-        return merged
+    def lines(self, org: str) -> list[str]:
+        """Return an org's lines."""
+        return sorted(self._orgs.get(org, {}))
+
+    def months(self, org: str) -> list[int]:
+        """Return the months (UTC) in which anything happened in *org*, ascending."""
+        return sorted({month for waits in self._orgs.get(org, {}).values() for month in waits.months("UTC")})
+
+    def month(self, org: str, month: int) -> dict[str, bytes]:
+        """Return an org's lines of one month (UTC), each as bytes that `Waits.load` reads; empty ones are left out."""
+        parts = {
+            name: waits.slice("UTC", range(month, month + 1)) for name, waits in sorted(self._orgs.get(org, {}).items())
+        }
+        return {name: part.dump() for name, part in parts.items() if not part.is_empty}
+
+    def take_untold(self) -> dict[str, list[int]]:
+        """Return which months (UTC) of which orgs changed since last asked."""
+        self._gather()
+        untold, self._untold = self._untold, {}
+        return {org: sorted(months) for org, months in sorted(untold.items())}
+
+    def zone_changed(self, org: str) -> None:
+        """Note that an org's hours are others now."""
+        if org in self._orgs:
+            self._untold.setdefault(org, set())
+            self._untold_overall.update(self.months(org))
+
+    def take_overall(self, zones: Mapping[str, str]) -> dict[int, dict[str, bytes]]:
+        """Return all orgs together, each in its zone, by line, of the months that changed since last asked."""
+        self._gather()
+        changed, self._untold_overall = self._untold_overall, set()
+        # A month in UTC touches its neighbours in other zones.
+        around = sorted({near for month in changed for near in (month - 1, month, month + 1)})
+        return {month: self._overall(month, zones) for month in around}
+
+    def _overall(self, month: int, zones: Mapping[str, str]) -> dict[str, bytes]:
+        """Return one month of all orgs together; channels are not told apart."""
+        by_zone: dict[tuple[str, str], list[Waits]] = {}
+        for org, lines in self._orgs.items():
+            for name, waits in lines.items():
+                line = name if name.startswith(MEASURE) else REPLIES
+                by_zone.setdefault((line, zones.get(org, "UTC")), []).append(waits)
+        grids: dict[str, list[WeekGrid]] = {}
+        for (line, zone), parts in sorted(by_zone.items(), key=lambda each: each[0]):
+            grids.setdefault(line, []).append(week_of_lines(parts, zone, range(month, month + 1)))
+        merged = {line: WeekGrid.merged(found).bounded() for line, found in grids.items()}
+        return {line: grid.dump() for line, grid in sorted(merged.items()) if not grid.is_empty}
+
+    def drop_before(self, month: int) -> None:
+        """Forget what is older than *month* (UTC)."""
+        edge_ms = month_start_ms(month, "UTC")
+        for org, lines in list(self._orgs.items()):
+            self._untold_overall.update(old for old in self.months(org) if old < month)
+            for name, waits in list(lines.items()):
+                waits.drop_before(edge_ms)
+                if waits.is_empty:
+                    del lines[name]
+            if not lines:
+                del self._orgs[org]
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory held by the lines, in bytes."""
+        return sum(waits.size_bytes for lines in self._orgs.values() for waits in lines.values())
 
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint: one segment an org."""
-        return {
-            f"latency/{org}": {month: dump_grid(cells) for month, cells in sorted(months.items())}
-            for org, months in sorted(self._months.items())
+        self._gather()
+        found: dict[str, Any] = {
+            f"latency/{org}": {name: waits.dump() for name, waits in sorted(lines.items())}
+            for org, lines in sorted(self._orgs.items())
         }
+        found["untold"] = [
+            {org: sorted(months) for org, months in sorted(self._untold.items())},
+            sorted(self._untold_overall),
+        ]
+        return found
 
     def restore(self, segments: dict[str, Any]) -> None:
         """Take over what `segments` returned."""
-        for name, months in segments.items():
+        for name, lines in segments.items():
             if name.startswith("latency/"):
-                self._months[name[8:]] = {int(m): load_grid(raw) for m, raw in months.items()}
+                self._orgs[name[8:]] = {line: Waits.load(raw) for line, raw in lines.items()}
+        untold, overall = segments.get("untold", ({}, ()))
+        self._untold, self._untold_overall = {org: set(months) for org, months in untold.items()}, set(overall)
 
-    def _cell(self, org: str, zone: str, time_ms: int) -> Cell:
-        grid = self._months.setdefault(org, {}).setdefault(month_of(time_ms, zone), {})
-        return grid.setdefault(hour_of_week(time_ms, zone), Cell())
-
-
-def merge_grid(into: Grid, other: Grid) -> None:
-    """Add all cells of *other* to *into*."""
-    for hour, cell in other.items():
-        into.setdefault(hour, Cell()).merge(cell)
-
-
-def dump_grid(grid: Grid) -> dict[int, list[Any]]:
-    """Return *grid* as plain lists."""
-    return {h: [c.latencies.dump(), c.messages, c.answered] for h, c in sorted(grid.items())}
-
-
-def load_grid(raw: dict[Any, list[Any]]) -> Grid:
-    """Return what `dump_grid` described."""
-    return {int(h): Cell(Durations.load(d), messages, answered) for h, (d, messages, answered) in raw.items()}
+    def _gather(self) -> None:
+        """Note which months changed."""
+        for org, lines in self._orgs.items():
+            for waits in lines.values():
+                if months := waits.take_touched():
+                    self._untold.setdefault(org, set()).update(months)
+                    self._untold_overall.update(months)

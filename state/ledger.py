@@ -16,9 +16,9 @@ import msgspec
 
 from state.records import record_of
 
-APART = ("ghost", "system", "bot", "directory", "identity")
-"""Messages that count in no score: an operator's, the system's own, a bot's, the directory itself, and those that only
-say who is who."""
+APART = ("ghost", "system", "bot", "directory", "identity", "edit")
+"""Messages that count in no score: an operator's, the system's own, a bot's, the directory itself, those that only say
+who is who, and later versions of chat messages."""
 
 
 class SourceLedger(msgspec.Struct, array_like=True, frozen=True):

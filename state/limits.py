@@ -22,3 +22,6 @@ class Limits:
     max_chat_messages: int = 2_000_000
     max_chat_samples: int = 500_000
     max_chat_people: int = 50
+    target_ms: int = 4 * 3_600_000
+    keep_months: int = 37
+    max_lines: int = 64

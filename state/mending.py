@@ -15,14 +15,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace as replace_
 
-from state.activity import SEPARATOR, Correction, Row, origin_of
-from state.conversation import Changes, Conversation
+from state.activity import SEPARATOR, Answers, Correction, Row, origin_of
+from state.conversation import Changes, Conversation, Named
+from state.fold import Spoken, spoken
 from state.limits import Limits
 from state.measures import Catalogue
 from state.org_log import Batch, OrgLog
@@ -30,6 +32,10 @@ from state.week import HOUR_MS
 
 MAX_ITEMS = 10_000
 """Rows, latencies and the like that one record holds; more take more records."""
+
+_LISTS = ("rows", "ids", "messages", "latencies", "opened", "awaiting", "forgotten", "deleted")  # of a record
+_DELETED = "message_deleted"
+_SPOKEN = ("message", _DELETED)
 
 Right = Callable[[str, int, str], tuple[str, str] | None]
 """Of a subject as `Rows` spell it, a time (ms) and a source: the org and user it is today; None = nobody."""
@@ -46,8 +52,8 @@ class _Moves:
     leaving: list[dict[int, tuple[str, str] | None]] = field(default_factory=list)
     acts: Counter[Act] = field(default_factory=Counter)
     ids: list[tuple[int, int]] = field(default_factory=list)
-    arriving: list[tuple[str, int, int, int]] = field(default_factory=list)
-    """Messages from elsewhere: user, id, id of the parent, time (ms)."""
+    arriving: list[tuple[str, Spoken]] = field(default_factory=list)
+    """Messages and deletions from elsewhere: user, and what."""
 
 
 class Mending:
@@ -102,25 +108,25 @@ class Mending:
             measure, amount = batch.measures[columns.measure[row]], int(columns.amount[row])
             self._moves[org].acts[user, measure, time_ms, amount, time_ms] -= 1
             if to is not None:
-                self._arrive(to, org, (measure, time_ms, amount), int(columns.id[row]), int(columns.ref[row]))
+                self._arrive(to, org, measure, amount, spoken(columns, row, measure == _DELETED))
         return leaving
 
-    def _arrive(self, to: tuple[str, str], former: str, act: tuple[str, int, int], id_: int, ref: int) -> None:
+    def _arrive(self, to: tuple[str, str], former: str, measure: str, amount: int, said: Spoken) -> None:
         """Note that an activity of the org *former* is that of *to*, unless it came there too."""
         org, user = to
-        moves, (measure, time_ms, amount) = self._moves[org], act
+        moves = self._moves[org]
         if org != former:
             mixed = self._salt(former) ^ self._salt(org)
-            id_, ref = id_ ^ mixed, ref ^ mixed if ref else 0
+            said = replace(said, id=said.id ^ mixed, ref=said.ref ^ mixed if said.ref else 0)
             if moves.known is None:
                 moves.known = self._logs[org].ids
-            if id_ in moves.known:
+            if said.id in moves.known:
                 return
-            moves.known.add(id_)
-            moves.ids.append((id_, time_ms))
-            if measure == "message":
-                moves.arriving.append((user, id_, ref, time_ms))
-        moves.acts[user, measure, time_ms, amount, time_ms] += 1
+            moves.known.add(said.id)
+            moves.ids.append((said.id, said.time_ms))
+            if measure in _SPOKEN:
+                moves.arriving.append((user, said))
+        moves.acts[user, measure, said.time_ms, amount, said.time_ms] += 1
 
 
 def _correction(log: OrgLog, moves: _Moves, was: Conversation, wanted: Conversation, from_ms: int) -> Correction | None:
@@ -146,10 +152,10 @@ def _is_about_messages(log: OrgLog, moves: _Moves) -> bool:
     """Say whether replies may have to be matched otherwise, or were before."""
     if moves.arriving:
         return True
-    if any(r.messages or r.latencies or r.opened or r.awaiting or r.forgotten for r in log.corrections):
+    if any(r.messages or r.latencies or r.opened or r.awaiting or r.forgotten or r.deleted for r in log.corrections):
         return True
     for batch, leaving in zip(log.batches, moves.leaving, strict=True):
-        places = [at for at, name in enumerate(batch.measures) if name == "message"]
+        places = [at for at, name in enumerate(batch.measures) if name in _SPOKEN]
         if leaving and np.isin(batch.columns.measure[list(leaving)], places).any():
             return True
     return False
@@ -164,19 +170,19 @@ def _converse(log: OrgLog, moves: _Moves, was: Conversation, wanted: Conversatio
             continue
         leaving, columns = moves.leaving[at], entry.columns
         at += 1
-        is_message = np.array([name == "message" for name in entry.measures], bool)[columns.measure]
-        for row in np.flatnonzero(is_message).tolist():
+        is_spoken = np.array([name in _SPOKEN for name in entry.measures], bool)[columns.measure]
+        for row in np.flatnonzero(is_spoken).tolist():
             user = origin_of(entry.origins[columns.subject[row]])[1]
-            said = (int(columns.id[row]), int(columns.ref[row]), int(columns.time_ms[row]), entry.floor_ms)
-            was.hear(user, *said)
+            said = spoken(columns, row, entry.measures[columns.measure[row]] == _DELETED)
+            was.hear(user, said, entry.floor_ms)
             to = leaving.get(row, (log.org, user))
             if to is not None and to[0] == log.org:
-                wanted.hear(to[1], *said)
+                wanted.hear(to[1], said, entry.floor_ms)
         for each in (was, wanted):
             each.advance(entry.watermark_ms)
     floor_ms = log.batches[-1].floor_ms if log.batches else 0
-    for user, id_, ref, time_ms in moves.arriving:
-        wanted.hear(user, id_, ref, time_ms, floor_ms)
+    for user, said in moves.arriving:
+        wanted.hear(user, said, floor_ms)
 
 
 def _user(record: Correction, place: int) -> str:
@@ -184,35 +190,48 @@ def _user(record: Correction, place: int) -> str:
 
 
 def _record(
-    log: OrgLog, moves: _Moves, acts: Counter[Act], messages: Counter[int],
-    latencies: Counter[tuple[int, int, bool]], changes: Changes, from_ms: int,
+    log: OrgLog, moves: _Moves, acts: Counter[Act], messages: Counter[tuple[int, str]],
+    latencies: Counter[tuple[int, int, bool, str]], changes: Changes, from_ms: int,
 ) -> Correction | None:  # fmt: skip
     """Put a correction together; None = there is nothing to correct."""
-    opened, awaiting, forgotten = changes
     acts = Counter({act: number for act, number in acts.items() if number})
-    if not (acts or messages or latencies or opened or awaiting or forgotten):
+    if not (acts or messages or latencies or changes):
         return None
-    affected = sorted({act[0] for act in acts})
-    users = sorted({*affected, *(user for _, user, _, _ in opened), *(u for _, rest in awaiting for u, _ in rest)})
-    place, names = {user: at for at, user in enumerate(users)}, sorted({act[1] for act in acts})
+    affected, names = sorted({act[0] for act in acts}), sorted({act[1] for act in acts})
+    users = sorted({*affected, *changes.authors()})
+    places = sorted({p for _, p in messages} | {p for *_, p in latencies} | changes.places())
+    who, where = {user: at for at, user in enumerate(users)}, {place: at for at, place in enumerate(places)}
     rows: list[Row] = []
     for (user, measure, time_ms, amount, cause_ms), number in sorted(acts.items()):
         weight = 1 if number > 0 else -1
-        rows += [(place[user], names.index(measure), time_ms, weight, amount * weight, cause_ms)] * abs(number)
+        rows += [(who[user], names.index(measure), time_ms, weight, amount * weight, cause_ms)] * abs(number)
+
+    def numbered(answers: Named) -> Answers:
+        return [(at, id_, who[user]) for at, id_, user in answers]
+
     return Correction(
         log.org,
         [log.org + SEPARATOR + user for user in users],
         names,
         rows,
         sorted(moves.ids),
-        [(at, 1 if n > 0 else -1) for at, n in sorted(messages.items()) for _ in range(abs(n))],
-        [(*each, 1 if n > 0 else -1) for each, n in sorted(latencies.items()) for _ in range(abs(n))],
-        [(id_, place[user], at, answered) for id_, user, at, answered in opened],
-        [(id_, [(place[user], at) for user, at in rest]) for id_, rest in awaiting],
-        forgotten,
-        [(place[user], hour) for user, hour in _beginnings(log, moves, affected).items()],
+        places,
+        [(at, where[place], _sign(n)) for (at, place), n in sorted(messages.items()) for _ in range(abs(n))],
+        [(*each, where[place], _sign(n)) for (*each, place), n in sorted(latencies.items()) for _ in range(abs(n))],  # type: ignore[misc]
+        [
+            (id_, who[user], at, where[place], parent, numbered(answers))
+            for id_, (user, at, place, parent, answers) in changes.opened
+        ],
+        [(id_, numbered(answers)) for id_, answers in changes.awaiting],
+        changes.forgotten,
+        changes.deleted,
+        [(who[user], hour) for user, hour in _beginnings(log, moves, affected).items()],
         from_ms,
     )
+
+
+def _sign(number: int) -> int:
+    return 1 if number > 0 else -1
 
 
 def _beginnings(log: OrgLog, moves: _Moves, users: list[str]) -> dict[str, int]:
@@ -241,19 +260,12 @@ def _split(record: Correction | None) -> list[Correction]:
     """Return a correction as records that hold MAX_ITEMS of each kind at most; the last one tells the beginnings."""
     if record is None:
         return []
-    kinds = (
-        record.rows,
-        record.ids,
-        record.messages,
-        record.latencies,
-        record.opened,
-        record.awaiting,
-        record.forgotten,
-    )
+    kinds: list[list[Any]] = [getattr(record, name) for name in _LISTS]
     pieces = zip_longest(
         *([kind[i : i + MAX_ITEMS] for i in range(0, len(kind), MAX_ITEMS)] for kind in kinds), fillvalue=[]
     )
-    found = [Correction(record.org, record.subjects, record.measures, *piece) for piece in pieces]  # type: ignore[arg-type]
+    empty = Correction(record.org, record.subjects, record.measures, [], places=record.places)
+    found = [replace_(empty, **dict(zip(_LISTS, piece, strict=True))) for piece in pieces]
     if not found:
         return []
     found[-1] = replace_(found[-1], since=record.since)

@@ -13,12 +13,13 @@ from typing import Any
 from state.alert_rules import BOUNDS, AlertRules
 from state.health import DECILES, POLICIES, Attribute, Bands, Model
 from state.kinds import KINDS
-from state.measures import BUILT_IN, MAX_MEASURES, Catalogue, Measure
+from state.measures import BUILT_IN, MAX_HOURS, MAX_MEASURES, MAY_HAVE_HOURS, UNITS_MS, Catalogue, Measure
 from state.population import MAX_WITHOUT, PEERS, PopulationRules
 
 _LARGEST_CUT = 2**63 - 1  # values are 64-bit integers
-_FLAGS = ("feature", "passive", "summed", "gauge")
-_MEASURE_KEYS = {"events", "actions", *_FLAGS}
+_FLAGS = ("feature", "passive", "summed", "gauge", "hours")
+_TIMINGS = ("since", "duration", "time")  # of which a measure has one at most
+_MEASURE_KEYS = {"events", "actions", *_FLAGS, *_TIMINGS}
 _SECTIONS = ("bands", "alerts", "population", "measures", "attributes")
 _ATTRIBUTE_KEYS = {"name", "label", "kind", "weight", "measures", "against", "missing", "cuts"}
 
@@ -73,20 +74,17 @@ def build_model(raw: Mapping[str, Any]) -> Model:
 
 
 def _catalogue(raw: Mapping[str, Any]) -> Catalogue:
-    measures = list(BUILT_IN)
+    measures = {m.name: m for m in BUILT_IN}
     by_event: dict[str, str] = {}
     by_action: dict[str, str] = {}
     for name, entry in raw.items():
         for key in _table(name, entry):
             if key not in _MEASURE_KEYS:
                 raise _unknown(f"measure {name!r}", key, _MEASURE_KEYS)
-        if any(m.name == name for m in BUILT_IN):
-            raise ModelError(name, f"measure {name!r} is built in; choose another name")
-        flags = {key: entry.get(key, False) for key in _FLAGS}
-        for key, flag in flags.items():
-            if not isinstance(flag, bool):
-                raise ModelError(name, f"measure {name!r}: `{key}` must be true or false, not {flag!r}")
-        measures.append(Measure(name, **flags))
+        if name in measures and (name not in MAY_HAVE_HOURS or set(entry) - {"hours"}):
+            only = f"only `hours` of {', '.join(MAY_HAVE_HOURS)} can be set"
+            raise ModelError(name, f"measure {name!r} is built in; choose another name ({only})")
+        measures[name] = _measure(name, entry, measures.get(name, Measure(name)))
         for kind, names in (("events", by_event), ("actions", by_action)):
             for spelled in _names(name, kind, entry.get(kind, [])):
                 if spelled in names:
@@ -94,7 +92,48 @@ def _catalogue(raw: Mapping[str, Any]) -> Catalogue:
                 names[spelled] = name
     if len(measures) > MAX_MEASURES:
         raise ModelError("measures", f"{len(measures)} measures, but at most {MAX_MEASURES} are possible")
-    return Catalogue(tuple(measures), by_event, by_action)
+    with_hours = sum(m.hours for m in measures.values())
+    if with_hours > MAX_HOURS:
+        text = f"{with_hours} measures with `hours = true`, but at most {MAX_HOURS} are possible: drop some"
+        raise ModelError("measures", text)
+    return Catalogue(tuple(measures.values()), by_event, by_action)
+
+
+def _measure(name: str, entry: Mapping[str, Any], plain: Measure) -> Measure:
+    """Return the measure in *entry*; what it leaves out is as in *plain*."""
+    flags = {key: entry.get(key, getattr(plain, key)) for key in _FLAGS}
+    for key, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise ModelError(name, f"measure {name!r}: `{key}` must be true or false, not {flag!r}")
+    timings = {key: entry[key] for key in _TIMINGS if key in entry}
+    for key, value in timings.items():
+        if not value or not isinstance(value, str):
+            what = "a unit" if key == "duration" else "the name of a property with a time"
+            raise ModelError(name, f"measure {name!r}: `{key}` must be {what}, not {value!r}")
+    found = Measure(name, **flags, **timings)
+    _check_timing(found, timings, entry)
+    return found
+
+
+def _check_timing(measure: Measure, timings: Mapping[str, str], entry: Mapping[str, Any]) -> None:
+    """Raise a ModelError if what says when, and how long, contradicts itself or the rest of the measure."""
+    if not timings:
+        return
+    named, keys = f"measure {measure.name!r}", " and ".join(f"`{key}`" for key in timings)
+    if len(timings) > 1:
+        raise ModelError(measure.name, f"{named} has {keys}: keep one of them")
+    if measure.duration and measure.duration not in UNITS_MS:
+        raise _unknown(f"`duration` of {named}", measure.duration, UNITS_MS)
+    if not measure.hours:
+        raise ModelError(measure.name, f"{named} has {keys}, but no `hours = true`: add it, or drop {keys}")
+    if entry.get("actions"):
+        lacking = f"syslog lines have no properties and no quantity for {keys}"
+        raise ModelError(measure.name, f"{named}: {lacking}; give its `actions` a measure of their own")
+    if measure.gauge:
+        what = "a duration" if measure.lasts else "a time"
+        raise ModelError(measure.name, f"{named}: its amount is {what} by {keys}, and no level: drop `gauge`")
+    if measure.time and measure.summed:
+        raise ModelError(measure.name, f"{named}: its amount is a time by `time`, and can't be summed: drop `summed`")
 
 
 def _attribute(entry: Mapping[str, Any], catalogue: Catalogue) -> Attribute:
@@ -145,6 +184,12 @@ def _check_measures(attribute: str, kind: str, measures: tuple[int, ...], catalo
         if needs == "gauge" and not measure.gauge:
             text = f"attribute {attribute!r} reads {measure.name!r}, which has no `gauge = true`"
             raise ModelError(attribute, f"{text}: add it to the measure, or choose another kind")
+        if kind == "mean" and measure.lasts:  # its events may be more than its durations
+            text = f"attribute {attribute!r}: events of {measure.name!r} may be without a duration"
+            raise ModelError(attribute, f"{text}, so they have no mean: choose kind 'median'")
+        if KINDS[kind].needs_single and measure.time:
+            text = f"attribute {attribute!r} looks at amounts of {measure.name!r}, which has a time instead"
+            raise ModelError(attribute, f"{text}: drop the measure's `time`, or choose another kind")
 
 
 def _cuts(name: str, kind: str, cuts: Any) -> tuple[int, ...]:

@@ -38,8 +38,13 @@ def differences(old: Model, new: Model) -> list[Difference]:
 
 
 def needs_rebuild(old: Model, new: Model) -> bool:
-    """Say whether state of *old* can't be read with *new*: measures are kept by their number."""
-    return old.catalogue.names != new.catalogue.names
+    """Say whether state of *old* can't be carried on with *new*.
+
+    Measures are kept by their number; and what stands in a log was read as the model of its time said, so that hours
+    of the week would lack what came before, and take back what they never held.
+    """
+    before, after = old.catalogue, new.catalogue
+    return before.names != after.names or before.by_hour != after.by_hour
 
 
 def share(model: Model, attribute: Attribute) -> str:
@@ -138,6 +143,10 @@ def _described(catalogue: Catalogue) -> dict[str, dict[str, Any]]:
             "passive": m.passive,
             "summed": m.summed,
             "gauge": m.gauge,
+            "hours": m.hours,
+            "since": m.since,
+            "duration": m.duration,
+            "time": m.time,
         }
         for m in catalogue.measures
     }

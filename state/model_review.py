@@ -140,6 +140,8 @@ def _of_measures(model: Model) -> Iterator[Remark]:
             continue
         if measure.name not in led_to:
             yield Remark("warning", measure.name, "no event or action leads to this measure")
+        elif number not in used and measure.hours:
+            pass  # it has its hours of the week
         elif number not in used and measure.passive:
             yield Remark("warning", measure.name, "is used by no attribute and is passive: it has no effect on scores")
         elif number not in used and not (measure.feature and breadth):

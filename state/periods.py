@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 
-_YEAR = re.compile(r"(\d{4})")
-_QUARTER = re.compile(r"(\d{4})-?Q([1-4])", re.IGNORECASE)
-_MONTH = re.compile(r"(\d{4})-(\d{2})")
+_CENTURIES = r"((?:19|2\d)\d\d)"  # every month of them begins and ends at an instant that a date can tell
+_YEAR = re.compile(_CENTURIES, re.ASCII)
+_QUARTER = re.compile(_CENTURIES + "-?Q([1-4])", re.ASCII | re.IGNORECASE)
+_MONTH = re.compile(_CENTURIES + r"-(\d{2})", re.ASCII)
 MAX_MONTHS = 1200
 
 

@@ -51,19 +51,25 @@ class RollingWeek:
         self.counts, self.sums = grown(self.counts, slots), grown(self.sums, slots)
         self._bits = grown(self._bits, slots)
 
-    def add(self, slots: Slots, measures: Slots, times_ms: Slots, weights: Counts, amounts: Counts) -> None:
+    def add(
+        self, slots: Slots, measures: Slots, times_ms: Slots, weights: Counts, amounts: Counts,
+        lacking: NDArray[np.bool_] | None = None,
+    ) -> None:  # fmt: skip
         """Fold activities (all arrays of shape n); those outside the window are left alone.
 
-        *weights* is +1, or −1 for an activity taken back; *amounts* is already signed.
+        *weights* is +1, or −1 for an activity taken back; *amounts* is already signed. Those of *lacking* (None = of
+        none) are 0 and no amounts.
         """
+        of_amounts = weights if lacking is None else weights * ~lacking
         hours = times_ms // HOUR_MS
         inside = (hours >= self.hour - WEEK_HOURS) & (hours <= self.hour)
         if not inside.all():
             slots, measures, hours = slots[inside], measures[inside], hours[inside]
             times_ms, weights, amounts = times_ms[inside], weights[inside], amounts[inside]
+            of_amounts = of_amounts[inside]
         if not len(slots):
             return
-        self._amounts.add(slots, measures, times_ms, amounts * weights, weights)
+        self._amounts.add(slots, measures, times_ms, amounts * weights, of_amounts)
         cell = slots * MAX_MEASURES + measures
         base = int(hours.min())
         # One sort for all hours: hour in the high bits, cell in the low ones.

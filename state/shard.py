@@ -26,13 +26,14 @@ from state.chat import Chat
 from state.closed_week import users_of
 from state.closing import Closing
 from state.dedupe import Dedupe
-from state.effects import Effect, Gap, Gone, Late, LatencyMap, WeekRow
+from state.effects import Effect, Gap, Gone, Late, LatencyMap, LatencyMonth, WeekRow
 from state.fold import Folder
 from state.health import Matrix, Model
 from state.history import History
 from state.kinds import single_measures
 from state.latency import Latency
 from state.limits import Limits
+from state.periods import month_name
 from state.receipts import Receipts
 from state.replies import Replies
 from state.ring import RollingWeek, Slots
@@ -44,11 +45,11 @@ from state.trend import WEEKS
 from state.week import HOUR_MS, WEEK_HOURS, month_of, week_end_ms, week_of
 from state.week_rows import final_rows, provisional_rows, restated_rows
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the checkpoint's shape."""
-READABLE_BY = 2
+READABLE_BY = 3
 """The oldest version that can read what this one writes: one that only adds segments can be taken back."""
-OLDEST_READ = 2
+OLDEST_READ = 3
 """The oldest version that this one reads; an older one needs a rebuild."""
 
 Outcomes = dict[tuple[str, int], list[int]]  # source (topic, partition) → [accepted, duplicate, late]
@@ -75,7 +76,7 @@ class Shard:
         summed, active = np.array([[m.summed, not m.passive] for m in measures]).T
         self.history = History(summed, active, single, kept=max(carried), spread=carried[0])
         self.dedupe = Dedupe(limits.allowed_lateness_hours, limits.max_ids)
-        self.latency = Latency()
+        self.latency = Latency(limits.max_lines)
         self.replies = Replies(limits.reply_horizon_hours * HOUR_MS, limits.max_open_messages)
         self.chat = Chat(self.subjects, model.catalogue, limits)
         self.board = Scoreboard(model, self.week, self.subjects)
@@ -92,7 +93,7 @@ class Shard:
         self.outcomes: Outcomes = {}
         self.receipts = Receipts()
         self._said: list[Effect] = []  # told at the next tick
-        self._restless_maps: set[str] = set()
+        self._restless_maps: set[str] = set()  # orgs whose map changes for another reason than what came
         self.closed_until: dict[str, int] = {}
         """Zone → first week that is not closed yet."""
         self._round, self._ticks, self._scored_hour = 0, 0, -1
@@ -131,8 +132,9 @@ class Shard:
                 self._grow()
                 self.board.touch_org(number)
                 self.chat.touch(number)
-                if self._zone(record.org) != former:  # another zone has other closed weeks
+                if self._zone(record.org) != former:  # another zone has other closed weeks, and other hours
                     self.board.stale[self.subjects.orgs[number].members] = True
+                    self.latency.zone_changed(record.org)
                 if self.subjects.group_of[number] != group:  # another group may have other cut points
                     self.board.dirty[self.subjects.orgs[number].members] = True
         # New rows are seen to above; members, orgs and cut points change what a summary tells as well.
@@ -153,7 +155,9 @@ class Shard:
             yield list(episodes[at : at + size])
         maps = self.latency.orgs()
         for at in range(0, len(maps), size):
-            yield [self._map(org) for org in maps[at : at + size]]
+            yield [self._map(org) for org in maps[at : at + size] if self.latency.has(org)]
+        for org in maps:
+            yield [self._month(org, month) for month in self.latency.months(org)]
         yield from map(list, self.chat.pieces(lambda: self.watermark_ms))
 
     def are_over(self, week: int) -> NDArray[np.bool_]:
@@ -161,10 +165,12 @@ class Shard:
         over = np.array([self.closed_until.get(zone, week) > week for zone in self.subjects.zone_names], bool)
         return over[self.subjects.zone_of[: len(self.subjects.orgs)]]
 
-    def has_document(self, org: str, user: str = "", *, latency: bool = False) -> bool:
-        """Say whether there is a document of a user, of an org (no *user*), or of an org's latency."""
-        if latency:
-            return self.latency.has(org)
+    def has_latency(self, org: str, month: int | None = None) -> bool:
+        """Say whether there is a document of an org's latency, or of one month (UTC) of it."""
+        return self.latency.has(org, month)
+
+    def has_document(self, org: str, user: str = "") -> bool:
+        """Say whether there is a document of a user, or of an org (no *user*)."""
         slot = self.subjects.find(org, user)
         return slot is not None and (not user or bool(self.board.have_documents()[slot]))
 
@@ -294,7 +300,6 @@ class Shard:
             slot = int(slots[place])
             if self.board.begin(slot, hour, record.known_from_ms // HOUR_MS):
                 self._said.append(Gone(record.org, self.subjects.user(slot)))
-        self._restless_maps |= self.folder.take_touched_maps()
 
     def _fold_until(self, columns: Columns) -> None:
         """Fold rows, closing each week that ends on the way before the rows after its end."""
@@ -317,7 +322,6 @@ class Shard:
         self.chat.take(columns)
         slots, hours = self.folder.fold(columns, self.dedupe.floor_ms)
         self.board.touch(slots, hours)
-        self._restless_maps |= self.folder.take_touched_maps()
 
     def _begin(self, time_ms: int) -> None:
         """Let time begin, if nothing happened yet."""
@@ -422,8 +426,7 @@ class Shard:
             said += self.alerts.evaluate(self.watermark_ms, catching_up=tick.catching_up)
         said += self.board.take_stale(self.watermark_ms)
         if new_round or self._ticks % _LATENCY_EVERY_TICKS == 0:
-            said += [self._map(org) for org in sorted(self._restless_maps)]
-            self._restless_maps.clear()
+            said += self._latencies()
             said += self.chat.due(self.watermark_ms)
         if new_round and self._population_changed:
             self._population_changed = False
@@ -439,10 +442,22 @@ class Shard:
         self.board.age(former, self.week.hour)
         self._population_changed |= bool(len(self.subjects) or self.subjects.orgs)
         if month_of(former * HOUR_MS, "UTC") != month_of(self.week.hour * HOUR_MS, "UTC"):
+            self.latency.drop_before(month_of(self.watermark_ms, "UTC") - self._limits.keep_months + 1)
             self._restless_maps |= set(self.latency.orgs())
 
+    def _latencies(self) -> list[Effect]:
+        """Return the maps that changed, and the months that something came to."""
+        untold, restless = self.latency.take_untold(), self._restless_maps
+        self._restless_maps = set()
+        maps: list[Effect] = [self._map(org) for org in sorted(restless | untold.keys()) if self.latency.has(org)]
+        return maps + [self._month(org, month) for org, months in untold.items() for month in months]
+
     def _map(self, org: str) -> LatencyMap:
-        return latency_map(self.latency, org, self._zone(org), self.months(), self._limits.quantile)
+        limits = self._limits
+        return latency_map(self.latency, org, self._zone(org), self.months(), limits.quantile, limits.target_ms)
+
+    def _month(self, org: str, month: int) -> LatencyMonth:
+        return LatencyMonth(org, month_name(month), self.latency.month(org, month))
 
     def months(self) -> range:
         """Return the calendar months of the rolling period, the running one included (UTC)."""

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from state.effects import LatencyMap, Summary, Values
+from state.effects import CellFigures, LatencyMap, Summary, Values
 from state.group_scores import totals_by_group_type
 from state.groups import NO_GROUP
 from state.health import Mask, Matrix, Model
-from state.latency import Grid, Latency, dump_grid
+from state.latency import Latency
 from state.peers import MAX_PEER_GROUPS, group_names, orgs_left_out, peer_groups
+from state.periods import month_name
 from state.records import record_of
 from state.ring import Slots
 from state.scoring import population_of
+from state.week import WEEK_HOURS
+from state.week_grid import WeekGrid
 
 if TYPE_CHECKING:
     from state.scoreboard import Scoreboard
@@ -34,32 +37,50 @@ MAX_GROUP_VALUES = 2048
 """The same for all peer groups of a partition together, in equal shares."""
 
 
-def cells_of(grid: Grid, quantile: float) -> dict[int, tuple[float | None, int, int, int]]:
-    """Return hour of the week → (quantile in ms, replies, messages, answered)."""
-    return {
-        hour: (cell.latencies.quantile_ms(quantile), cell.latencies.count, cell.messages, cell.answered)
-        for hour, cell in sorted(grid.items())
+def cells_of(grid: WeekGrid, quantile: float, target_ms: int) -> tuple[dict[int, CellFigures], CellFigures]:
+    """Return the figures of the hours of the week in which anything happened, and of all together."""
+    every, first = (grid.quantiles_ms(quantile, first=only).tolist() for only in (False, True))
+    replies, messages, answered, within = (
+        part.tolist() for part in (grid.replies, grid.events, grid.answered, grid.within(target_ms))
+    )
+    cells: dict[int, CellFigures] = {
+        hour: (
+            every[hour] if replies[hour] else None,
+            replies[hour],
+            messages[hour],
+            answered[hour],
+            first[hour] if answered[hour] else None,
+            within[hour],
+        )
+        for hour in range(WEEK_HOURS)
+        if replies[hour] or messages[hour]
     }
+    whole = (grid.quantile_ms(quantile), sum(replies), sum(messages), sum(answered))
+    return cells, (*whole, grid.quantile_ms(quantile, first=True), sum(within))
 
 
-def latency_map(latency: Latency, org: str, zone: str, months: range, quantile: float) -> LatencyMap:
+def latency_map(latency: Latency, org: str, zone: str, months: range, quantile: float, target_ms: int) -> LatencyMap:
     """Return the org's map over *months*; the period is named by its first and last month."""
-    return LatencyMap(org, zone, period_name(months), quantile, cells_of(latency.grid(org, months), quantile))
+    cells, whole = cells_of(latency.grid(org, zone, months), quantile, target_ms)
+    known = [month_name(month) for month in latency.months(org)]
+    return LatencyMap(
+        org, zone, span_name(months), quantile, cells, target_ms, latency.lines(org), known, whole
+    )  # fmt: skip
 
 
-def period_name(months: range) -> str:
-    """Return the name of a period of months.
+def span_name(months: range) -> str:
+    """Return a period by its first and last month.
 
-    >>> period_name(range(2024 * 12, 2024 * 12 + 3))
+    >>> span_name(range(2024 * 12, 2024 * 12 + 3))
     '2024-01/2024-03'
     """
-    return "/".join(f"{m // 12}-{m % 12 + 1:02d}" for m in (months[0], months[-1]))
+    return f"{month_name(months[0])}/{month_name(months[-1])}"
 
 
 def summary(shard: Shard, round_: int) -> Summary:
     """Return the partition's share of the population and its overall latency."""
     found = _summary_of(shard, shard.board, round_)
-    found.grid = dump_grid(shard.latency.overall(shard.months()))
+    found.grids = shard.latency.take_overall({entry.name: entry.zone for entry in shard.subjects.orgs})
     found.by_group_type = totals_by_group_type(shard.board)
     return found
 

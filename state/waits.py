@@ -1,54 +1,56 @@
 """How long was waited for an answer, by the quarter of an hour of the question.
 
 Owns the figures of one line (a channel, a team, a measure) of one org. Kept by quarters in UTC, since every zone's
-clock is put on or back by whole quarters: so any zone and any period can be read from it, and an org whose zone becomes
-known late loses nothing. Invariant: the content is the sum of what was added, whatever the order. Exact to the
-millisecond up to EXACT_WAITS distinct entries; above, waits are rounded by at most 1/256 of themselves.
+clock is put on or back at a quarter: so any zone and any period can be read from it, and an org whose zone becomes
+known late loses nothing. (In Newfoundland, Labrador and New Brunswick until 2011, Palestine in 2010 and 2011 and at
+Casey until 2022 it was a minute past one: the 14 minutes after still count by the clock before.)
+
+Invariant: the content is the sum of what was added, whatever the order, and whenever it was read or dumped in between.
+Exact to the millisecond up to EXACT_WAITS distinct entries; above, waits are rounded by at most 1/256 of themselves,
+for good. Entries that were taken back count too: else it would depend on the order whether there were ever too many.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from state.arrays import decode, encode, packed, unpacked
-from state.cells import Cells, Counts, WideCells, narrow
-from state.week import HOUR_MS, QUARTER_MS, hours_of_week, month_of, month_start_ms
-from state.week_grid import WAIT_BITS, Longs, WeekGrid, Wides, keys_of, places_of
+from state.cells import Cells, Counts, WideCells, narrow, sum_by_key
+from state.week import HOUR_MS, QUARTER_MS, WEEK_HOURS, hours_of_week, month_of, month_start_ms
+from state.week_grid import (
+    EXACT_WAITS,
+    WAIT_BITS,
+    Longs,
+    WeekGrid,
+    Wides,
+    keys_of,
+    places_of,
+    rounded_keys,
+    rounded_ms,
+)
 
-EXACT_WAITS = 20_000
-"""Distinct entries (quarter, wait) up to which a line is exact."""
-RELATIVE_ERROR = 1 / 256
-_BITS = 7  # a rounded wait keeps so many bits after its leading one
 _FIRST_QUARTER = 946_684_800_000 // QUARTER_MS  # of 2000; nothing older is believed
 _FLUSH = 2048
-
-
-def rounded_ms(waits_ms: Longs) -> Longs:
-    """Return each wait (shape n, ms) as the middle of its bucket; below 256 ms it stays as it is.
-
-    >>> rounded_ms(np.array([200, 100_000, 100_001])).tolist()
-    [200, 100096, 100096]
-    """
-    bits = np.frexp(waits_ms.astype(np.float64))[1]  # exact: waits are far below 2⁵³
-    shift = np.maximum(bits - _BITS - 1, 0)
-    middle = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
-    found: Longs = ((waits_ms >> shift) << shift) + middle
-    return found
+_PLACE_SHIFT = WAIT_BITS + 1
+_LAST_PLACE = (1 << (64 - _PLACE_SHIFT)) - 1  # in 2478
 
 
 class Waits:
     """Events and waits of one line, by quarter of an hour."""
 
-    __slots__ = ("_events", "_new_events", "_new_waits", "_waits", "exact")
+    __slots__ = ("_back", "_days", "_events", "_new_events", "_new_waits", "_waits", "exact")
 
     def __init__(self) -> None:
         self._events, self._waits = Cells(), WideCells()
+        self._back = WideCells()  # what was taken back of `_waits` while exact
         self._new_events: list[tuple[int, int]] = []  # quarter since 2000, weight
         self._new_waits: list[tuple[int, bool, int, int]] = []  # quarter, first, ms, weight
+        self._days: set[int] = set()  # days since 2000 (UTC) to which something was added
         self.exact = True
 
     def add_event(self, time_ms: int, weight: int = 1) -> None:
@@ -65,32 +67,37 @@ class Waits:
 
     def add_events(self, times_ms: Longs, weights: Counts) -> None:
         """Count what happened at *times_ms* (shape n)."""
-        self._events.add((times_ms // QUARTER_MS - _FIRST_QUARTER).astype(np.uint64), weights)
+        quarters = times_ms // QUARTER_MS - _FIRST_QUARTER
+        self._days.update(np.unique(quarters // 96).tolist())
+        self._events.add(quarters.astype(np.uint64), weights)
 
     def add_waits(self, asked_ms: Longs, waits_ms: Longs, firsts: NDArray[np.bool_], weights: Counts) -> None:
         """Count waits (all of shape n) that began at *asked_ms*."""
         waits = waits_ms if self.exact else rounded_ms(waits_ms)
-        self._waits.add(keys_of(asked_ms // QUARTER_MS - _FIRST_QUARTER, firsts, waits), weights)
-        if self.exact and len(self._waits) > EXACT_WAITS:
-            keys, counts = self._waits.read()
-            if len(keys) > EXACT_WAITS:
-                self.exact = False
-                self._waits = _rounded(keys, counts)
+        quarters = asked_ms // QUARTER_MS - _FIRST_QUARTER
+        self._days.update(np.unique(quarters // 96).tolist())
+        keys = keys_of(quarters, firsts, waits)
+        if self.exact and (weights < 0).any():
+            back = weights < 0
+            self._back.add(keys[back], weights[back])
+            keys, weights = keys[~back], weights[~back]
+        self._waits.add(keys, weights)
+        self._bound()
 
     def grid(self, zone: str, months: range | None = None) -> WeekGrid:
         """Return the week of *months* (calendar months in *zone*; None = all there are)."""
-        events, event_counts, keys, counts = self._span(zone, months)
-        by_hour = np.zeros(168, np.int64)
-        np.add.at(by_hour, _hours(events, zone), event_counts)
-        waits = (keys & np.uint64((1 << (WAIT_BITS + 1)) - 1)).astype(np.int64)
-        first, wait = waits >> WAIT_BITS != 0, waits & ((1 << WAIT_BITS) - 1)
-        found = WeekGrid.of(_hours(places_of(keys), zone), first, wait, by_hour, counts)
-        return WeekGrid(found.events, found.keys, found.counts, self.exact)
+        return week_of_lines([self], zone, months)
+
+    def take_touched(self) -> set[int]:
+        """Return the months (UTC) to which something was added since last asked."""
+        self._flush()
+        days, self._days = self._days, set()
+        return {month_of((day * 96 + _FIRST_QUARTER) * QUARTER_MS, "UTC") for day in days}
 
     def months(self, zone: str) -> list[int]:
         """Return the calendar months in *zone* in which anything happened, ascending."""
         self._flush()
-        quarters = np.concatenate([self._events.read()[0].astype(np.int64), places_of(self._waits.read()[0])])
+        quarters = np.concatenate([self._events.read()[0].astype(np.int64), places_of(self._left()[0])])
         days = np.unique((quarters + _FIRST_QUARTER) // 96) * 96 * QUARTER_MS
         edges = np.concatenate([days, days + 24 * HOUR_MS - 1])  # of one UTC day both ends: its local days
         if zone == "UTC" or not len(days):
@@ -100,52 +107,48 @@ class Waits:
 
     def slice(self, zone: str, months: range) -> Waits:
         """Return what *months* (in *zone*) hold."""
-        events, event_counts, keys, counts = self._span(zone, months)
-        found = Waits()
-        found._events, found._waits = Cells(events.astype(np.uint64), event_counts), WideCells(keys, counts)
-        found.exact = self.exact
-        return found
+        self._flush()
+        edges = [month_start_ms(m, zone) // QUARTER_MS - _FIRST_QUARTER for m in (months.start, months.stop)]
+        return self._between(*edges)
 
     def merge(self, other: Waits) -> None:
         """Add all of *other*."""
         self._flush()
         other._flush()
         self._events.add(*other._events.read())
-        keys, counts = other._waits.read()
-        if self.exact and not other.exact:
-            self.exact, self._waits = False, _rounded(*self._waits.read())
-        elif other.exact and not self.exact:
-            keys, counts = _rounded(keys, counts).read()
-        self._waits.add(keys, counts)
+        if self.exact and other.exact:
+            self._waits.add(*other._waits.read())
+            self._back.add(*other._back.read())
+            self._bound()
+            return
+        self._round()
+        self._waits.add(*(_rounded(*other._left()).read() if other.exact else other._waits.read()))
 
     def drop_before(self, time_ms: int) -> None:
-        """Forget what began before *time_ms*."""
+        """Forget what began before the quarter of *time_ms*."""
         self._flush()
-        edge = time_ms // QUARTER_MS - _FIRST_QUARTER
-        (events, event_counts), (keys, counts) = self._events.read(), self._waits.read()
-        recent, late = events >= max(edge, 0), places_of(keys) >= edge
-        self._events, self._waits = Cells(events[recent], event_counts[recent]), WideCells(keys[late], counts[late])
+        kept = self._between(time_ms // QUARTER_MS - _FIRST_QUARTER, _LAST_PLACE)
+        self._events, self._waits, self._back = kept._events, kept._waits, kept._back
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing happened."""
+        """Whether nothing happened that was not taken back."""
         self._flush()
-        self._events.merge()
-        self._waits.merge()
-        return not len(self._events) and not len(self._waits)
+        return not len(self._events.read()[0]) and not len(self._left()[0])
 
     @property
     def size_bytes(self) -> int:
         """Memory held by the arrays, in bytes."""
         self._flush()
-        return self._events.size_bytes + self._waits.size_bytes
+        return self._events.size_bytes + self._waits.size_bytes + self._back.size_bytes
 
     def dump(self) -> bytes:
         """Return the content as bytes, compressed; equal contents give equal bytes."""
         self._flush()
-        (events, event_counts), (keys, counts) = self._events.read(), self._waits.read()
-        parts: list[Any] = [np.diff(events.astype(np.int64), prepend=0), event_counts]
-        parts += [np.diff(keys.astype(np.int64), prepend=0), counts]
+        parts: list[Any] = []
+        for cells in (self._events, self._waits, self._back):
+            keys, counts = cells.read()
+            parts += [np.diff(keys.astype(np.int64), prepend=0), counts]
         return zlib.compress(encode([self.exact, *(packed(narrow(part)) for part in parts)]), 6)
 
     @classmethod
@@ -157,46 +160,95 @@ class Waits:
         """
         try:
             exact, *parts = decode(zlib.decompress(raw))
-            events, event_counts, keys, counts = (unpacked(part).astype(np.int64) for part in parts)
+            events, event_counts, *rest = (unpacked(part).astype(np.int64) for part in parts)
+            keys, counts, back, back_counts = rest
         except (zlib.error, TypeError) as error:
             raise ValueError("not the waits of a line") from error
         found = cls()
         found.exact = exact
         found._events = Cells(np.cumsum(events).astype(np.uint64), event_counts)
         found._waits = WideCells(np.cumsum(keys).astype(np.uint64), counts)
+        found._back = WideCells(np.cumsum(back).astype(np.uint64), back_counts)
         return found
 
-    def _span(self, zone: str, months: range | None) -> tuple[Longs, Longs, Wides, Longs]:
-        """Return quarters and counts of events, keys and counts of waits."""
+    def content(self) -> tuple[Longs, Counts, Wides, Counts]:
+        """Return quarters since 2000 and counts of events, keys and counts of waits; counts are above zero.
+
+        What was taken back may be gone already: nothing happened less than never.
+        """
         self._flush()
-        (events, event_counts), (keys, counts) = self._events.read(), self._waits.read()
-        quarters = events.astype(np.int64)
-        if months is None:
-            return quarters, event_counts, keys, counts
-        edges = [month_start_ms(m, zone) // QUARTER_MS - _FIRST_QUARTER for m in (months.start, months.stop)]
-        start, stop = (max(edge, 0) for edge in edges)
-        here = slice(*np.searchsorted(quarters, [start, stop]))
-        there = slice(*np.searchsorted(places_of(keys), [start, stop]))
-        return quarters[here], event_counts[here], keys[there], counts[there]
+        (events, event_counts), (keys, counts) = self._events.read(), self._left()
+        some, left = event_counts > 0, counts > 0
+        return events[some].astype(np.int64), event_counts[some], keys[left], counts[left]
+
+    def _between(self, start: int, stop: int) -> Waits:
+        """Return what began in the quarters (since 2000) from *start* to before *stop*."""
+        found = Waits()
+        found.exact = self.exact
+        found._events = Cells(*_range_of(self._events, start, stop, 0))
+        found._waits = WideCells(*_range_of(self._waits, start, stop, _PLACE_SHIFT))
+        found._back = WideCells(*_range_of(self._back, start, stop, _PLACE_SHIFT))
+        return found
+
+    def _left(self) -> tuple[Wides, Counts]:
+        """Return keys and counts of the waits that were not taken back."""
+        (keys, counts), (back, back_counts) = self._waits.read(), self._back.read()
+        if not len(back):
+            return keys, counts
+        keys, counts = sum_by_key(np.concatenate([keys, back]), np.concatenate([counts, back_counts]))
+        return keys[counts != 0], counts[counts != 0]
+
+    def _bound(self) -> None:
+        """Round once there were more than EXACT_WAITS distinct entries."""
+        if not self.exact or len(self._waits) + len(self._back) <= EXACT_WAITS:
+            return
+        if len(np.union1d(self._waits.read()[0], self._back.read()[0])) > EXACT_WAITS:
+            self._round()
+
+    def _round(self) -> None:
+        if self.exact:
+            self._waits, self._back, self.exact = _rounded(*self._left()), WideCells(), False
 
     def _flush(self) -> None:
         if self._new_events:
             rows = np.array(self._new_events, np.int64)
             self._new_events = []
-            self._events.add(rows[:, 0].astype(np.uint64), rows[:, 1])
+            self.add_events((rows[:, 0] + _FIRST_QUARTER) * QUARTER_MS, rows[:, 1])
         if self._new_waits:
             rows = np.array(self._new_waits, np.int64)
             self._new_waits = []
             self.add_waits((rows[:, 0] + _FIRST_QUARTER) * QUARTER_MS, rows[:, 2], rows[:, 1] != 0, rows[:, 3])
 
 
+def week_of_lines(lines: Sequence[Waits], zone: str, months: range | None) -> WeekGrid:
+    """Return the week of several lines together, over *months* in *zone* (None = all there are)."""
+    found = [waits if months is None else waits.slice(zone, months) for waits in lines]
+    if not found:
+        return WeekGrid.empty()
+    events, event_counts, keys, counts = (
+        np.concatenate(parts) for parts in zip(*(waits.content() for waits in found), strict=True)
+    )
+    by_hour = np.zeros(WEEK_HOURS, np.int64)
+    np.add.at(by_hour, _hours(events, zone), event_counts)
+    hours = _hours(places_of(keys), zone).astype(np.uint64) << np.uint64(_PLACE_SHIFT)
+    within = keys & np.uint64((1 << _PLACE_SHIFT) - 1)
+    return WeekGrid.of_keys(hours | within, counts, by_hour, all(waits.exact for waits in found))
+
+
 def _hours(quarters: Longs, zone: str) -> Longs:
     return hours_of_week((quarters + _FIRST_QUARTER) * QUARTER_MS, zone)
 
 
+def _range_of(cells: Cells, start: int, stop: int, shift: int) -> tuple[Wides, Counts]:
+    """Return the cells whose key, without its last *shift* bits, is from *start* to before *stop*."""
+    keys, counts = cells.read()
+    edges = [min(max(edge, 0), _LAST_PLACE) << shift for edge in (start, stop)]
+    here = slice(*np.searchsorted(keys, np.array(edges, np.uint64)))
+    return keys[here], counts[here]
+
+
 def _rounded(keys: Wides, counts: Counts) -> WideCells:
-    waits = (keys & np.uint64((1 << WAIT_BITS) - 1)).astype(np.int64)
     found = WideCells()
-    found.add((keys >> np.uint64(WAIT_BITS)) << np.uint64(WAIT_BITS) | rounded_ms(waits).astype(np.uint64), counts)
+    found.add(rounded_keys(keys), counts)
     found.merge()
     return found

@@ -20,6 +20,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 WEEK_HOURS = 168
 QUARTER_MS = 900_000
+_DAY_QUARTERS = 96
 _MONDAY_SHIFT_DAYS = 3  # 1970-01-01 was a Thursday
 _FIRST_MONDAY = date(1969, 12, 29)
 
@@ -64,12 +65,19 @@ def local_ms(time_ms: int, zone: str) -> int:
 
 
 def local_ms_array(times_ms: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
-    """Return `local_ms` of each element of *times_ms* (shape n), one look-up per distinct quarter."""
+    """Return `local_ms` of each element of *times_ms* (shape n), two look-ups per distinct day."""
     if zone == "UTC" or not len(times_ms):
         return times_ms
-    quarters, where = np.unique(times_ms // QUARTER_MS, return_inverse=True)
-    offsets = np.array([_offset_of_quarter(zone, int(q)) for q in quarters], np.int64)
-    return times_ms + offsets[where]
+    days, where = np.unique(times_ms // DAY_MS, return_inverse=True)
+    first, last = (
+        np.array([_offset_of_quarter(zone, int(quarter)) for quarter in days * _DAY_QUARTERS + at], np.int64)
+        for at in (0, _DAY_QUARTERS - 1)
+    )
+    found = times_ms + first[where]
+    turning = np.flatnonzero((first != last)[where])  # clocks are put on or back on these days
+    for at in turning.tolist():
+        found[at] = local_ms(int(times_ms[at]), zone)
+    return found
 
 
 def hour_of_week(time_ms: int, zone: str) -> int:

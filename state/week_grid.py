@@ -24,6 +24,11 @@ _FIRST = np.uint64(1 << WAIT_BITS)
 _WAIT = np.uint64((1 << WAIT_BITS) - 1)
 _HOUR_SHIFT = WAIT_BITS + 1
 
+EXACT_WAITS = 20_000
+"""Distinct waits (of a line: with their quarter, those taken back included) up to which they are exact to the ms."""
+RELATIVE_ERROR = 1 / 256
+_BITS = 7  # a rounded wait keeps so many bits after its leading one
+
 Ratios = NDArray[np.float64]
 Longs = NDArray[np.int64]
 Wides = NDArray[np.uint64]
@@ -37,6 +42,25 @@ def keys_of(places: Longs, firsts: NDArray[np.bool_], waits_ms: Longs) -> Wides:
 def places_of(keys: Wides) -> Longs:
     """Return the places that `keys_of` was given."""
     return (keys >> np.uint64(_HOUR_SHIFT)).astype(np.int64)
+
+
+def rounded_ms(waits_ms: Longs) -> Longs:
+    """Return each wait (shape n, ms) as the middle of its bucket; below 256 ms it stays as it is.
+
+    >>> rounded_ms(np.array([200, 100_000, 100_001])).tolist()
+    [200, 100096, 100096]
+    """
+    bits = np.frexp(waits_ms.astype(np.float64))[1]  # exact: waits are far below 2⁵³
+    shift = np.maximum(bits - _BITS - 1, 0)
+    middle = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+    found: Longs = ((waits_ms >> shift) << shift) + middle
+    return found
+
+
+def rounded_keys(keys: Wides) -> Wides:
+    """Return *keys* with their waits rounded (`rounded_ms`)."""
+    waits = (keys & _WAIT).astype(np.int64)
+    return (keys & ~_WAIT) | rounded_ms(waits).astype(np.uint64)
 
 
 @dataclass(frozen=True)
@@ -66,8 +90,13 @@ class WeekGrid:
     ) -> WeekGrid:
         """Return the grid of waits (shape n: hour of the week, first or not, ms, how often) and *events* (168)."""
         once = np.ones(len(hours), np.int64) if counts is None else counts
-        keys, summed = sum_by_key(keys_of(hours, firsts, waits_ms), once)
-        return cls(events.astype(np.int64), keys[summed != 0], summed[summed != 0])
+        return cls.of_keys(keys_of(hours, firsts, waits_ms), once, events.astype(np.int64))
+
+    @classmethod
+    def of_keys(cls, keys: Wides, counts: Counts, events: Longs, exact: bool = True) -> WeekGrid:
+        """Return the grid of waits by key (shape n, in any order, repeated or not) and *events* (168)."""
+        distinct, summed = sum_by_key(keys, counts)
+        return cls(events, distinct[summed != 0], summed[summed != 0], exact)
 
     @classmethod
     def merged(cls, grids: Iterable[WeekGrid]) -> WeekGrid:
@@ -140,6 +169,12 @@ class WeekGrid:
         places = (self.hours + hours) % WEEK_HOURS
         keys, counts = sum_by_key(keys_of(places, self.firsts, self.waits_ms), self.counts)
         return WeekGrid(np.roll(self.events, hours), keys, counts, self.exact)
+
+    def bounded(self) -> WeekGrid:
+        """Return the grid with waits rounded if there are more than EXACT_WAITS distinct ones (see `rounded_ms`)."""
+        if len(self.keys) <= EXACT_WAITS:
+            return self
+        return WeekGrid.of_keys(rounded_keys(self.keys), self.counts, self.events, False)
 
     def dump(self) -> bytes:
         """Return the grid as bytes."""

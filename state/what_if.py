@@ -109,6 +109,10 @@ def _why_unknown(attribute: Attribute, its: Catalogue, live: Model) -> str:
     single = {live.catalogue.names[m] for m in single_measures(live)}
     if uncounted := names - measures.keys():
         return f"{', '.join(sorted(uncounted))} was not counted"
+    if kind.of == "summed" or kind.needs_single:
+        timings = {m.name: m.timing for m in its.measures}
+        if otherwise := {n for n in names if measures[n].timing != timings[n]}:
+            return f"{', '.join(sorted(otherwise))} had other amounts"
     if kind.of == "summed" and (unsummed := {n for n in names if not measures[n].summed}):
         return f"{', '.join(sorted(unsummed))} was not summed"
     if kind.needs_single and (unkept := names - single):

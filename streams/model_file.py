@@ -36,7 +36,7 @@ def load_shadow(path: str, live: Model) -> Model | None:
         return None
     found = load_model(path)
     ours, theirs = (
-        ([(m.name, m.passive, m.summed) for m in c.measures], c.by_event, c.by_action)
+        ([(m.name, m.passive, m.summed, m.timing) for m in c.measures], c.by_event, c.by_action)
         for c in (live.catalogue, found.catalogue)
     )
     if ours != theirs:

@@ -25,6 +25,8 @@ class Parked(msgspec.Struct, array_like=True, tag="p", frozen=True):
     topic: str
     partition: int
     offset: int
+    place: str = ""
+    """Channel or team of a message."""
 
 
 class Alias(msgspec.Struct, array_like=True, tag="a", frozen=True):

@@ -157,11 +157,13 @@ class Alert:
 class Cell:
     """One hour of the week. `seconds` is None below the minimum of replies; a count is None where nothing came."""
 
-    name: str  # mon-00 … sun-23
+    name: str  # mon-00 … sun-23; all = the whole week
     seconds: float | None
     replies: int | None
     messages: int | None
     answered: int | None
+    first_seconds: float | None = None  # the same quantile, of first replies only
+    within: int | None = None  # messages whose first reply came within the map's target
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,10 @@ class LatencyMap:
     period: str
     quantile: float | None
     fence: str
+    whole: Cell | None = None  # all hours together
+    target_seconds: int | None = None
+    lines: tuple[str, ...] = ()  # channels, teams and measures that can be looked at apart (`Reader.latency_lines`)
+    months: tuple[str, ...] = ()  # in which anything happened (UTC)
 
     @property
     def cells(self) -> dict[int, tuple[float, int]]:

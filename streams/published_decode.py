@@ -151,6 +151,10 @@ def latency_of(org: str, fields: Fields) -> LatencyMap | None:
             fields.get("period", ""),
             float(quantile) if quantile else None,
             fields.get("fence", ""),
+            _cell("all", fields) if "all:n" in fields else None,
+            whole_of(fields.get("target_seconds")),
+            tuple(json.loads(fields.get("lines") or "[]")),
+            tuple(json.loads(fields.get("months") or "[]")),
         )
 
 
@@ -199,6 +203,8 @@ def _cell(name: str, fields: Fields) -> Cell:
         whole_of(fields.get(f"{name}:n")),
         whole_of(fields.get(f"{name}:messages")),
         whole_of(fields.get(f"{name}:answered")),
+        float(first) if (first := fields.get(f"{name}:first")) else None,
+        whole_of(fields.get(f"{name}:within")),
     )
 
 

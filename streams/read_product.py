@@ -11,6 +11,7 @@ import xxhash
 
 from state.identity import spelled
 from state.measures import Catalogue
+from streams.read_amount import amounts_of
 from streams.reading import Reader, Reading, Rejected, checked_id, checked_integer, checked_org, decoded, time_ms_of
 
 
@@ -49,8 +50,11 @@ _properties = msgspec.json.Decoder(ExportProperties)
 
 
 def product_reader(catalogue: Catalogue, max_id: int) -> Reader:
-    """Return the reader of product events; unknown names count as `other`."""
-    measure_of = catalogue.by_event.get
+    """Return the reader of product events; unknown names count as `other`.
+
+    The amount is the quantity, or what `amounts_of` makes of it.
+    """
+    measure_of, amounts = catalogue.by_event.get, amounts_of(catalogue)
 
     def read(value: bytes) -> Reading:
         event = decoded(_event, value)
@@ -72,7 +76,7 @@ def product_reader(catalogue: Catalogue, max_id: int) -> Reader:
         if measure is None:
             checked_id(name, "name", max_id)
             measure = "other"
-        return Reading(
+        found = Reading(
             "" if event.org_id is None else checked_org(event.org_id, "org_id", max_id),
             checked_id(event.distinct_id, "distinct_id", max_id),
             measure,
@@ -81,6 +85,9 @@ def product_reader(catalogue: Catalogue, max_id: int) -> Reader:
             "p" + (xxhash.xxh3_128_hexdigest(value) if event_id is None else checked_id(event_id, "event_id", max_id)),
             "",
         )
+        if measure in amounts:
+            found.amount = amounts[measure](event.properties, event.quantity, found.time_ms)
+        return found
 
     return read
 

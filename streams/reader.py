@@ -24,6 +24,8 @@ from streams.reader_questions import ALL, MAX_KEYS, STALE_SECONDS, Question, Que
 if TYPE_CHECKING:
     from typing import Self
 
+    from state.lines import Lines, OverallLines
+
 __all__ = ["ALL", "Change", "Connect", "LatencyMap", "OrgScore", "Ranking", "Reader", "Totals", "UserScore"]
 
 T = TypeVar("T")
@@ -91,6 +93,13 @@ class Reader:
     def chat(self, org: str) -> ChatActivity | None:
         """Return the chat activity of an org, or None when Redis has none."""
         return self._answer(self._ask.chat(org))
+
+    def latency_lines(self, org: str, months: range) -> Lines | OverallLines | None:
+        """Return an org's latency by line over *months* (UTC, year × 12 + month − 1), or None when Redis has none.
+
+        For months in another zone ask for one more on both sides. The org "all" gives all together.
+        """
+        return self._answer(self._ask.latency_lines(org, months))
 
     def alert(self, org: str) -> Alert | None:
         """Return the last alert of an org, open or resolved, or None when there never was one."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from streams.clock import Clock
 from streams.published import Alert, Change, LatencyMap, OrgScore, Totals, UserScore
 from streams.published_chat import ChatActivity, chat_of
 from streams.published_decode import Decoder, alert_of, latency_of
+
+if TYPE_CHECKING:
+    from state.lines import Lines, OverallLines
 
 STALE_SECONDS = 7200.0  # partitions report once an hour; two hours late is late
 MAX_KEYS = 10_000  # documents read by one call
@@ -104,6 +107,20 @@ class Questions:
         """Ask for the chat activity of an org."""
         found, decoder = yield from self._documents([f"chat:{{{org}}}"])
         return chat_of(org, found[0], decoder)
+
+    def latency_lines(self, org: str, months: range) -> Question[Lines | OverallLines | None]:
+        """Ask for an org's lines in *months* (UTC)."""
+        from streams.published_lines import lines_of, months_within  # it needs numpy, which the other questions don't
+
+        (fields,) = yield [("HGETALL", f"{self._prefix}latency:{{{org}}}")]
+        found = latency_of(org, fields)
+        if found is None:
+            return None
+        wanted = months_within(found.months, months)
+        documents = (
+            yield [("HGETALL", f"{self._prefix}latency:{{{org}}}:{month}") for month in wanted] if wanted else []
+        )
+        return lines_of(found, dict(zip(wanted, documents, strict=True)))
 
     def alert(self, org: str) -> Question[Alert | None]:
         """Ask for the last alert of an org."""

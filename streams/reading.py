@@ -58,7 +58,7 @@ class Reading(msgspec.Struct, gc=False):
 
     `org` empty = the message doesn't say; `who` empty = the org itself; `apart`
     names what is counted apart and in no score (ghost, system). `link` is another
-    alias of `who`: the message says only that.
+    alias of `who`: the message says only that. `place` is the channel or team of a message.
     """
 
     org: str
@@ -70,13 +70,14 @@ class Reading(msgspec.Struct, gc=False):
     ref: str
     apart: str = ""
     link: str = ""
+    place: str = ""
 
 
 Reader = Callable[[bytes], Reading]
 
 
-def decoded(decoder: Any, value: bytes) -> Any:
-    """Return *value* decoded by a strict msgspec JSON decoder.
+def decoded(decoder: Any, value: bytes, *time_places: str) -> Any:
+    """Return *value* decoded by a strict msgspec JSON decoder; *time_places* are further places of times.
 
     Raises:
         Rejected: not_json, too_deep, missing_field or wrong_type.
@@ -87,7 +88,7 @@ def decoded(decoder: Any, value: bytes) -> Any:
         text = str(error)
         if "missing required" in text:
             reason = "missing_field"
-        elif "out of range" in text and text.endswith(_TIME_PLACES):
+        elif "out of range" in text and text.endswith((*_TIME_PLACES, *time_places)):
             reason = "bad_time"
         else:
             reason = "wrong_type"

@@ -120,6 +120,13 @@ class IngestSettings(msgspec.Struct, frozen=True, kw_only=True):
             '`"#support" = "42"`. In the environment: `#support=42,#sales=7`.'
         ),
     ] = msgspec.field(default_factory=dict)
+    teams: Annotated[
+        dict[str, str],
+        Meta(
+            description="Which team's map the messages of a channel count in; a channel that is not here has a map of "
+            'its own: `"#help-eu" = "Support"`. Holds for messages that come from then on.'
+        ),
+    ] = msgspec.field(default_factory=dict)
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +170,32 @@ class LatencySettings(msgspec.Struct, frozen=True, kw_only=True):
     rolling_months: Annotated[
         int, Meta(ge=1, le=1200, description="Calendar months that the rolling map covers, the running one included.")
     ] = 3
+    target_minutes: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=5_256_000,
+            description="How soon a message should be answered: maps count how many were. 240 are 4 hours.",
+        ),
+    ] = 240
+    keep_months: Annotated[
+        int,
+        Meta(
+            ge=2,
+            le=1200,
+            description="Calendar months that are kept to the quarter of an hour, the running one included; older ones "
+            "are forgotten, but for those that `rolling_months` needs.",
+        ),
+    ] = 37
+    max_lines: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="Channels, teams and measures of one org that have a map of their own; messages of further "
+            "channels share one, `(other)`.",
+        ),
+    ] = 64
     reply_horizon_days: Annotated[
         int, Meta(ge=1, le=3660, description="A message that got no reply in this time counts as never answered.")
     ] = 731

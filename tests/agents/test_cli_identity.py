@@ -161,5 +161,13 @@ def test_what_was_begun_and_left_is_ended_by_mending(place: Installation) -> Non
 
 
 def test_a_correction_keeps_its_shape_on_the_wire() -> None:
-    record = Correction("a", ["a\x1f8"], ["search"], [(0, 0, 5, -1, -7, 3)], [(2**64 - 1, 5)], opened=[(1, 0, 2, True)])
+    record = Correction(
+        "a",
+        ["a\x1f8"],
+        ["search"],
+        [(0, 0, 5, -1, -7, 3)],
+        [(2**64 - 1, 5)],
+        places=["#a"],
+        opened=[(1, 0, 2, 0, 9, [(7, 8, 0)])],
+    )
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=Correction) == record

@@ -94,6 +94,25 @@ def test_who_is_ranked_among_whom_is_checked_shown_and_compared(tmp_path: Path) 
     assert f"{wrong}:{line}: [population] peers: unknown 'gruop_type'; did you mean 'group_type'?" in told.output
 
 
+def test_measures_by_hour_of_the_week_are_shown(tmp_path: Path) -> None:
+    file = tmp_path / "hours.toml"
+    own = """[measures]
+transaction = { hours = true }
+acknowledged = { events = ["Ack"], hours = true, since = "created_at" }
+served = { events = ["Served"], hours = true, duration = "ms" }
+signup = { events = ["Signed Up"], hours = true, time = "signed_up_at" }
+"""
+    file.write_text(SHIPPED.replace("[measures]\n", own, 1), "utf-8")
+    found = asked("show", str(file)).output
+    assert "by hour of the week: transaction, how often\n" in found
+    assert "acknowledged, how often and how long, from `created_at` to the event's time, where it began\n" in found
+    assert "served, how often and how long, by the event's quantity in ms, where it began\n" in found
+    assert "signup, how often, at `signed_up_at`\n" in found
+    assert "by hour of the week" not in asked("show").output
+    measures = {m["name"]: m for m in json.loads(asked("show", "--json", str(file)).output)["measures"]}
+    assert measures["acknowledged"]["since"] == "created_at" and measures["transaction"]["hours"]
+
+
 def test_differences_are_told_in_words_and_what_they_ask_for(changed: str, tmp_path: Path) -> None:
     assert asked("diff", changed, changed).output == "The models are the same.\n"
     found = asked("diff", changed).output  # against the model in use

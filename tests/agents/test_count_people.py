@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from agents.count_people import CountPeople
+from agents.count_people import CountPeople, MapSettings
 from agents.documents import Documents
 from state.census import Census
 from state.effects import Summary
@@ -54,7 +54,7 @@ class Sink:
 
 def census_agent(table: MemoryTable) -> CountPeople:
     spell = Documents(model_of(), topic_names(Settings()), 0, 1)
-    agent = CountPeople(lambda: Census(1), table, spell, Metrics(), "activities", 4, 0.8)  # type: ignore[arg-type]
+    agent = CountPeople(lambda: Census(1), table, spell, Metrics(), "activities", 4, MapSettings(3, 0.8, 1000))  # type: ignore[arg-type]
     agent.sink = Sink()  # type: ignore[assignment]
     return agent
 

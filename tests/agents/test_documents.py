@@ -146,17 +146,23 @@ def test_a_change_of_band_is_told_with_its_cause(former: str, band: str, cause: 
 
 
 def test_a_latency_cell_with_few_replies_has_no_figure() -> None:
-    cells = {0: (1500.4, 5, 9, 3), 167: (90_000.0, 4, 4, 4), 20: (None, 0, 7, 0)}
+    cells = {
+        0: (1500.4, 5, 9, 3, 900.0, 2),
+        167: (90_000.0, 4, 4, 4, 9.0, 1),
+        20: (None, 0, 7, 0, None, 0),
+    }
     write = DOCUMENTS.latency(LatencyMap("a", "UTC", "2024-01/2024-03", 0.8, cells), 5, 1)
     assert write.key == "latency:{a}"
     assert write.fields["mon-00"] == "1.500"
+    assert (write.fields["mon-00:first"], write.fields["mon-00:within"]) == ("0.900", "2")
+    assert not {"sun-23", "sun-23:first"} & write.fields.keys()
     assert "sun-23" not in write.fields and "mon-20" not in write.fields
     counts = {"mon-00:n": "5", "sun-23:n": "4", "mon-20:messages": "7", "mon-20:answered": "0", "timezone": "UTC"}
     assert write.fields.items() >= counts.items()
 
 
 def test_fifty_hours_are_180_000_seconds() -> None:
-    write = DOCUMENTS.latency(LatencyMap("a", "UTC", "p", 0.8, {9: (50.0 * HOUR, 5, 5, 5)}), 5, 1)
+    write = DOCUMENTS.latency(LatencyMap("a", "UTC", "p", 0.8, {9: (50.0 * HOUR, 5, 5, 5, 50.0 * HOUR, 0)}), 5, 1)
     assert write.fields["mon-09"] == "180000.000"
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from agents.alert_documents import AlertDocuments
 from agents.chat_documents import ChatDocuments, figures_of
 from state.census import Census
-from state.effects import Alert, ChatCounts, GroupScore, GroupTotal, LatencyMap, Summary
+from state.effects import Alert, CellFigures, ChatCounts, GroupScore, GroupTotal, LatencyMap, Summary
 from state.week import cell_name
 from streams.published import CELLS, GroupTotals
 from streams.published_chat import chat_of
@@ -26,6 +26,8 @@ from tests.state.worlds import examples
 
 POINTS = st.lists(st.integers(-5_000, 5_000), min_size=3, max_size=3)
 COUNT = st.integers(0, 10**15)
+WAIT = st.none() | st.integers(0, 10**9)
+CELL: CellFigures = (1, 9, 9, 9, 1, 9)
 MAYBE = st.none() | st.integers(-10_000, 10_000)
 BAND = st.sampled_from(["healthy", "watch", "at_risk"])
 CHAT = ChatCounts("a", "UTC", 0, END, None, END, END, 1, [(2_900_000, 1, 1)], [("ann", "", 1)], 3)
@@ -109,16 +111,21 @@ def test_every_org_comes_back(
 
 
 @examples(40)
-@given(st.dictionaries(st.integers(0, 167), st.tuples(st.none() | st.integers(0, 10**9), COUNT, COUNT, COUNT)))
-def test_every_latency_map_comes_back(cells: Mapping[int, tuple[int | None, int, int, int]]) -> None:
-    write = DOCUMENTS.latency(LatencyMap("a", "Asia/Tokyo", "2024-01/2024-03", 0.8, dict(cells)), 5, 1)
+@given(st.dictionaries(st.integers(0, 167), st.tuples(WAIT, COUNT, COUNT, COUNT, WAIT, COUNT)))
+def test_every_latency_map_comes_back(cells: Mapping[int, CellFigures]) -> None:
+    more = (60_000, ["replies/#help"], ["2024-01", "2024-03"], (5000.0, 9, 9, 8, 4000.0, 7))
+    write = DOCUMENTS.latency(LatencyMap("a", "Asia/Tokyo", "2024-01/2024-03", 0.8, dict(cells), *more), 5, 1)
     found = latency_of("a", write.fields)
     assert found is not None and [cell.name for cell in found.week] == list(CELLS)
     assert (found.timezone, found.period, found.quantile) == ("Asia/Tokyo", "2024-01/2024-03", 0.8)
     for hour, cell in enumerate(found.week):
-        latency_ms, *counts = cells.get(hour, (None, None, None, None))
-        assert [cell.replies, cell.messages, cell.answered] == counts
-        assert cell.seconds == (None if latency_ms is None or (counts[0] or 0) < 5 else latency_ms / 1000)
+        latency_ms, replies, messages, answered, first_ms, within = cells.get(hour, (None,) * 6)
+        assert (cell.replies, cell.messages, cell.answered, cell.within) == (replies, messages, answered, within)
+        shown = (replies or 0) >= 5
+        assert cell.seconds == (latency_ms / 1000 if shown and latency_ms is not None else None)
+        assert cell.first_seconds == (first_ms / 1000 if shown and first_ms is not None else None)
+    assert (found.target_seconds, found.lines, found.months) == (60, ("replies/#help",), ("2024-01", "2024-03"))
+    assert found.whole is not None and (found.whole.seconds, found.whole.within) == (5.0, 7)
 
 
 def test_the_hours_of_the_week_have_the_names_that_are_written() -> None:
@@ -222,7 +229,7 @@ def test_every_field_that_is_written_stands_in_the_table_of_fields() -> None:
     bands = {"healthy": 1, "watch": 1, "at_risk": 1}
     census = Census(1)
     census.learn(Summary(0, 1, 3, bands, 1, {}, {}, END))
-    grid = DOCUMENTS.latency(LatencyMap("a", "UTC", "p", 0.8, {0: (1, 9, 9, 9), 167: (1, 9, 9, 9)}), 1, 1)
+    grid = DOCUMENTS.latency(LatencyMap("a", "UTC", "p", 0.8, {0: CELL, 167: CELL}, whole=CELL), 1, 1)
     fallen = Alert("a", "A", "raised", "fall", "score_drop/a/then", END, 0, 9000, 7000, "", 0, None)
     alert = AlertDocuments(DOCUMENTS).write(fallen, 1, 1)
     assert changed.change is not None and alert.change is not None

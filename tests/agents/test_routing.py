@@ -21,6 +21,7 @@ acts = st.lists(
         st.integers(0, 2**64 - 1),
         st.integers(-(2**62), 2**62),
         st.sampled_from([0, 1, 2**64 - 1]),
+        st.sampled_from(["", "", "#help", "#a-channel-with-a-long-name"]),
     ),
     min_size=2,
     max_size=40,
@@ -33,6 +34,7 @@ def activities(rows: Rows) -> list[tuple]:
         [rows.subjects[i] for i in columns.subject.tolist()],
         [rows.measures[i] for i in columns.measure.tolist()],
         *(getattr(columns, c).tolist() for c in ("time_ms", "amount", "id", "ref", "at")),
+        [columns.places[i] for i in columns.place.tolist()],
         strict=True,
     )
     return list(names)
@@ -51,7 +53,7 @@ def test_two_halves_are_the_whole(found: list[Act]) -> None:
 
 
 @examples(40)
-@given(acts, st.integers(300, 2000))
+@given(acts, st.integers(370, 2000))
 def test_packed_rows_fit_into_their_messages(found: list[Act], most: int) -> None:
     sent = router(most).packed(2, rows_of(found))
     assert all(record.value is not None and len(record.value) <= most * 9 // 10 for record in sent)

@@ -13,7 +13,7 @@ from faust.types import TP
 from redis import Redis
 
 from agents.cli_model import model as model_command
-from agents.count_people import CountPeople
+from agents.count_people import CountPeople, MapSettings
 from agents.documents import Documents
 from agents.fold import FoldAgent
 from agents.ledger import Ledger
@@ -94,7 +94,8 @@ def test_everything_is_told_again_and_what_is_no_longer_computed_is_removed() ->
     agent = fold_agent(Metrics())
     _, writes = play(agent)
     people = CountPeople(
-        lambda: Census(1), MemoryTable(), Documents(LIVE, NAMES, 0, 1), Metrics(), "activities", 1, 0.8  # type: ignore[arg-type]
+        lambda: Census(1), MemoryTable(), Documents(LIVE, NAMES, 0, 1), Metrics(), "activities", 1,  # type: ignore[arg-type]
+        MapSettings(3, 0.8, 1000),
     )  # fmt: skip
     again = TellAgain(agent, people, lambda org: 0)
     told = {w.key: w.fields for w in again.everything()}
@@ -108,7 +109,9 @@ def test_everything_is_told_again_and_what_is_no_longer_computed_is_removed() ->
 
 
 def census_agent(table: MemoryTable, shadow: str) -> CountPeople:
-    agent = CountPeople(lambda: Census(1), table, Documents(LIVE, NAMES, 0, 1), Metrics(), "activities", 3, 0.8)  # type: ignore[arg-type]
+    agent = CountPeople(
+        lambda: Census(1), table, Documents(LIVE, NAMES, 0, 1), Metrics(), "activities", 3, MapSettings(3, 0.8, 1000)
+    )  # type: ignore[arg-type]
     agent.shadow = ShadowCensus(shadow, lambda: Census(1), table, "activities", 3)  # type: ignore[arg-type]
     return agent
 

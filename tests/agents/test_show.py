@@ -11,9 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console, RenderableType
 
-from agents.cli_show import latency, score
-from agents.render import colour, latency_map, reason_table, reasons_line, risk_table, short_count, short_duration
+from agents.cli_latency import latency
+from agents.cli_show import score
+from agents.render import colour, reason_table, reasons_line, risk_table
+from agents.render_week import latency_map
 from deploy.local.redis import LocalRedis
+from reports.short_text import short_count, short_duration
 from streams.fenced_write import Write
 from streams.published import Reason
 from streams.published_decode import Decoder

@@ -19,7 +19,7 @@ from agents.ledger import Ledger
 from agents.members import Members
 from agents.park import Park
 from agents.routing import Router
-from agents.wiring import limits_of, sources
+from agents.wiring import limits_of, map_settings_of, sources
 from reports.collect import Rest
 from reports.recount import Raw
 from state.activity import Calibration, Tick, decode_record
@@ -104,7 +104,7 @@ class House:
         self._documents = spell = Documents(model, names, 0, 1)
         self.people = CountPeople(
             lambda: Census(min_population, model.population.peers), table(), spell, Metrics(), names.activities,
-            partitions, 0.8,
+            partitions, map_settings_of(self.settings),
         )  # fmt: skip
         self._offsets: Counter[TP] = Counter()
         self._round = 0

@@ -44,7 +44,7 @@ def right_records() -> list[bytes]:
     records = (packer.rows("product-events", 1, 5, 2.0), Tick(5, 1), Calibration(1, 2, {"a": [1] * 9}))
     members = (Member("a", "b", True, "x"), Org("a", "n", "UTC", "g"))
     waiting = (Parked("a", "o", "m", 1, 2, "i", "r", "t", 0, 5), Alias("a", "o", "u"))
-    summary = Summary(0, 1, 5, {"watch": 3}, 2, {"a": ([1], [2])}, {3: [[1, 2], 3, 4]})
+    summary = Summary(0, 1, 5, {"watch": 3}, 2, {"a": ([1], [2])}, {3: {"replies": b"x"}})
     return [
         *map(encode_record, (*records, *members)),
         *map(encode_parked, waiting),

@@ -22,7 +22,7 @@ from agents.ledger import Ledger
 from agents.members import Members
 from agents.park import Park
 from agents.routing import Router
-from agents.wiring import sources
+from agents.wiring import map_settings_of, sources
 from state.census import Census
 from state.identity import Directory
 from state.shard import Shard
@@ -133,7 +133,7 @@ class Worker:
         )
         self.people = CountPeople(
             lambda: Census(MIN_POPULATION), self.tables["census"], documents, metrics,
-            NAMES.activities, PARTITIONS, SETTINGS.latency.quantile,
+            NAMES.activities, PARTITIONS, map_settings_of(SETTINGS),
         )  # fmt: skip
         self._handlers |= {NAMES.activities: self.fold.handle, NAMES.summaries: self.people.handle}
         self.sink = SimSink(redis, MOST_PENDING, self._everything)

@@ -9,25 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.census import Census
-from state.durations import Durations
 from state.effects import Summary
-from state.latency import Cell, dump_grid
 from state.scoring import cut_points
 from state.telling import MAX_VALUES, thinned
-from tests.state.worlds import examples
+from state.week import month_of
+from state.week_grid import WeekGrid
+from tests.state.worlds import HOUR, at, examples
+
+NOW = at("2024-03-20T12:00")
+MONTH = month_of(NOW, "UTC")
 
 
 def summary_of(
     partition: int, values: list[int], round_: int = 1, replies: dict[int, list[int]] | None = None
 ) -> Summary:
     distinct, counts = np.unique(np.array(values, np.int64), return_counts=True)
-    grid = {}
-    for hour, latencies in (replies or {}).items():
-        grid[hour] = Cell(messages=2 * len(latencies), answered=len(latencies))
-        for each in latencies:
-            grid[hour].latencies.add(each)
+    hours = [hour for hour, waits in (replies or {}).items() for _ in waits]
+    waits = [wait for each in (replies or {}).values() for wait in each]
+    events = np.bincount(hours, minlength=168) * 2 if hours else np.zeros(168, np.int64)
+    grid = WeekGrid.of(np.array(hours, np.int64), np.ones(len(hours), bool), np.array(waits, np.int64), events)
     found = {"searches": (distinct.tolist(), counts.tolist())}
-    return Summary(partition, round_, len(values), {"healthy": len(values)}, 1, found, dump_grid(grid))
+    grids = {MONTH: {"replies": grid.dump()}} if hours else {}
+    return Summary(partition, round_, len(values), {"healthy": len(values)}, 1, found, grids, NOW)
 
 
 def census_of(*summaries: Summary, least: int = 1) -> Census:
@@ -137,28 +140,27 @@ def test_a_restored_census_goes_on_with_its_generation() -> None:
     census.calibrate()
     fresh = Census(1)
     fresh.restore([census.dump(0), census.dump(3)], census.dump_calibration())
-    assert fresh.summaries == census.summaries
+    raw = census.dump_month(0, MONTH)
+    assert raw is not None and census.dump_month(3, MONTH) is None
+    fresh.restore_month(0, MONTH, raw)
+    assert fresh.overall(3, 0.5, HOUR) == census.overall(3, 0.5, HOUR)
+    assert fresh.totals() == census.totals()
     assert fresh.calibration == census.calibration and fresh.calibrate() is None
 
 
 def test_the_overall_map_merges_every_partitions_replies() -> None:
     census = census_of(summary_of(0, [1], replies={5: [1000, 3000], 6: [50]}), summary_of(1, [1], replies={5: [2000]}))
-    found = census.overall("2024-01/2024-03", 0.5)
-    assert found.cells == {5: (2000.0, 3, 6, 3), 6: (50.0, 1, 2, 1)}
-    assert census.overall("2024-01/2024-03", 0.5) == found  # asking changes nothing
+    found = census.overall(3, 0.5, 2500)
+    assert found.cells == {5: (2000.0, 3, 6, 3, 2000.0, 2), 6: (50.0, 1, 2, 1, 50.0, 1)}
+    assert (found.period, found.months, found.whole[1]) == ("2024-01/2024-03", ["2024-03"], 4)
+    assert census.overall(3, 0.5, 2500) == found  # asking changes nothing
 
 
-def test_durations_in_a_summary_survive_their_way() -> None:
-    many = Durations()
-    for n in range(400):
-        many.add(n * 1000)
-    cell = Cell(many, 400, 400)
-    summary = Summary(0, 1, 1, {}, 1, {}, dump_grid({3: cell}))
-    census = Census(1)
-    census.learn(summary)
-    fresh = Census(1)
-    fresh.restore([census.dump(0)], None)
-    assert fresh.overall("p", 0.8) == census.overall("p", 0.8)
+def test_a_month_stays_known_until_it_is_told_anew() -> None:
+    census = census_of(summary_of(0, [1], replies={5: [1000]}), summary_of(0, [1], round_=2))
+    assert census.overall(3, 0.5, HOUR).whole[1] == 1
+    census.learn(msgspec.structs.replace(summary_of(0, [1], round_=3), grids={MONTH: {}}))
+    assert census.overall(3, 0.5, HOUR).whole[1] == 0 and census.months() == []
 
 
 def week_of_values(values: list[int], week: int) -> Summary:

@@ -9,10 +9,13 @@ import pkgutil
 import pytest
 
 import agents
+import reports
 import state
 import streams
 
-MODULES = [m.name for p in (state, streams, agents) for m in pkgutil.walk_packages(p.__path__, p.__name__ + ".")]
+MODULES = [
+    m.name for p in (state, streams, agents, reports) for m in pkgutil.walk_packages(p.__path__, p.__name__ + ".")
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -18,6 +18,7 @@ from state.mending import Mending, Right
 from state.org_log import Scan
 from state.shard import Shard
 from state.week import HOUR_MS
+from state.week_grid import described
 from tests.state.random_logs import MEASURES, START
 from tests.state.worlds import DAY, HOUR, Act, at, attribute, examples, hours_of, model_of, rows_of, shard_of
 
@@ -129,19 +130,21 @@ def content(shard: Shard) -> dict[str, Any]:
             if slot in slots and score:
                 found[f"closing {week} {subjects.names[slot]}"] = score
     for org in shard.latency.orgs():
-        for hour, cell in shard.latency.grid(org).items():
-            if org != "zz" and (cell.messages or cell.answered or cell.latencies.count):
-                found[f"cell {org} {hour}"] = (cell.messages, cell.answered, cell.latencies.dump())
+        for line in shard.latency.lines(org) if org != "zz" else ():
+            grid = shard.latency.grid(org, "UTC", None, line)
+            if not grid.is_empty:
+                found[f"line {org} {line}"] = grid.dump()
     shard.chat.segments()  # brings all in order
     for told in shard.chat._tell(np.arange(len(subjects.orgs)), shard.watermark_ms):
         if told.org != "zz" and told.windows:
             found[f"chat {told.org}"] = (told.windows, told.people, told.messages, told.last_message_ms)
     for id_ in shard.replies.ids():
         entry, waiting = shard.replies.known(id_)
-        authors = [subjects.names[s] for s, _ in waiting] + ([subjects.names[entry[0]]] if entry else [])
-        if not authors[0].startswith("zz"):
-            rest = sorted((subjects.names[s], when) for s, when in waiting)
-            found[f"open {id_}"] = (entry and (subjects.names[entry[0]], *entry[1:]), rest)
+        answers = [(at_ms, n, subjects.names[s]) for at_ms, n, s in waiting or (entry.answers if entry else [])]
+        author = subjects.names[entry.slot] if entry else answers[0][2]
+        if not author.startswith("zz"):
+            said = entry and (subjects.names[entry.slot], entry.time_ms, entry.place, entry.parent)
+            found[f"open {id_}"] = (said, sorted(answers))
     return found
 
 
@@ -262,10 +265,12 @@ def test_a_reply_to_oneself_becomes_one_to_somebody_else() -> None:
     parent = Act("a", "ann\x1fx", "message", SOME - 2 * HOUR_MS, 7)
     reply = Act("a", "ann\x1fy", "message", SOME - HOUR_MS, 8, ref=7)
     shard, _ = after([parent, reply], {"x": ("ann", "a"), "y": ("bob", "a")}, model)
-    cells = shard.latency.grid("a")
-    assert [(c.messages, c.answered, c.latencies.quantile_ms(0.5)) for c in cells.values() if c.answered] == [
-        (1, 1, float(HOUR_MS))
-    ]
+    grid = shard.latency.grid("a", "UTC")
+    assert [
+        (hour, events, grid.quantiles_ms(0.5)[hour])
+        for hour, (events, _, answered) in described(grid).items()
+        if answered
+    ] == [(24 + 8, 1, float(HOUR_MS))]
 
 
 @pytest.mark.parametrize("behind", ["nothing ever happened there", "a week behind", "a day behind"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.alert_rules import BOUNDS, AlertRules
+from state.measures import BUILT_IN
 from state.model import _ATTRIBUTE_KEYS, _MEASURE_KEYS, ModelError, build_model
 from state.population import PopulationRules
 from tests.state.worlds import TEN, attribute, examples, shipped_model
@@ -28,6 +29,16 @@ def one(**changes: Any) -> dict[str, Any]:
     """Return a model whose only attribute differs from a right one."""
     entry = attribute("searches", "count", 3, measures=["search"]) | changes
     return raw(attributes=[{k: v for k, v in entry.items() if v is not None}])
+
+
+def of_kind(kind: str) -> dict[str, Any]:
+    """Return a model's only attribute, of *kind*."""
+    return {"attributes": one(kind=kind)["attributes"]}
+
+
+def timed(**entry: Any) -> dict[str, Any]:
+    """Return a model whose first measure is kept by hour of the week, as *entry* says."""
+    return raw(measures={"search": {"events": ["Search"], "hours": True} | entry})
 
 
 def test_a_right_model_is_built() -> None:
@@ -91,6 +102,25 @@ def test_the_shipped_model_has_thirty_attributes_over_many_kinds() -> None:
         (raw(measures={"message": {"events": ["S"]}}), "message", "built in"),
         (raw(measures={"a": {"events": ["S"]}, "b": {"events": ["S"]}}), "b", "already counts as 'a'"),
         (raw(measures={f"m{n}": {} for n in range(121)}), "measures", "at most 128"),
+        (raw(measures={f"m{n}": {"hours": True} for n in range(33)}), "measures", "33 measures with `hours = true`"),
+        (raw(measures={"search": {"hours": 1}}), "search", "`hours` must be true or false, not 1"),
+        (timed(since="a", duration="s"), "search", "has `since` and `duration`: keep one of them"),
+        (timed(since="a", time="b"), "search", "has `since` and `time`: keep one of them"),
+        (timed(since="a", hours=False), "search", "but no `hours = true`: add it, or drop `since`"),
+        (timed(time="a", hours=False), "search", "but no `hours = true`: add it, or drop `time`"),
+        (timed(since=""), "search", "`since` must be the name of a property with a time, not ''"),
+        (timed(time=5), "search", "`time` must be the name of a property with a time, not 5"),
+        (timed(duration=[]), "search", "`duration` must be a unit, not []"),
+        (timed(duration="mins"), "mins", "unknown 'mins'; did you mean 'min'?"),
+        (timed(duration="d"), "d", "unknown 'd'; known are: h, min, ms, s"),
+        (timed(since="a", actions=["x"]), "search", "give its `actions` a measure of their own"),
+        (timed(duration="s", gauge=True), "search", "is a duration by `duration`, and no level: drop `gauge`"),
+        (timed(time="a", gauge=True), "search", "is a time by `time`, and no level: drop `gauge`"),
+        (timed(time="a", summed=True), "search", "can't be summed: drop `summed`"),
+        (timed(since="a", summed=True) | of_kind("mean"), "searches", "choose kind 'median'"),
+        (timed(time="a") | of_kind("median"), "searches", "which has a time instead: drop the measure's `time`"),
+        (raw(measures={"presence": {"hours": True}}), "presence", "only `hours` of message, transaction, syslog"),
+        (raw(measures={"message": {"hours": True, "summed": True}}), "message", "choose another name"),
         (raw(bands={"healthy": 60, "at_risk": 30, "hysteresis": 2, "helthy": 1}), "helthy", "did you mean 'healthy'"),
         (raw(bands={"healthy": 60, "at_risk": 30}), "hysteresis", "a percentage from 0 to 100, not None"),
         (raw(bands={"healthy": 160, "at_risk": 30, "hysteresis": 2}), "healthy", "not 160"),
@@ -157,6 +187,36 @@ def test_whatever_stands_in_the_file_gives_a_model_or_a_told_mistake(place: str,
         assert isinstance(error.where, str) and str(error)
         return
     assert model.attributes and all(len(a.cuts) in (0, 9) for a in model.attributes)
+
+
+def test_measures_by_hour_of_the_week_are_read_also_built_in_ones() -> None:
+    own = {
+        "order": {"events": ["O"], "actions": ["o"], "hours": True},
+        "acknowledged": {"events": ["A"], "hours": True, "since": "created_at", "summed": True},
+        "served": {"events": ["S"], "hours": True, "duration": "ms"},
+        "signup": {"events": ["U"], "hours": True, "time": "signed_up_at"},
+        "transaction": {"hours": True},
+        "syslog": {"hours": False},
+        "search": {"events": ["Search"]},
+    }
+    catalogue = build_model(raw(measures=own)).catalogue
+    assert catalogue.names[: len(BUILT_IN)] == [m.name for m in BUILT_IN]
+    assert catalogue.measures[catalogue.index("transaction")] == replace(BUILT_IN[4], hours=True)
+    assert catalogue.by_hour == [
+        ["transaction", "", "", ""],
+        ["order", "", "", ""],
+        ["acknowledged", "created_at", "", ""],
+        ["served", "", "ms", ""],
+        ["signup", "", "", "signed_up_at"],
+    ]
+    assert [m.name for m in catalogue.measures if m.lasts] == ["acknowledged", "served"]
+
+
+def test_a_model_is_another_one_only_if_amounts_mean_something_else() -> None:
+    plain = build_model(raw()).digest
+    assert build_model(raw(measures=raw()["measures"] | {"message": {"hours": True}})).digest == plain
+    digests = {build_model(timed(**entry)).digest for entry in ({}, {"since": "a"}, {"duration": "s"}, {"time": "a"})}
+    assert len(digests) == 3  # when something counts is in no score
 
 
 def test_every_rule_of_alerts_can_be_set_and_has_a_default() -> None:

@@ -61,6 +61,20 @@ def test_a_gauge_that_nothing_reads_is_said() -> None:
     assert not [where for _, where, _ in read if where == "level"]
 
 
+def test_hours_of_the_week_are_a_use_and_their_changes_are_told_and_need_a_rebuild() -> None:
+    ack = {"events": ["Ack"], "passive": True}
+    said = [[where for _, where, _ in remarks(SEARCHES, ack=ack | more)] for more in ({}, {"hours": True})]
+    assert ("ack" in said[0], "ack" in said[1]) == (True, False)
+    old = model_of(SEARCHES, ack=ack)
+    new = model_of(SEARCHES, ack=ack | {"hours": True, "since": "created_at"}, transaction={"hours": True})
+    assert lines(old, new) == [
+        "measure transaction hours: false → true",
+        "measure ack hours: false → true",
+        "measure ack since: none → created_at",
+    ]
+    assert needs_rebuild(old, new) and needs_rebuild(new, old) and not needs_rebuild(new, new)
+
+
 def test_a_first_look_at_single_amounts_is_told() -> None:
     old = model_of(SEARCHES, attribute("mean", "mean", measures=["export"]))
     new = model_of(SEARCHES, attribute("mean", "median", measures=["export"], missing="carry"))

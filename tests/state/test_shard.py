@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.activity import Calibration, Member, Org, Record, Rows, Tick
-from state.effects import Effect, Late, LatencyMap, OrgScore, Summary, UserScore, WeekRow
+from state.effects import Effect, Late, LatencyMap, LatencyMonth, OrgScore, Summary, UserScore, WeekRow
 from state.measures import MAX_MEASURES
 from state.shard import Shard
+from state.waits import Waits
 from state.week import week_label, week_of
 from tests.state.random_logs import LIMITS, MODEL, random_log
 from tests.state.worlds import DAY, HOUR, WEEK, Act, at, examples, model_of, rows_of, shard_of
@@ -352,8 +353,8 @@ def test_fifty_hours_of_waiting_count_as_fifty_hours() -> None:
     asked = MONDAY + 9 * HOUR
     (effects,) = play(shard, [rows_of([message("ann", asked, 1), message("bob", asked + 50 * HOUR, 2, 1)]), Tick(0, 1)])
     (found,) = of(LatencyMap, effects)
-    assert found.cells[9] == (50 * HOUR, 1, 1, 1)
-    assert found.cells[2 * 24 + 11] == (None, 0, 1, 0)
+    assert found.cells[9] == (50 * HOUR, 1, 1, 1, 50 * HOUR, 0)
+    assert found.cells[2 * 24 + 11] == (None, 0, 1, 0, None, 0)
 
 
 def test_the_cell_is_the_parents_hour_in_the_orgs_zone() -> None:
@@ -366,15 +367,50 @@ def test_the_cell_is_the_parents_hour_in_the_orgs_zone() -> None:
     (effects,) = play(shard, [*records, Tick(0, 1)])
     (found,) = of(LatencyMap, effects)
     assert found.timezone == "Asia/Kolkata"
-    assert found.cells[1] == (HOUR, 1, 1, 1)
+    assert found.cells[1] == (HOUR, 1, 1, 1, HOUR, 1)
 
 
 def test_self_replies_and_clock_skew_are_counted_apart() -> None:
     shard = shard_of()
     acts = [message("ann", MONDAY, 1), message("ann", MONDAY + 5, 2, 1), message("bob", MONDAY - 5, 3, 1)]
     (effects,) = play(shard, [rows_of(acts), Tick(0, 1)])
-    assert shard.folder.apart == {"self_reply": 1, "negative_latency": 1}
+    assert shard.folder.apart == {"self_reply": 1, "negative_latency": 1, "negative_duration": 0}
     assert sum(cell[1] for cell in of(LatencyMap, effects)[0].cells.values()) == 0
+
+
+def test_a_zone_that_becomes_known_late_moves_what_was_counted_before() -> None:
+    shard, asked = shard_of(), at("2024-03-03T20:00")  # Sunday in UTC, Monday 01:30 in Kolkata
+    before, after = play(
+        shard,
+        [
+            rows_of([message("ann", asked, 1), message("bob", asked + HOUR, 2, 1)]),
+            Tick(0, 1),
+            Org("a", "", "Asia/Kolkata", ""),
+            Tick(0, 2),
+        ],
+    )
+    assert [set(of(LatencyMap, effects)[0].cells) for effects in (before, after)] == [
+        {6 * 24 + 20, 6 * 24 + 21},
+        {1, 2},
+    ]
+
+
+def test_each_channel_has_a_line_of_its_own_and_a_deleted_message_is_in_none() -> None:
+    shard = shard_of()
+    acts = [
+        message("ann", MONDAY, 1)._replace(place="#help"),
+        message("bob", MONDAY + HOUR, 2, 1)._replace(place="#chat"),
+        message("cat", MONDAY + 2 * HOUR, 3, 1)._replace(place="#help"),
+        Act("a", "", "message_deleted", MONDAY + 3 * HOUR, 4, 0, 2),
+    ]
+    (effects,) = play(shard, [rows_of(acts), Tick(0, 1)])
+    (found,) = of(LatencyMap, effects)
+    assert (found.lines, found.whole) == (["replies/#help"], (2 * HOUR, 1, 2, 1, 2 * HOUR, 1))
+    (month,) = of(LatencyMonth, effects)
+    assert month.month == "2024-03" and list(month.lines) == ["replies/#help"]
+    assert Waits.load(month.lines["replies/#help"]).grid("UTC").answered[0] == 1
+    rows = {u: r.counts for (_, u, _), r in last_rows(play(shard, [Tick(MONDAY + WEEK, 0)], 9)).items()}
+    assert (rows["bob"], rows["cat"]) == ({"message": 1}, {"message": 1, "reply_given": 1})
 
 
 def test_who_answers_and_who_is_answered_are_counted_but_not_twice_as_active() -> None:

@@ -122,6 +122,18 @@ def test_a_model_of_other_measures_is_translated_and_what_it_cannot_show_is_said
         translated(model_of(attribute("reads", "count", measures=["read"]), read={"events": ["R"]}), LIVE)
 
 
+def test_amounts_that_meant_something_else_so_far_are_not_shown() -> None:
+    new = model_of(
+        attribute("exported", "sum", 2, measures=["export"]),
+        EXPORTS,
+        export={"events": ["Export"], "feature": True, "summed": True, "hours": True, "duration": "s"},
+    )
+    model, said = translated(new, LIVE)
+    assert [a.name for a in model.attributes] == ["exports"]
+    assert "attribute exported (weight 2) is left out: export had other amounts so far" in said
+    scored(checkpoints(), model, Limits(), 1)
+
+
 def test_nobody_gives_no_quantile_to_stumble_over() -> None:
     assert Group().quantile(0.5) == 0
 

@@ -83,6 +83,7 @@ class Act(NamedTuple):
     id: int
     amount: int = 0
     ref: int = 0
+    place: str = ""
 
 
 def rows_of(acts: Iterable[Act], first_offset: int = 0, topic: str = "product-events", partition: int = 0) -> Rows:
@@ -90,6 +91,7 @@ def rows_of(acts: Iterable[Act], first_offset: int = 0, topic: str = "product-ev
     packer = Packer()
     for number, act in enumerate(acts):
         packer.add(act.org + SEPARATOR + act.user, act.measure, act.time_ms, act.amount, act.id, act.ref, number)
+        packer.put(act.place)
     return packer.rows(topic, partition, first_offset)
 
 

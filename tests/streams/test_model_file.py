@@ -53,6 +53,10 @@ def test_no_file_is_the_shipped_model() -> None:
         ("healthy = 60", "healthy = 600", 3, "percentage from 0 to 100"),
         ('measures = ["search"]', 'measures = ["serach"]', 14, "did you mean 'search'"),
         ("[bands]", "[bandz]", 2, "did you mean 'bands'"),
+        ('["Search"]', '["Search"]\nsince = "created_at"', 7, "no `hours = true`: add it, or drop `since`"),
+        ('["Search"]', '["Search"]\nhours = true\nduration = "sec"', 10, "unknown 'sec'"),
+        ('["Search"]', '["Search"]\nhours = true\nduration = "s"\ntime = "t"', 7, "`duration` and `time`: keep one"),
+        ("[measures.search]", "[measures.presence]\nhours = true\n[measures.search]", 7, "is built in; choose another"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(tmp_path: Path, before: str, after: str, line: int, message: str) -> None:

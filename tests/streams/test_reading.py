@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import agents
 import streams
 from state.identity import OrgRecord, UserRecord
+from state.measures import NO_DURATION
 from streams.read_chat import chat_reader
 from streams.read_directory import read_org, read_user
 from streams.read_product import product_reader
@@ -29,6 +30,14 @@ from tests.state.worlds import at, examples, model_of
 LONGEST = 40
 NOW = at("2024-03-04T12:00") / 1000
 CATALOGUE = model_of().catalogue
+
+
+def by_hour(**timing: str) -> Callable[[bytes], Reading]:
+    """Return a reader of product events whose searches are kept by hour of the week."""
+    search = {"events": ["Search"], "hours": True} | timing
+    return product_reader(model_of(search=search).catalogue, LONGEST)
+
+
 READERS: dict[str, Callable[[bytes], Any]] = {
     "product": product_reader(CATALOGUE, LONGEST),
     "chat": chat_reader({}, LONGEST),
@@ -36,16 +45,24 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     "transactions": transaction_reader("USD", LONGEST),
     "users": lambda raw: read_user(raw, LONGEST, 4),
     "orgs": lambda raw: read_org(raw, LONGEST),
+    "since": by_hour(since="created_at"),
+    "stated": by_hour(duration="h"),
+    "moved": by_hour(time="signed_up_at"),
+}
+EVENT: dict[str, Any] = {
+    "name": "Search",
+    "distinct_id": "ann",
+    "time": 1_700_000_000,
+    "org_id": 7,
+    "event_id": 1,
+    "quantity": 2,
+    "properties": {"created_at": 1_699_999_000, "signed_up_at": "2023-11-14T22:00:00Z"},
 }
 RIGHT: dict[str, dict[str, Any]] = {
-    "product": {
-        "name": "Search",
-        "distinct_id": "ann",
-        "time": 1_700_000_000,
-        "org_id": 7,
-        "event_id": 1,
-        "quantity": 2,
-    },
+    "product": EVENT,
+    "since": EVENT,
+    "stated": EVENT,
+    "moved": EVENT,
     "chat": {"message_id": 1, "author": "ann", "time": 1_700_000_000, "org_id": 7, "channel": "c", "in_reply_to": 5},
     "syslog": {"id": 1, "org": 7, "userid": 8, "created": 1_700_000_000, "ghost": 0, "action": "x"},
     "transactions": {"transaction_id": 1, "org_id": 7, "amount": "1.50", "status": "A", "time": 1_700_000_000},
@@ -148,6 +165,23 @@ def test_a_right_message_is_read(source: str) -> None:
         ("product", changed("product", quantity=-(2**62)), "bad_quantity"),
         ("orgs", changed("orgs", timezone="Mars/Olympus"), "bad_zone"),
         ("transactions", changed("transactions", currency="EUR"), "unknown_currency"),
+        ("since", changed("since", properties=b"{}"), "missing_field"),
+        ("since", changed("since", properties=None), "missing_field"),
+        ("since", changed("since", properties={"created_at": None}), "missing_field"),
+        ("since", changed("since", properties=[]), "wrong_type"),
+        ("since", changed("since", properties={"created_at": True}), "wrong_type"),
+        ("since", changed("since", properties={"created_at": {"at": 5}}), "wrong_type"),
+        ("since", changed("since", properties={"created_at": "noon"}), "bad_time"),
+        ("since", changed("since", properties={"created_at": 5}), "bad_time"),
+        ("since", changed("since", properties=b'{"created_at":1e400}'), "bad_time"),
+        ("since", changed("since", properties=b'{"created_at":' + b"1" * 5000 + b"}"), "bad_time"),
+        ("since", changed("since", properties={"created_at": 1_150_244_186_112}), "bad_time"),
+        ("moved", changed("moved", properties={}), "missing_field"),
+        ("moved", changed("moved", properties={"signed_up_at": ""}), "bad_time"),
+        ("moved", changed("moved", properties={"signed_up_at": 1_700_003_601}), "bad_time"),
+        ("stated", changed("stated", quantity=None), "missing_field"),
+        ("stated", changed("stated", quantity=152_710), "bad_quantity"),
+        ("stated", changed("stated", quantity=2**63 - 1), "bad_quantity"),
     ],
 )
 def test_bad_input_gets_its_reason(source: str, raw: bytes, reason: str) -> None:
@@ -214,6 +248,36 @@ def try_to_read(source: str, raw: bytes) -> None:
         assert at("2000-01-01") <= found.time_ms < at("9999-12-31") + 86_400_000
         assert abs(found.amount) < 2**63
         assert not {"\x1f", "\x00"} & set(found.org + found.who + found.id + found.ref)
+
+
+@pytest.mark.parametrize(
+    ("source", "fields", "amount"),
+    [
+        ("since", {}, 1_000_000),
+        ("since", {"properties": {"created_at": "2023-11-14T23:13:20.001+01:00"}}, NO_DURATION),  # a moment later
+        ("since", {"properties": {"created_at": 1_700_000_000_000_000}}, 0),
+        ("since", {"properties": {"created_at": 9_999_999_999}}, NO_DURATION),
+        ("since", {"quantity": None, "properties": {"created_at": 1_150_244_186_113}}, 2**39 - 1),
+        ("stated", {}, 7_200_000),
+        ("stated", {"quantity": 0}, 0),
+        ("stated", {"quantity": -1, "properties": [5]}, NO_DURATION),
+        ("stated", {"quantity": 152_709}, 549_752_400_000),
+        ("moved", {}, 800_000),
+        ("moved", {"properties": {"signed_up_at": 1_700_003_600}}, -3_600_000),
+        ("moved", {"properties": {"signed_up_at": "2000-01-01"}}, 753_315_200_000),
+        ("since", {"name": "Juggled", "properties": [5]}, 2),  # no measure of a duration
+    ],
+)
+def test_the_amount_of_a_measure_by_hour_is_how_long_before_it_began(
+    source: str, fields: dict[str, Any], amount: int
+) -> None:
+    assert READERS[source](changed(source, **fields)).amount == amount
+
+
+def test_an_exported_event_has_its_times_among_its_other_properties() -> None:
+    properties = EVENT["properties"] | {"distinct_id": "ann", "time": 1_700_000_000, "quantity": 3}
+    raw = orjson.dumps({"event": "Search", "properties": properties})
+    assert [READERS[source](raw).amount for source in ("since", "stated", "moved")] == [1_000_000, 10_800_000, 800_000]
 
 
 # --- times ---
