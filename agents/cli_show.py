@@ -30,7 +30,7 @@ def score(settings: Settings, subject: str, as_json: bool, top: int | None) -> N
 
     An org is shown by job type as well, and with what all orgs of its group type score together.
     """
-    with _reading(settings) as reader:
+    with reading(settings) as reader:
         found = _find(reader, subject)
         group = _group_of(reader, found) if isinstance(found, OrgScore) else None
     if as_json:
@@ -52,7 +52,8 @@ def score(settings: Settings, subject: str, as_json: bool, top: int | None) -> N
 
 
 @contextmanager
-def _reading(settings: Settings) -> Iterator[Reader]:
+def reading(settings: Settings) -> Iterator[Reader]:
+    """Give a reader of the settings' Redis."""
     reader = Reader(settings.redis.url, settings.redis.prefix)
     try:
         yield reader
@@ -81,8 +82,8 @@ def _find(reader: Reader, subject: str) -> UserScore | OrgScore:
     org_id, slash, _ = subject.partition("/")
     if slash and reader.org(org_id) is not None:
         known = [f"{org_id}/{name}" for name in reader.user_ids(org_id)]
-        raise _unknown(subject, known, f'org "{org_id}" has no user "{subject[len(org_id) + 1 :]}" with a score')
-    raise _unknown(subject, reader.org_ids(), f'no org or user "{subject}" has a score')
+        raise unknown(subject, known, f'org "{org_id}" has no user "{subject[len(org_id) + 1 :]}" with a score')
+    raise unknown(subject, reader.org_ids(), f'no org or user "{subject}" has a score')
 
 
 def _group_of(reader: Reader, org: OrgScore) -> GroupTotals | None:
@@ -91,7 +92,8 @@ def _group_of(reader: Reader, org: OrgScore) -> GroupTotals | None:
     return None if totals is None else totals.by_group_type.get(org.group_type or "")
 
 
-def _unknown(wanted: str, known: list[str], said: str) -> ToldError:
+def unknown(wanted: str, known: list[str], said: str) -> ToldError:
+    """Return the error that says that something is not there, with the nearest names."""
     near = get_close_matches(wanted, known, n=3, cutoff=0.5)
     if near:
         return ToldError(said, "Did you mean " + " or ".join(near) + "?")

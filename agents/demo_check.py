@@ -15,10 +15,12 @@ from pathlib import Path
 from rich.table import Table
 
 from agents.demo_workers import Crew
+from agents.wiring import chat_zones
 from deploy.local.errors import LocalError
 from reports.collect import NotAtRestError, read_changes, read_raw, wait_at_rest
 from reports.compare import Comparison, Difference, compare
 from reports.compare_alerts import compare_alerts
+from reports.compare_chat import compare_chat, compare_chat_metrics
 from reports.recount import Options, Raw, Recount, recount
 from streams.clock import WallClock
 from streams.settings import Settings
@@ -31,6 +33,7 @@ _KINDS = {
     "user": "users: scores, reasons, coverage",
     "org": "orgs: scores, reasons, seats; ranks of users",
     "latency": "latency maps: 168 hours each",
+    "chat": "chat activity: windows, rate, people",
     "orgs": "rank of orgs",
     "alert": "alerts: topic, Redis, changes, metrics",
     "totals": "totals",
@@ -49,7 +52,7 @@ class Checked:
     def equal(self) -> bool:
         """Say whether there was something of every important kind, and no difference."""
         kinds = self.comparison.kinds
-        return not self.comparison.differences and all(kinds[kind] for kind in ("user", "org", "latency"))
+        return not self.comparison.differences and all(kinds[kind] for kind in ("user", "org", "latency", "chat"))
 
 
 class _Counting(threading.Thread):
@@ -79,10 +82,11 @@ class _Counting(threading.Thread):
         return self._found
 
     def _recount(self, as_of_ms: int) -> Recount:
-        latency = self._settings.latency
+        latency, chat = self._settings.latency, self._settings.chat
         options = Options(
             rolling_months=latency.rolling_months, reply_horizon_days=latency.reply_horizon_days,
             quantile=latency.quantile, min_population=self._settings.calibration.min_population,
+            chat_days=chat.window_days, chat_people=chat.max_people, chat_zones=chat_zones(self._settings),
         )  # fmt: skip
         return recount(self.raw, self.model, as_of_ms, options)
 
@@ -108,6 +112,8 @@ def check(settings: Settings, crew: Crew) -> Checked:
     comparison = compare(
         found, rest, counting.model, quantile=latency.quantile, min_count=latency.min_count, counters=not crew.restarts
     )
+    comparison.add(compare_chat(found.chat, rest.documents, rest.as_of_ms))
+    comparison.add(compare_chat_metrics(found.chat, rest.metrics, rest.as_of_ms))
     kafka, store = settings.kafka, settings.redis
     told = read_raw(kafka.brokers, kafka.prefix, ("alerts",))
     comparison.add(compare_alerts(rest, told, read_changes(store.url, store.prefix)))

@@ -154,7 +154,7 @@ class DemoSystem:
             changes |= {"kafka.prefix": f"demo-{token}.", "kafka.application": f"orgpulse-demo-{token}"}
         if self._servers.redis_url:
             changes["redis.prefix"] = f"orgpulse-demo-{token}:"
-        start = Settings(latency=self._given.latency)
+        start = Settings(latency=self._given.latency, chat=self._given.chat)
         return override(start, changes)
 
     def _write_files(self) -> None:

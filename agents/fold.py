@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from agents.alert_documents import AlertDocuments
+from agents.chat_documents import ChatDocuments, figures_of
 from agents.checkpoints import Checkpoints
 from agents.documents import Documents
 from agents.ledger import SHARD, Ledger
@@ -24,6 +25,7 @@ from agents.shadow import ShadowTeller
 from state.activity import Rows, decode_record
 from state.effects import (
     Alert,
+    ChatCounts,
     Effect,
     Gap,
     Gone,
@@ -69,7 +71,7 @@ class FoldAgent:
         clock: Clock,
     ) -> None:
         self._new_shard, self._checkpoints, self._documents = new_shard, checkpoints, documents
-        self._alerts = AlertDocuments(documents)
+        self._alerts, self.chat = AlertDocuments(documents), ChatDocuments(documents)
         self._dead_letters, self._ledger, self._summaries_topic = dead_letters, ledger, summaries_topic
         self._metrics, self._clock = metrics, clock
         self.shards: dict[int, Shard] = {}
@@ -227,6 +229,8 @@ class FoldAgent:
                 return [alert], [self._alerts.write(effect, position, partition)]
             case LatencyMap():
                 return [], [self._documents.latency(effect, position, partition)]
+            case ChatCounts():
+                return [], [self.chat.write(effect, position, partition)]
             case LatencyMonth():
                 return [], [self._documents.latency_month(effect.org, effect.month, effect.lines, position, partition)]
             case Gone():
@@ -268,6 +272,8 @@ class FoldAgent:
                 return self._alerts.write(effect, shard.position, shard.partition, again=True)
             case LatencyMap():
                 return self._documents.latency(effect, shard.position, shard.partition)
+            case ChatCounts():
+                return self.chat.write(effect, shard.position, shard.partition)
             case LatencyMonth():
                 return self._documents.latency_month(
                     effect.org, effect.month, effect.lines, shard.position, shard.partition
@@ -287,6 +293,8 @@ class FoldAgent:
             elif isinstance(effect, LatencyMap):
                 cells = {h: c[0] / 1000 for h, c in effect.cells.items() if c[0] is not None}
                 metrics.set_latency(partition, effect.org, cells, str(effect.quantile))
+            elif isinstance(effect, ChatCounts):
+                metrics.orgs.set_chat(partition, effect.org, figures_of(effect) if effect.windows else None)
         metrics.set_bands(partition, shard.board.bands())
         metrics.alerts_open.set(shard.alerts.open_count, partition)
         metrics.alerts_held.set(int(bool(shard.alerts.held)), partition)

@@ -66,7 +66,7 @@ def members_of(user: str, former: UserRecord | None, found: UserRecord | None) -
         assert found is not None
         if org == found.org or known.get(org) != (since, until):
             end = 0 if until == FOREVER_MS else until
-            told.append(Member(org, user, found.licensed, found.job_type, found.bot, since, end))
+            told.append(Member(org, user, found.licensed, found.job_type, found.bot, since, end, found.display_name))
     return told
 
 

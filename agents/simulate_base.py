@@ -69,6 +69,8 @@ class SimulatedUser:
     org: int
     email: str
     username: str
+    display_name: str
+    """What people call them; empty = the directory doesn't say."""
     aliases: tuple[str, ...]
     later_email: str | None
     job_type: str
@@ -181,6 +183,7 @@ def _make_users(
                 org=org,
                 email=f"{given}.{family}.{number}@{domain}",
                 username=f"{given[0]}{family}{number}",
+                display_name=f"{given} {family}".title() if number % 4 else "",
                 # Exports of number columns with gaps write whole numbers as fractions.
                 aliases=(f"{identity}.0",) if numeric[number] and number % 3 == 0 else (),
                 later_email=f"{given}.{family}.{number}@new.{domain}" if later[number] and not idle[number] else None,
@@ -196,6 +199,8 @@ def user_message(base: Base, user: SimulatedUser, more_aliases: tuple[str, ...] 
     """Return the directory's entry of one user."""
     entry: dict[str, Any] = {"user_id": user.id, "org_id": base.orgs[user.org].id, "email": user.email}
     entry["username"] = user.username
+    if user.display_name:
+        entry["display_name"] = user.display_name
     if user.aliases or more_aliases:
         entry["aliases"] = [*user.aliases, *more_aliases]
     entry["job_type"] = user.job_type

@@ -16,11 +16,12 @@ from state.periods import months_of
 from state.shard import Shard
 from streams.fenced_write import Write
 
-# A hash: user:{org}:name, org:{org}, latency:{org}, latency:{org}:2026-11;
+# A hash: user:{org}:name, org:{org}, latency:{org}, latency:{org}:2026-11, chat:{org};
 # a member: org:{org}:users:by-score␀name, orgs:by-score␀org.
 # An org with a brace in its id can be read in two ways, so it fits nothing here and is left alone.
 _USER = re.compile(r"user:\{([^{}]*)\}:(.*)|org:\{([^{}]*)\}:users:by-score\0(.*)", re.DOTALL)
 _ORG = re.compile(r"org:\{([^{}]*)\}|orgs:by-score\0([^{}]*)")
+_CHAT = re.compile(r"chat:\{([^{}]*)\}")
 _MAP = re.compile(r"latency:\{([^{}]*)\}(?::(\d{4}-(?:0[1-9]|1[0-2])))?")
 _SHADOW = re.compile(r"shadow:(?:user:\{([^{}]*)\}:(.*)|org:\{([^{}]*)\})", re.DOTALL)
 ALL_ORGS = "all"  # the overall map, which is no partition's
@@ -76,6 +77,9 @@ def _asked(key: str) -> _Asked | None:
     if match := _ORG.fullmatch(key):
         org = match[1] or match[2] or ""
         return _Asked(org, f"org:{{{org}}}", lambda shard: shard.has_document(org), (("orgs:by-score", org, None),))
+    if match := _CHAT.fullmatch(key):
+        org = match[1]
+        return _Asked(org, key, lambda shard: shard.chat.has(org))
     if (match := _MAP.fullmatch(key)) and match[1] != ALL_ORGS:
         org, month = match[1], None if match[2] is None else months_of(match[2])[0]
         return _Asked(org, key, lambda shard: shard.has_latency(org, month))

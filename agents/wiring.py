@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agents.chat_documents import ChatDocuments
 from agents.checkpoints import Checkpoints
 from agents.count_people import CountPeople, MapSettings
 from agents.directory import directory_limits_of
@@ -118,6 +119,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
         metrics,
         clock,
     )
+    fold.chat = ChatDocuments(documents, chat_zones(settings))
     add_chunk_agent(app, topics.activities, fold.handle, name="fold", kept=True)
     people = CountPeople(
         lambda: Census(settings.calibration.min_population, model.population.peers), census_table, documents, metrics,
@@ -183,10 +185,19 @@ def limits_of(settings: Settings) -> Limits:
         max_open_messages=settings.latency.max_open_messages,
         rolling_months=settings.latency.rolling_months,
         quantile=settings.latency.quantile,
+        chat_days=settings.chat.window_days,
+        max_chat_messages=settings.chat.max_messages,
+        max_chat_samples=settings.chat.max_samples,
+        max_chat_people=settings.chat.max_people,
         target_ms=int(settings.latency.target_minutes * 60_000),
         keep_months=max(settings.latency.keep_months, settings.latency.rolling_months),
         max_lines=settings.latency.max_lines,
     )
+
+
+def chat_zones(settings: Settings) -> dict[str, str]:
+    """Return by org the time zone of its chat server, where it has one of its own."""
+    return {settings.ingest.channels.get(name, name): zone for name, zone in settings.chat.zones.items()}
 
 
 def map_settings_of(settings: Settings) -> MapSettings:

@@ -30,6 +30,7 @@ import pandas as pd
 
 from reports.recount_calendar import mondays, placed
 from reports.recount_carry import with_carried
+from reports.recount_chat import ChatCount
 from reports.recount_fields import Options, Refused
 from reports.recount_groups import (
     by_group_type,
@@ -99,6 +100,7 @@ class Recount:
     people: People
     by_job_type: dict[str, dict[str, Any]]  # org → job type → scores (None = none) and numbers of users
     by_group_type: dict[str, dict[str, Any]]  # group type → orgs, numbers of users and their mean scores
+    chat: ChatCount = field(default_factory=ChatCount)
 
 
 class _Waiting(NamedTuple):
@@ -143,7 +145,9 @@ def recount(raw: Iterable[Raw], model: Mapping[str, Any], as_of_ms: int, options
         latency_cells(messages, replies, zones, rolling_months(as_of_ms, options.rolling_months), options),
         latency_lines(messages, replies, zones, options.target_seconds), messages, replies,
     )  # fmt: skip
-    return _scored(_happened(events, replies), model, people, as_of_ms, options, waiting, ledger)
+    found = _scored(_happened(events, replies), model, people, as_of_ms, options, waiting, ledger)
+    found.chat = ChatCount.of(events, people, options)
+    return found
 
 
 def _gather(records: list[Raw], reader: Reader, people: People, options: Options) -> _Gathered:

@@ -31,7 +31,7 @@ _TYPES: dict[str, dict[str, tuple[type, ...]]] = {
     "transactions": {"transaction_id": _ID, "org_id": _ID, "amount": (str, int, Decimal), "currency": _TEXT,
                      "status": _TEXT, "time": _MOMENT},
     "users": {"user_id": _ID, "org_id": _ID, "email": _TEXT, "username": _ID, "aliases": (list,), "job_type": _TEXT,
-              "licensed": (bool,), "bot": (bool,), "since": _MOMENT, "until": _MOMENT},
+              "licensed": (bool,), "bot": (bool,), "since": _MOMENT, "until": _MOMENT, "display_name": _TEXT},
     "orgs": {"org_id": _ID, "name": _TEXT, "account_value_usd": _NUMBER, "group_type": _TEXT, "timezone": _TEXT,
              "licenses": _WHOLE},
 }  # fmt: skip
@@ -68,6 +68,9 @@ class Options:
     target_seconds: int = 4 * 3600
     teams: Mapping[str, str] = field(default_factory=dict)  # channel → the team whose line it counts in
     min_population: int = 30
+    chat_days: int = 7
+    chat_people: int = 50
+    chat_zones: Mapping[str, str] = field(default_factory=dict)
 
 
 def refuse(reason: str) -> NoReturn:

@@ -95,6 +95,8 @@ class People:
     """(org, user) → licensed, unlicensed or gone (bots are gone: their seats are no customer's)."""
     jobs: dict[tuple[str, str], str] = field(default_factory=dict)
     """(org, user) → job type, of those who have one."""
+    names: dict[str, str] = field(default_factory=dict)
+    """User → what people call them, of those who have a display name."""
     dead: Counter[tuple[str, int, str]] = field(default_factory=Counter)
     """(topic, partition, reason) → unreadable entries."""
     consumed: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -115,6 +117,12 @@ class People:
             if by_operator:
                 return None
         return None
+
+    def display_name(self, org: str, user: str) -> str:
+        """Return what people call a user of *org*; empty = not known there."""
+        person = self._persons.get(user)
+        there = person is not None and user not in self._gone and any(o == org for _, _, o in person.stints)
+        return self.names.get(user, "") if there else ""
 
     def learn(self, records: Iterable[Raw], options: Options, as_of_ms: int) -> None:
         """Take in all records of `users`, `orgs` and `identities`; memberships are as of *as_of_ms*."""
@@ -164,6 +172,7 @@ class People:
         for _, _, left in former.stints if former else ():
             self.membership[left, user] = "gone"
         self._persons[user] = Person(user, stints, bool(found["bot"]), kind)
+        self.names[user] = plain(found["display_name"] or "").strip()[: options.max_id_chars]
         self.jobs[org, user] = plain(found["job_type"] or "")
         self._gone.discard(user)
         for alias in aliases:

@@ -150,7 +150,9 @@ class Reader:
             org = org or self._org(found["server"])
             online = refuse("missing_field") if found["online"] is None else quantity(found["online"])
             time_ms = moment_ms(found["time"])
-            return Said(org, "", "presence", time_ms, online, f"presence:{found['server']}/{time_ms}")
+            return Said(
+                org, "", "presence", time_ms, online, f"presence:{found['server']}/{time_ms}", str(found["server"])
+            )
         if found["type"] in ("delete", "edit"):
             return self._change(found, org)
         parent = found["in_reply_to"]

@@ -105,6 +105,8 @@ class Member(msgspec.Struct, array_like=True, tag="m", frozen=True):
     since_ms: int = 0
     until_ms: int = 0
     """A member from `since_ms` until before `until_ms`; 0 = without end."""
+    display_name: str = ""
+    """What people call them; empty = not known."""
 
 
 class Org(msgspec.Struct, array_like=True, tag="o", frozen=True):

@@ -132,6 +132,28 @@ class LatencyMonth(msgspec.Struct, array_like=True, tag="lm"):
     lines: dict[str, bytes]
 
 
+class ChatCounts(msgspec.Struct, array_like=True, tag="h"):
+    """An org's chat over the last days; no windows = there is nothing to tell any more."""
+
+    org: str
+    timezone: str
+    since_ms: int
+    """What is older is not counted."""
+    updated_ms: int
+    """The watermark that it holds as of."""
+    online: int | None
+    """None = not known: the newest sample is too old."""
+    online_at_ms: int
+    """Time of the newest sample; 0 = there is none."""
+    last_message_ms: int
+    messages: int
+    windows: list[tuple[int, int, int | None]]
+    """Number of ten minutes since the epoch, messages, online (None = no sample); those in which something was."""
+    people: list[tuple[str, str, int]]
+    """User, display name (empty = none), messages; most messages first."""
+    people_left_out: int
+
+
 class WeekRow(msgspec.Struct, array_like=True, tag="w"):
     """One calendar week of one subject (`user` empty = the org); state is provisional, final or restated."""
 
@@ -219,4 +241,4 @@ class Gap(msgspec.Struct, array_like=True, tag="g"):
     missing: int
 
 
-Effect = UserScore | OrgScore | Alert | LatencyMap | LatencyMonth | WeekRow | Summary | Late | Gap | Gone
+Effect = UserScore | OrgScore | Alert | LatencyMap | LatencyMonth | ChatCounts | WeekRow | Summary | Late | Gap | Gone

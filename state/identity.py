@@ -35,6 +35,8 @@ class UserRecord(msgspec.Struct, array_like=True, frozen=True):
     """Of the record of `users` that this is, -1 = not known."""
     claimed_ms: list[int] = []
     """By alias: when the directory first said that it is theirs (epoch); empty = not known, before all others."""
+    display_name: str = ""
+    """What people call them; empty = not known."""
 
     def claim_of(self, alias: str, user: str) -> tuple[int, str]:
         """Return what tells whose claim to *alias*, one of its own, is the earliest: the least."""

@@ -18,6 +18,10 @@ class Limits:
     max_open_messages: int = 250_000
     rolling_months: int = 3
     quantile: float = 0.8
+    chat_days: int = 7
+    max_chat_messages: int = 2_000_000
+    max_chat_samples: int = 500_000
+    max_chat_people: int = 50
     target_ms: int = 4 * 3_600_000
     keep_months: int = 37
     max_lines: int = 64

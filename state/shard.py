@@ -22,6 +22,7 @@ from state.activity import Calibration, Columns, Correction, Member, Note, Org, 
 from state.alerts import Alerts
 from state.arrays import SchemaError, decode, encode
 from state.carry import CARRY_WEEKS, Carry
+from state.chat import Chat
 from state.closed_week import users_of
 from state.closing import Closing
 from state.dedupe import Dedupe
@@ -77,6 +78,7 @@ class Shard:
         self.dedupe = Dedupe(limits.allowed_lateness_hours, limits.max_ids)
         self.latency = Latency(limits.max_lines)
         self.replies = Replies(limits.reply_horizon_hours * HOUR_MS, limits.max_open_messages)
+        self.chat = Chat(self.subjects, model.catalogue, limits)
         self.board = Scoreboard(model, self.week, self.subjects)
         self.shadow = None if shadow is None else Shadow(shadow, self.week, self.subjects, self.board)
         self.folder = Folder(model.catalogue, self.subjects, self.week, self.history, self.latency, self.replies)
@@ -122,12 +124,14 @@ class Shard:
                 self._turn_memberships()
                 self.board.dirty[slot] = True
                 self.board.touch_org(int(self.subjects.org_of[slot]))
+                self.chat.touch(int(self.subjects.org_of[slot]))
             case Org():
                 number = self.subjects.org_number(record.org)
                 former, group = self._zone(record.org), int(self.subjects.group_of[number])
                 self.subjects.learn_org(record)
                 self._grow()
                 self.board.touch_org(number)
+                self.chat.touch(number)
                 if self._zone(record.org) != former:  # another zone has other closed weeks, and other hours
                     self.board.stale[self.subjects.orgs[number].members] = True
                     self.latency.zone_changed(record.org)
@@ -154,6 +158,7 @@ class Shard:
             yield [self._map(org) for org in maps[at : at + size] if self.latency.has(org)]
         for org in maps:
             yield [self._month(org, month) for month in self.latency.months(org)]
+        yield from map(list, self.chat.pieces(lambda: self.watermark_ms))
 
     def are_over(self, week: int) -> NDArray[np.bool_]:
         """Return for which orgs, by number, *week* is closed."""
@@ -182,6 +187,7 @@ class Shard:
             "fold": self.folder,
             "alerts": self.alerts,
             "closing": self.closing,
+            "chat": self.chat,
         }
         if self.shadow is not None:
             parts["shadow"] = self.shadow
@@ -220,6 +226,7 @@ class Shard:
         self.position, self.watermark_ms = position, meta["watermark"]
         self.outcomes = {(t, p): o for t, p, o in meta["outcomes"]}
         self.receipts.load(meta.get("receipts"))
+        self.chat.restore(parts.get("chat", {}), self.watermark_ms)
         self.closed_until, self._restless_maps = meta["closed"], set(meta["maps"])
         same_model = self.closing.restore(parts["closing"], self.watermark_ms)
         self._round, self._ticks, self._scored_hour, self._population_changed = meta["ticks"]
@@ -287,6 +294,7 @@ class Shard:
             self._begin(oldest_ms)
             self._advance(newest_ms)
         touched, hours = self.folder.correct(record, self.dedupe.floor_ms)
+        self.chat.correct(record, slots)
         self.board.touch(touched, hours)
         for place, hour in record.since:
             slot = int(slots[place])
@@ -311,6 +319,7 @@ class Shard:
         if not len(columns.at):
             return
         self._advance(int(columns.time_ms.max()))
+        self.chat.take(columns)
         slots, hours = self.folder.fold(columns, self.dedupe.floor_ms)
         self.board.touch(slots, hours)
 
@@ -363,6 +372,7 @@ class Shard:
             self._population_changed = True
         self.dedupe.advance(self.watermark_ms)
         self.replies.advance(self.watermark_ms)
+        self.chat.advance(self.watermark_ms)
         self.folder.advance(self.dedupe.floor_ms)
 
     def _turn_memberships(self) -> None:
@@ -417,6 +427,7 @@ class Shard:
         said += self.board.take_stale(self.watermark_ms)
         if new_round or self._ticks % _LATENCY_EVERY_TICKS == 0:
             said += self._latencies()
+            said += self.chat.due(self.watermark_ms)
         if new_round and self._population_changed:
             self._population_changed = False
             said.append(summary(self, tick.round))

@@ -48,6 +48,7 @@ class Subjects:
         self.is_user = np.zeros(0, bool)
         self.membership = np.zeros(0, np.uint8)
         self._by_origin: dict[str, int] = {}  # names as `Rows` spell them → slot; a cache
+        self._display_names: dict[int, str] = {}  # slot → what people call them, where that is known
         self._dated: dict[int, tuple[int, int, int]] = {}  # slot → membership, from, until (ms)
         self._next_turn_ms = _FOREVER_MS
         self.zone_names: list[str] = ["UTC"]
@@ -73,6 +74,10 @@ class Subjects:
         """Return the user id of *slot* (empty for an org)."""
         return self.names[slot].split(SEPARATOR, 1)[1]
 
+    def display_name(self, slot: int) -> str:
+        """Return what people call the user of *slot*; empty = not known."""
+        return self._display_names.get(slot, "")
+
     def org_number(self, org: str) -> int:
         """Return the number of *org*, giving it a slot where needed."""
         if org not in self._org_numbers:
@@ -84,6 +89,9 @@ class Subjects:
         slot = int(self.slots([member.org + SEPARATOR + member.user])[0])
         self.membership[slot] = GONE if member.gone else LICENSED if member.licensed else UNLICENSED
         self.job_of[slot] = self.job_types.number("" if member.gone else member.job_type)
+        self._display_names.pop(slot, None)
+        if member.display_name and not member.gone:
+            self._display_names[slot] = member.display_name
         self._dated.pop(slot, None)
         if not member.gone and (member.since_ms or member.until_ms):
             until_ms = member.until_ms or _FOREVER_MS
@@ -132,6 +140,7 @@ class Subjects:
             "orgs": {e.name: [e.title, e.zone, e.group_type] for e in self.orgs},
             "job-types": [self.job_types.known, self.job_of[:n].tobytes()],
             "group-types": self.group_types.known,
+            "display-names": sorted(self._display_names.items()),
         }
 
     def restore(self, segments: dict[str, Any]) -> None:
@@ -139,6 +148,7 @@ class Subjects:
         self.slots(segments["subjects"])
         self.membership[: len(self.names)] = np.frombuffer(segments["membership"], np.uint8)
         self._dated = {slot: (kind, since, until) for slot, kind, since, until in segments.get("dated", [])}
+        self._display_names = dict(segments.get("display-names", []))
         self._next_turn_ms = 0
         job_types, job_of = segments.get("job-types", ([], b""))
         self.job_types, self.group_types = Names(job_types), Names(segments.get("group-types"))

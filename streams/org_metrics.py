@@ -20,6 +20,16 @@ WEEKDAYS = ("1 Mon", "2 Tue", "3 Wed", "4 Thu", "5 Fri", "6 Sat", "7 Sun")  # so
 HOURS = tuple(f"{hour:02}" for hour in range(24))
 
 
+@dataclass(frozen=True, slots=True)
+class ChatFigures:
+    """An org's chat at the moment; `online` None = not known, `last_message` (seconds since the epoch) 0 = none."""
+
+    online: int | None
+    per_minute: float
+    window_messages: int
+    last_message: float
+
+
 @dataclass(slots=True)
 class _Org:
     ratios: dict[str, float] = field(default_factory=dict)
@@ -28,6 +38,7 @@ class _Org:
     latency_seconds: Mapping[int, float] = field(default_factory=dict)
     quantile: str = "0.8"
     alert_since_ms: int = 0
+    chat: ChatFigures | None = None
 
 
 @dataclass(slots=True)
@@ -75,6 +86,10 @@ class OrgMetrics:
         entry = self._overall.setdefault(partition, _Org()) if org == ALL else self._org(partition, org)
         entry.latency_seconds, entry.quantile = dict(cells), quantile
 
+    def set_chat(self, partition: int, org: str, figures: ChatFigures | None) -> None:
+        """Set an org's chat activity; None = there is none."""
+        self._org(partition, org).chat = figures
+
     def set_bands(self, partition: int, users: Mapping[str, int]) -> None:
         """Replace a partition's number of users by band."""
         self._partitions.setdefault(partition, _Partition()).users_by_band = dict(users)
@@ -99,6 +114,7 @@ class OrgMetrics:
         yield _ratios({org: orgs[org] for org in shown})
         yield from _sizes(orgs, set(shown))
         yield self._alerts(orgs)
+        yield from _chats([(label_of(org), orgs[org].chat) for org in shown])
         yield _latencies([(label_of(org), orgs[org]) for org in shown] + [(ALL, e) for e in self._last_overall()])
         yield _bands(self._partitions.values())
 
@@ -160,6 +176,34 @@ def _latencies(entries: Iterable[tuple[str, _Org]]) -> GaugeMetricFamily:
             if not math.isnan(seconds):
                 family.add_metric((label, WEEKDAYS[hour // 24], HOURS[hour % 24], entry.quantile), seconds)
     return family
+
+
+def _chats(entries: Iterable[tuple[str, ChatFigures | None]]) -> Iterable[GaugeMetricFamily]:
+    """Return chat activity; what is not known has no sample."""
+    online = GaugeMetricFamily("orgpulse_chat_online_members", "Members online.", labels=("org",))
+    rate = GaugeMetricFamily(
+        "orgpulse_chat_messages_per_minute",
+        "Messages per minute at the end of the last whole ten minutes, smoothed.",
+        labels=("org",),
+    )
+    window = GaugeMetricFamily(
+        "orgpulse_chat_window_messages", "Messages in the last whole ten minutes.", labels=("org",)
+    )
+    last = GaugeMetricFamily(
+        "orgpulse_chat_last_message_timestamp_seconds",
+        "Time of the last message, seconds since epoch.",
+        labels=("org",),
+    )
+    for label, chat in entries:
+        if chat is None:
+            continue
+        if chat.online is not None:
+            online.add_metric((label,), chat.online)
+        rate.add_metric((label,), chat.per_minute)
+        window.add_metric((label,), chat.window_messages)
+        if chat.last_message:
+            last.add_metric((label,), chat.last_message)
+    return online, rate, window, last
 
 
 def _bands(partitions: Iterable[_Partition]) -> GaugeMetricFamily:

@@ -44,7 +44,7 @@ class Decoder:
         """
         self._now, self._stale_seconds = now, stale_seconds
         try:
-            self._as_of = _moment(as_of)
+            self._as_of = moment_of(as_of)
         except ValueError as error:
             raise UnreadableError(f"as_of of totals: {error}") from error
 
@@ -56,7 +56,7 @@ class Decoder:
         """
         if "band" not in fields:
             return None
-        with _Reading(f"user {org}/{user}", fields):
+        with Reading(f"user {org}/{user}", fields):
             return UserScore(
                 org=org,
                 user=user,
@@ -69,7 +69,7 @@ class Decoder:
         """Return an org's score, or None when there is none."""
         if "band" not in fields:
             return None
-        with _Reading(f"org {org}", fields):
+        with Reading(f"org {org}", fields):
             return OrgScore(
                 org=org,
                 name=fields.get("name") or org,
@@ -77,16 +77,16 @@ class Decoder:
                 score_active=_decimal(fields.get("score_active")),
                 score_licensed=_decimal(fields.get("score_licensed")),
                 score_median=_decimal(fields.get("score_median")),
-                active_users=_whole(fields.get("active_users")),
-                licensed_users=_whole(fields.get("licensed_users")),
-                activities=_whole(fields.get("activities")),
-                transactions_count=_whole(fields.get("transactions_count")),
-                transactions_cents=_whole(fields.get("transactions_cents")),
+                active_users=whole_of(fields.get("active_users")),
+                licensed_users=whole_of(fields.get("licensed_users")),
+                activities=whole_of(fields.get("activities")),
+                transactions_count=whole_of(fields.get("transactions_count")),
+                transactions_cents=whole_of(fields.get("transactions_cents")),
                 movers=tuple(
                     Mover(mover["user"], Decimal(mover["change"])) for mover in json.loads(fields.get("movers") or "[]")
                 ),
                 why=fields.get("why", ""),
-                alert_since=_moment(fields.get("alert_since")),
+                alert_since=moment_of(fields.get("alert_since")),
                 by_job_type=_by_job_type(json.loads(fields.get("by_job_type") or "{}")),
                 **self._common(fields),
             )
@@ -95,16 +95,20 @@ class Decoder:
         """Return the totals, or None when there are none."""
         if "orgs" not in fields:
             return None
-        with _Reading("totals", fields):
+        with Reading("totals", fields):
             return Totals(
-                _whole(fields.get("orgs")),
-                _whole(fields.get("users_active")),
+                whole_of(fields.get("orgs")),
+                whole_of(fields.get("users_active")),
                 {band: int(fields[band]) for band in BANDS if fields.get(band)},
-                _moment(fields.get("as_of")),
+                moment_of(fields.get("as_of")),
                 fields.get("fence", ""),
-                *self._age(_moment(fields.get("as_of"))),
+                *self._age(moment_of(fields.get("as_of"))),
                 _by_group_type(json.loads(fields.get("by_group_type") or "{}")),
             )
+
+    def age(self, until: datetime | None) -> tuple[float | None, bool]:
+        """Return how many seconds ago a document made as of *until* was known to hold, and whether that is stale."""
+        return self._age(until, self._as_of)
 
     def _age(self, *moments: datetime | None) -> tuple[float | None, bool]:
         """Return seconds since the latest of *moments*, and whether that is stale."""
@@ -115,8 +119,8 @@ class Decoder:
         return age, age > self._stale_seconds
 
     def _common(self, fields: Fields) -> dict[str, Any]:
-        end, coverage = _moment(fields.get("window_end")), fields.get("coverage")
-        age, stale = self._age(end, self._as_of)
+        end, coverage = moment_of(fields.get("window_end")), fields.get("coverage")
+        age, stale = self.age(end)
         return {
             "previous": _decimal(fields.get("previous")),
             "band": fields["band"],
@@ -127,7 +131,7 @@ class Decoder:
             "trend": _decimal(fields.get("trend")),
             "peers": fields.get("peers") or None,
             "window_end": end,
-            "calibration": _whole(fields.get("calibration")),
+            "calibration": whole_of(fields.get("calibration")),
             "fence": fields.get("fence", ""),
             "age_seconds": age,
             "stale": stale,
@@ -138,7 +142,7 @@ def latency_of(org: str, fields: Fields) -> LatencyMap | None:
     """Return a latency map, or None when there is none."""
     if "timezone" not in fields:
         return None
-    with _Reading(f"latency of {org}", fields):
+    with Reading(f"latency of {org}", fields):
         quantile = fields.get("quantile")
         return LatencyMap(
             org,
@@ -148,7 +152,7 @@ def latency_of(org: str, fields: Fields) -> LatencyMap | None:
             float(quantile) if quantile else None,
             fields.get("fence", ""),
             _cell("all", fields) if "all:n" in fields else None,
-            _whole(fields.get("target_seconds")),
+            whole_of(fields.get("target_seconds")),
             tuple(json.loads(fields.get("lines") or "[]")),
             tuple(json.loads(fields.get("months") or "[]")),
         )
@@ -158,7 +162,7 @@ def alert_of(org: str, fields: Fields) -> Alert | None:
     """Return the last alert of an org, or None when there is none."""
     if "fingerprint" not in fields:
         return None
-    with _Reading(f"alert of {org}", fields):
+    with Reading(f"alert of {org}", fields):
         return Alert(
             org,
             fields.get("name") or org,
@@ -167,14 +171,14 @@ def alert_of(org: str, fields: Fields) -> Alert | None:
             fields["fingerprint"],
             _decimal(fields.get("score")),
             _decimal(fields.get("from")),
-            _moment(fields.get("since")),
-            _moment(fields.get("until")),
+            moment_of(fields.get("since")),
+            moment_of(fields.get("until")),
             fields.get("acknowledged_by") or None,
-            _moment(fields.get("muted_until")),
+            moment_of(fields.get("muted_until")),
         )
 
 
-class _Reading:
+class Reading:
     """Refuses a newer schema on entering, and names the document when something in it can't be read."""
 
     def __init__(self, what: str, fields: Fields) -> None:
@@ -196,15 +200,15 @@ def _cell(name: str, fields: Fields) -> Cell:
     return Cell(
         name,
         float(seconds) if seconds else None,
-        _whole(fields.get(f"{name}:n")),
-        _whole(fields.get(f"{name}:messages")),
-        _whole(fields.get(f"{name}:answered")),
+        whole_of(fields.get(f"{name}:n")),
+        whole_of(fields.get(f"{name}:messages")),
+        whole_of(fields.get(f"{name}:answered")),
         float(first) if (first := fields.get(f"{name}:first")) else None,
-        _whole(fields.get(f"{name}:within")),
+        whole_of(fields.get(f"{name}:within")),
     )
 
 
-def _moment(text: str | None) -> datetime | None:
+def moment_of(text: str | None) -> datetime | None:
     if not text:
         return None
     found = datetime.fromisoformat(text)
@@ -253,5 +257,5 @@ def _decimal(text: str | None) -> Decimal | None:
     return Decimal(text) if text else None
 
 
-def _whole(text: str | None) -> int | None:
+def whole_of(text: str | None) -> int | None:
     return int(text) if text else None

@@ -107,7 +107,9 @@ def _presence(message: ChatMessage, org: str, max_id: int) -> Reading:
         raise Rejected("missing_field", "no `online`")
     time_ms = time_ms_of(message.time)
     online = checked_integer(message.online, "online")
-    return Reading(org, "", "presence", time_ms, online, f"o{message.server}/{time_ms}", "")
+    # Samples of an org's servers are told apart by what they refer to.
+    server = "" if message.server is None else f"o{message.server}"
+    return Reading(org, "", "presence", time_ms, online, f"o{message.server}/{time_ms}", server)
 
 
 def _edit(message: ChatMessage, max_id: int) -> Reading:

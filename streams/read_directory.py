@@ -29,6 +29,7 @@ class DirectoryUser(msgspec.Struct, gc=False):
     bot: bool = False
     since: int | float | str | None = None
     until: int | float | str | None = None
+    display_name: str | None = None
 
 
 class DirectoryOrg(msgspec.Struct, gc=False):
@@ -157,6 +158,7 @@ def read_user(value: bytes, max_id: int, max_aliases: int) -> UserRecord:
         found.bot,
         since_ms,
         until_ms,
+        display_name=plain_text(found.display_name or "").strip()[:max_id],
     )
 
 

@@ -16,6 +16,7 @@ from redis.retry import Retry
 
 from streams.clock import Clock, WallClock
 from streams.published import Alert, Change, LatencyMap, OrgScore, Totals, UserScore
+from streams.published_chat import ChatActivity
 from streams.reader_connect import Connect
 from streams.reader_errors import ReaderError, reader_error
 from streams.reader_questions import ALL, MAX_KEYS, STALE_SECONDS, Question, Questions, Ranking
@@ -88,6 +89,10 @@ class Reader:
     def latency(self, org: str = ALL) -> LatencyMap | None:
         """Return the latency map of an org, or of all together, or None when Redis has none."""
         return self._answer(self._ask.latency(org))
+
+    def chat(self, org: str) -> ChatActivity | None:
+        """Return the chat activity of an org, or None when Redis has none."""
+        return self._answer(self._ask.chat(org))
 
     def latency_lines(self, org: str, months: range) -> Lines | OverallLines | None:
         """Return an org's latency by line over *months* (UTC, year × 12 + month − 1), or None when Redis has none.

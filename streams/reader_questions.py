@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from streams.clock import Clock
 from streams.published import Alert, Change, LatencyMap, OrgScore, Totals, UserScore
+from streams.published_chat import ChatActivity, chat_of
 from streams.published_decode import Decoder, alert_of, latency_of
 
 if TYPE_CHECKING:
@@ -101,6 +102,11 @@ class Questions:
         """Ask for the latency map of an org."""
         (fields,) = yield [("HGETALL", f"{self._prefix}latency:{{{org}}}")]
         return latency_of(org, fields)
+
+    def chat(self, org: str) -> Question[ChatActivity | None]:
+        """Ask for the chat activity of an org."""
+        found, decoder = yield from self._documents([f"chat:{{{org}}}"])
+        return chat_of(org, found[0], decoder)
 
     def latency_lines(self, org: str, months: range) -> Question[Lines | OverallLines | None]:
         """Ask for an org's lines in *months* (UTC)."""

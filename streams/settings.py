@@ -35,6 +35,7 @@ from streams.settings_wire import (
 )
 from streams.settings_work import (
     CalibrationSettings,
+    ChatSettings,
     CheckpointSettings,
     DedupeSettings,
     IngestSettings,
@@ -78,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelSettings = msgspec.field(default_factory=ModelSettings)
     calibration: CalibrationSettings = msgspec.field(default_factory=CalibrationSettings)
     latency: LatencySettings = msgspec.field(default_factory=LatencySettings)
+    chat: ChatSettings = msgspec.field(default_factory=ChatSettings)
     dedupe: DedupeSettings = msgspec.field(default_factory=DedupeSettings)
     checkpoint: CheckpointSettings = msgspec.field(default_factory=CheckpointSettings)
     metrics: MetricsSettings = msgspec.field(default_factory=MetricsSettings)
@@ -273,6 +275,9 @@ def _contradictions(settings: Settings) -> Iterator[tuple[tuple[str, str], str, 
         yield ("redis", "batch"), "is above redis.max_pending_writes", "Lower it, or raise that."
     if not _is_zone(settings.time.syslog_zone):
         yield ("time", "syslog_zone"), f'= "{settings.time.syslog_zone}" is no IANA zone', 'Example: "Europe/Vienna".'
+    for name, zone in settings.chat.zones.items():
+        if not _is_zone(zone):
+            yield ("chat", "zones"), f'has "{name}" = "{zone}", no IANA zone', 'Example: "Europe/Vienna".'
 
 
 def _is_zone(name: str) -> bool:

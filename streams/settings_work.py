@@ -210,6 +210,48 @@ class LatencySettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 250000
 
 
+class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Chat activity: who is online, and messages by ten minutes."""
+
+    window_days: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=31,
+            description="How far back windows, totals and messages per person reach: so many whole days, and the "
+            "running hour.",
+        ),
+    ] = 7
+    max_people: Annotated[
+        int, Meta(ge=1, le=1000, description="People shown per org, who wrote most first; the others are counted.")
+    ] = 50
+    max_messages: Annotated[
+        int,
+        Meta(
+            ge=1000,
+            le=100000000,
+            description="Messages remembered per partition (24 bytes each); above it the oldest windows are let go, "
+            "and `since` says so.",
+        ),
+    ] = 2000000
+    max_samples: Annotated[
+        int,
+        Meta(
+            ge=1000,
+            le=100000000,
+            description="Samples of who is online remembered per partition, one for each server and ten minutes; "
+            "above it the same.",
+        ),
+    ] = 500000
+    zones: Annotated[
+        dict[str, str],
+        Meta(
+            description="IANA time zone in which a chat server's activity is shown, where it is not its org's: by org, "
+            'or by a channel or server that `ingest.channels` names: `"42" = "America/New_York"`.'
+        ),
+    ] = msgspec.field(default_factory=dict)
+
+
 class DedupeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Recognising an event that a producer sent twice."""
 

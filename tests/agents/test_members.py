@@ -95,6 +95,10 @@ def test_what_was_carried_over_is_told_to_every_org() -> None:
     ]
 
 
+def test_what_people_call_a_user_is_told_to_the_shard() -> None:
+    assert [r.display_name for _, r in Place().user("8", display_name="Ann").activities] == ["Ann"]
+
+
 def test_an_alias_that_is_no_longer_given_is_taken_away() -> None:
     place = Place()
     place.user("8", aliases=["x", "y"])

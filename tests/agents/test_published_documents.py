@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from agents.alert_documents import AlertDocuments
+from agents.chat_documents import ChatDocuments, figures_of
 from state.census import Census
-from state.effects import Alert, CellFigures, GroupScore, GroupTotal, LatencyMap, Summary
+from state.effects import Alert, CellFigures, ChatCounts, GroupScore, GroupTotal, LatencyMap, Summary
 from state.week import cell_name
 from streams.published import CELLS, GroupTotals
+from streams.published_chat import chat_of
 from streams.published_decode import Decoder, alert_of, latency_of
 from tests.agents.test_documents import DOCUMENTS, END, org, user
 from tests.state.worlds import examples
@@ -26,11 +30,16 @@ WAIT = st.none() | st.integers(0, 10**9)
 CELL: CellFigures = (1, 9, 9, 9, 1, 9)
 MAYBE = st.none() | st.integers(-10_000, 10_000)
 BAND = st.sampled_from(["healthy", "watch", "at_risk"])
+CHAT = ChatCounts("a", "UTC", 0, END, None, END, END, 1, [(2_900_000, 1, 1)], [("ann", "", 1)], 3)
 READ = Decoder(END / 1000 + 60, 7200)
 
 
 def points(basis_points: int | None) -> Decimal | None:
     return None if basis_points is None else Decimal(basis_points) / 100
+
+
+def chat(**more: Any) -> ChatCounts:
+    return replace(CHAT, **more)
 
 
 @examples(60)
@@ -170,6 +179,46 @@ def test_an_orgs_peers_are_absent_where_its_users_have_several() -> None:
     assert ann is not None and ann.peers == "analyst"
 
 
+@examples(60)
+@given(
+    st.dictionaries(st.integers(2_900_000, 2_901_000), st.tuples(COUNT, st.none() | COUNT), min_size=1, max_size=30),
+    st.none() | COUNT,
+    st.lists(st.tuples(st.text(min_size=1, max_size=9), st.text(max_size=9), COUNT), max_size=5),
+)
+def test_chat_activity_comes_back_in_the_servers_zone(
+    windows: dict[int, tuple[int, int | None]], online: int | None, people: list[tuple[str, str, int]]
+) -> None:
+    said = chat(windows=[(n, *windows[n]) for n in sorted(windows)], online=online, people=people)
+    found = chat_of("a", ChatDocuments(DOCUMENTS, {"a": "Asia/Tokyo"}).write(said, 7, 1).fields, READ)
+    assert found is not None and (found.timezone, found.online) == ("Asia/Tokyo", online)
+    assert [(int(w.start.timestamp()) // 600, w.messages, w.online) for w in found.windows] == said.windows
+    assert found.windows[-1].cumulative == sum(messages for messages, _ in windows.values())
+    assert all(w.start.utcoffset() == timedelta(hours=9) for w in found.windows)
+    assert [(p.user, p.name, p.messages) for p in found.people] == [(u, name or u, n) for u, name, n in people]
+    assert found.updated is not None and found.updated.timestamp() * 1000 == END
+    assert (found.age_seconds, found.stale, found.people_left_out) == (60.0, False, 3)
+
+
+def test_of_chat_activity_what_is_not_known_is_absent_and_nothing_at_all_is_a_removal() -> None:
+    spell = ChatDocuments(DOCUMENTS)
+    fields = spell.write(chat(online=None, online_at_ms=0, last_message_ms=0), 7, 1).fields
+    assert not {"online", "online_at", "last_message_at"} & fields.keys()
+    found = chat_of("a", fields, READ)
+    assert found is not None and (found.online, found.online_at, found.last_message_at) == (None, None, None)
+    gone = spell.write(chat(windows=[]), 7, 1)
+    assert (gone.key, gone.fields) == ("chat:{a}", {})
+    assert chat_of("a", gone.fields, READ) is None
+
+
+def test_the_figures_of_chat_are_those_of_the_last_whole_window() -> None:
+    whole = END // 600_000 - 1
+    said = chat(windows=[(whole - 1, 7, None), (whole, 30, None), (whole + 1, 500, None)], online=4)
+    figures = figures_of(said)
+    assert (figures.online, figures.window_messages, figures.last_message) == (4, 30, END / 1000)
+    assert 0 < figures.per_minute < 3
+    assert figures_of(chat(windows=[(whole - 60, 7, None)])).window_messages == 0
+
+
 def test_every_field_that_is_written_stands_in_the_table_of_fields() -> None:
     page = (Path(__file__).parents[2] / "docs" / "reader.md").read_text("utf-8")
     rows = re.findall(r"^\| (`[^|]+) \| ([a-z, ]+) \|", page.partition("## Fields")[2], re.MULTILINE)
@@ -190,6 +239,7 @@ def test_every_field_that_is_written_stands_in_the_table_of_fields() -> None:
         "latency": grid.fields,
         "totals": DOCUMENTS.totals(census.totals(), END, 1, {"SMB": GroupTotal(1)}).fields,
         "alert": alert.fields,
+        "chat": ChatDocuments(DOCUMENTS).write(chat(online=1), 1, 1).fields,
         "changes": {**changed.change, **alert.change},
     }
     assert named == {(kind, name) for kind, fields in written.items() for name in fields}

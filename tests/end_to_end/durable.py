@@ -11,12 +11,13 @@ from typing import Any
 import orjson
 
 from agents.alert_documents import AlertDocuments
+from agents.chat_documents import ChatDocuments
 from agents.documents import Documents
 from agents.ledger_sum import Sums, sums_of
 from agents.manifest import whole
 from agents.wiring import limits_of
 from state.activity import decode_record
-from state.effects import Alert, OrgScore, UserScore
+from state.effects import Alert, ChatCounts, LatencyMonth, OrgScore, UserScore
 from state.shard import Shard
 from streams.log_reader import read_stretch
 from streams.model_file import load_model
@@ -56,6 +57,10 @@ def documents_of(shard: Shard, settings: Settings) -> dict[str, dict[str, Any]]:
             write = spell.org(effect, shard.position, shard.partition)[1]
         elif isinstance(effect, Alert):
             write = AlertDocuments(spell).write(effect, shard.position, shard.partition, again=True)
+        elif isinstance(effect, ChatCounts):
+            write = ChatDocuments(spell).write(effect, shard.position, shard.partition)
+        elif isinstance(effect, LatencyMonth):
+            write = spell.latency_month(effect.org, effect.month, effect.lines, shard.position, shard.partition)
         else:
             write = spell.latency(effect, shard.position, shard.partition)
         found[write.key] = dict(write.fields)

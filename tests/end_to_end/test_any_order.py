@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import tomllib
@@ -18,6 +19,7 @@ import pytest
 import state
 from agents.simulate import directory, history, make_base
 from reports.compare import Comparison, compare_documents, expected_documents
+from reports.compare_chat import compare_chat
 from reports.compare_weeks import compare_weeks
 from reports.recount import Raw, Recount, recount
 from state.kinds import KINDS, attribute_values
@@ -104,7 +106,11 @@ def test_documents_do_not_depend_on_the_order_of_reading(seed: int) -> None:
     result = Comparison()
     compare_documents(result, rest.documents, expected_documents(found, MODEL, 0.8, 1), found, MODEL)
     assert result.kinds["user"] > 60 and result.kinds["latency"] > 5
+    result.add(compare_chat(found.chat, rest.documents, END_MS))
+    assert result.kinds["chat"] > 5
     assert not result.differences, result.differences[:20]
+    internal = json.loads(rest.documents["chat:{homebase}"]["windows"])
+    assert len(internal) == 7 * 144 and all(online is not None for _, _, online, _ in internal)
     names = ("activities", "active_users", "transactions_count", "transactions_cents")
     expected = {place: tuple(row[n] for n in names) for place, row in found.weeks.to_dict("index").items()}
     told = {

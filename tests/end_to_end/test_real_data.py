@@ -7,13 +7,18 @@ They are read from the folder that ORGPULSE_TEST_DATA names, else from
 from __future__ import annotations
 
 import csv
+import gzip
+import json
 import os
+import random
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +26,9 @@ import orjson
 import pytest
 
 from reports.collect import read_raw, read_redis
+from reports.compare import Comparison
+from reports.compare_chat import compare_chat
+from reports.recount import recount
 from streams.settings import Settings, environment_of, override
 from streams.topics import create_topics
 from tests.faults.workers import Workers
@@ -126,6 +134,48 @@ def test_the_irc_logs_give_the_published_counts(kafka: Any, redis_server: Any, t
     with imported(kafka, redis_server, "irc", tmp_path, *command) as settings:
         shown = shown_map(settings, "ubuntu", 153_787)
     assert compare_grid(shown, "chat/ubuntu-irc.grid-utc.csv") == 27_071
+
+
+def shuffled_chat(file: Path) -> int:
+    """Write three weeks of the Zulip archive with samples of two servers, shuffled; return the messages of 7 days."""
+    with gzip.open(DATA / "chat" / "lean-zulip.jsonl.gz", "rt", encoding="utf-8") as archive:
+        rows = [json.loads(line) for line in archive]
+    rows = [row for row in rows if "2025-03-01" <= row["time"] < "2025-03-22"]
+    newest = datetime.fromisoformat(max(row["time"] for row in rows))
+    edge = newest.replace(minute=0, second=0, microsecond=0) - timedelta(days=7)
+    chance = random.Random(5)
+    samples = [
+        {"type": "presence", "server": server, "time": f"{newest - timedelta(minutes=7 * n):%Y-%m-%dT%H:%M:%SZ}",
+         "online": chance.randrange(90)}
+        for server in ("hq", "mirror") for n in range(2000)
+    ]  # fmt: skip
+    lines = [json.dumps(row) for row in [*rows, *samples, *rows[:500]]]
+    chance.shuffle(lines)
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return sum(datetime.fromisoformat(row["time"]) >= edge for row in rows)
+
+
+def test_shuffled_chat_gives_the_recounts_activity(kafka: Any, redis_server: Any, tmp_path: Path) -> None:
+    file = tmp_path / "chat.jsonl"
+    wanted = shuffled_chat(file)
+    with imported(kafka, redis_server, "zulip", tmp_path, "chat", "--org", "lean", str(file)) as settings:
+        raw = read_raw(settings.kafka.brokers, settings.kafka.prefix)
+        newest_ms = max(said_ms(record) for record in raw)
+        found = recount(raw, tomllib.loads((files("state") / "health.toml").read_text("utf-8")), newest_ms)
+
+        def compared() -> tuple[dict[str, str], Comparison]:
+            documents = read_redis(settings.redis.url, settings.redis.prefix)
+            return documents.get("chat:{lean}", {}), compare_chat(found.chat, documents, newest_ms)
+
+        shown, result = once_complete(compared, lambda both: len(both[1].differences), 0)
+    assert result.keys == 1 and not result.differences, result.differences[:10]
+    assert int(shown["messages_total"]) == wanted > 500
+    assert len(json.loads(shown["windows"])) > 900 and "online" in shown
+
+
+def said_ms(record: Any) -> int:
+    """Return the time that a chat message in *record* says."""
+    return int(datetime.fromisoformat(json.loads(record[4])["time"]).timestamp() * 1000)
 
 
 def test_online_retail_gives_its_weekly_volumes_to_the_cent(kafka: Any, redis_server: Any, tmp_path: Path) -> None:

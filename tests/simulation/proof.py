@@ -18,6 +18,7 @@ from agents.documents import Documents
 from agents.ledger import OUTCOMES_OF
 from agents.manifest import whole
 from reports.compare import Comparison, compare_documents, expected_documents
+from reports.compare_chat import compare_chat
 from reports.recount import recount
 from state.activity import decode_record
 from state.effects import Alert, WeekRow
@@ -35,6 +36,8 @@ _PAST = (
 """Fields that depend on when something was looked at."""
 _OF_THE_CLOSE = ("state", "score", "score_licensed", "score_median", "contributions", "calibration")
 _COUNTED = ("consumed", "forwarded", "dead_lettered", "parked", "apart")
+_OF_THE_MOMENT = ("updated", "since", "messages_10m", "rate_per_minute", "online")
+"""Fields of chat activity that change as time passes."""
 _NO_CELLS = {"timezone", "period", "quantile", "schema", "fence"}
 
 
@@ -233,6 +236,7 @@ def recounts(world: World) -> list[str]:
     expected = expected_documents(found, MODEL, SETTINGS.latency.quantile, SETTINGS.latency.min_count)
     shown = {k: f for k, f in world.redis.content().items() if not k.startswith("latency:") or f.keys() - _NO_CELLS}
     compare_documents(result, shown, expected, found, MODEL)
+    result.add(compare_chat(found.chat, world.redis.content(), world.now_ms))
     told = {
         tuple(key.removeprefix("org:").split("|")): row for key, row in _weeks(world).items() if key.startswith("org:")
     }
@@ -264,7 +268,12 @@ def _weeks(world: World) -> dict[str, dict[str, Any]]:
 
 
 def _without(documents: dict[str, dict[str, Any]], *names: str) -> dict[str, dict[str, Any]]:
-    return {key: {n: v for n, v in fields.items() if n not in names} for key, fields in documents.items()}
+    """Return *documents* without the fields *names*, and chat activity without what changes as time passes."""
+    of_chat = {*names, *_OF_THE_MOMENT}
+    return {
+        key: {n: v for n, v in fields.items() if n not in (of_chat if key.startswith("chat:") else names)}
+        for key, fields in documents.items()
+    }
 
 
 def _unlike(mine: dict[Any, Any], other: dict[Any, Any]) -> list[str]:

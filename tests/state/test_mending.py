@@ -134,6 +134,10 @@ def content(shard: Shard) -> dict[str, Any]:
             grid = shard.latency.grid(org, "UTC", None, line)
             if not grid.is_empty:
                 found[f"line {org} {line}"] = grid.dump()
+    shard.chat.segments()  # brings all in order
+    for told in shard.chat._tell(np.arange(len(subjects.orgs)), shard.watermark_ms):
+        if told.org != "zz" and told.windows:
+            found[f"chat {told.org}"] = (told.windows, told.people, told.messages, told.last_message_ms)
     for id_ in shard.replies.ids():
         entry, waiting = shard.replies.known(id_)
         answers = [(at_ms, n, subjects.names[s]) for at_ms, n, s in waiting or (entry.answers if entry else [])]

@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from state.effects import GroupTotal
 from streams.metrics import Metrics
+from streams.org_metrics import ChatFigures
 
 PROMISED = {
     "orgpulse_org_health_ratio",
@@ -34,6 +35,10 @@ PROMISED = {
     "orgpulse_population_users",
     "orgpulse_group_health_ratio",
     "orgpulse_group_users",
+    "orgpulse_chat_online_members",
+    "orgpulse_chat_messages_per_minute",
+    "orgpulse_chat_window_messages",
+    "orgpulse_chat_last_message_timestamp_seconds",
     "orgpulse_calibration_generation",
     "orgpulse_checkpoint_bytes_total",
     "orgpulse_build_info",
@@ -158,6 +163,20 @@ def test_latency_cells_are_labelled_so_that_text_sorts_and_no_data_is_absent() -
         ("00", "all", "0.8", "1 Mon"): 60.0,
         ("23", "all", "0.8", "7 Sun"): 61.5,
     }
+
+
+def test_chat_activity_is_of_orgs_with_series_alone_and_what_is_not_known_is_absent() -> None:
+    metrics = Metrics(org_limit=2)
+    for org, activities in (("a", 90), ("b", 50), ("c", 7)):
+        metrics.set_org_size(0, org, 1, activities)
+        metrics.orgs.set_chat(0, org, ChatFigures(5 if org == "a" else None, 1.5, 14, 1000.0))
+    samples = scraped(metrics)
+    assert series(samples, "orgpulse_chat_online_members") == {("a",): 5}
+    assert series(samples, "orgpulse_chat_messages_per_minute") == {("a",): 1.5, ("b",): 1.5}
+    assert series(samples, "orgpulse_chat_window_messages") == {("a",): 14, ("b",): 14}
+    assert series(samples, "orgpulse_chat_last_message_timestamp_seconds") == {("a",): 1000, ("b",): 1000}
+    metrics.orgs.set_chat(0, "a", None)
+    assert series(scraped(metrics), "orgpulse_chat_window_messages") == {("b",): 14}
 
 
 def test_bands_are_summed_over_owned_partitions_and_a_dropped_one_leaves_nothing() -> None:

@@ -45,6 +45,11 @@ def test_a_server_without_an_org_is_one() -> None:
     assert message(type="presence", server="elsewhere", online=0).org == "elsewhere"
 
 
+def test_samples_refer_to_their_server_so_that_two_of_an_org_are_told_apart() -> None:
+    refs = [message(type="presence", server=server, org_id="a", online=1).ref for server in ("x", "y", "x", None)]
+    assert refs[0] == refs[2] and len(set(refs)) == 3 and refs[3] == ""
+
+
 def test_a_sample_is_one_for_each_server_and_time() -> None:
     ids = {
         message(type="presence", server=server, online=1, time=time).id

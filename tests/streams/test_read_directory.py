@@ -31,6 +31,12 @@ def test_licence_bot_and_job_are_taken_over() -> None:
     assert (found.licensed, found.bot, found.job_type) == (False, True, "ops")
 
 
+def test_a_display_name_is_plain_text_of_bounded_length() -> None:
+    assert user(display_name=" Ann\nÅngström ").display_name == "Ann Ångström"
+    assert user().display_name == user(display_name=None).display_name == user(display_name=" ").display_name == ""
+    assert user(display_name="x" * 99).display_name == "x" * 40
+
+
 @pytest.mark.parametrize(
     ("fields", "group"),
     [

@@ -44,6 +44,8 @@ QUESTIONS: tuple[Callable[[Any], Any], ...] = (
     lambda r: r.users_by_score("acme", Ranking(1, band="watch")),
     lambda r: r.latency(),
     lambda r: r.latency("a"),
+    lambda r: r.chat("a"),
+    lambda r: r.chat("nobody"),
     lambda r: r.totals(),
     lambda r: r.org_ids(),
     lambda r: r.user_ids("acme"),
@@ -57,6 +59,8 @@ def fill(shop: Shop) -> None:
     shop.write(org("a", "50.00"), org("b", "20.00"), org("c", "90.00"))
     shop.write(user("u1", score="30.00"), user("u2", score="10.00"))
     shop.write(Write("latency:{all}", {"timezone": "local", "mon-00": "12.500", "mon-00:n": "3"}, "0000.1"))
+    windows = "[[1795334400, 12, null, 12], [1795335000, 3, 0, 15]]"
+    shop.write(Write("chat:{a}", {"timezone": "Europe/Vienna", "windows": windows, "messages_10m": "3"}, "0000.1"))
     shop.write(Write("totals", {"orgs": "3"}, "0000.1"))
 
 
@@ -93,6 +97,22 @@ def test_a_latency_map_has_168_hours_and_none_where_nothing_is_known(shop: Shop)
     assert found is not None and len(found.week) == 168
     assert (found.week[0].seconds, found.week[0].replies, found.week[0].messages) == (12.5, 3, None)
     assert (found.week[1].seconds, found.week[1].replies) == (None, None)
+
+
+def test_of_chat_activity_missing_is_none_and_the_moments_are_the_servers(shop: Shop) -> None:
+    fill(shop)
+    found = shop.reader.chat("a")
+    assert found is not None and shop.reader.chat("b") is None
+    assert (found.online, found.rate_per_minute, found.window_messages, found.people) == (None, None, 3, ())
+    assert [(w.messages, w.online, w.cumulative) for w in found.windows] == [(12, None, 12), (3, 0, 15)]
+    assert found.windows[0].start.isoformat() == "2026-11-22T09:00:00+01:00"
+    assert (found.age_seconds, found.stale) == (None, True), "how old it is is not known"
+    shop.write(Write("totals", {"orgs": "3", "as_of": "2026-11-22T08:00:00Z"}, "0000.2"))
+    again = shop.reader.chat("a")
+    assert again is not None and (again.age_seconds, again.stale) == (60.0, False)
+    shop.write(Write("chat:{a}", {"timezone": "No/where", "windows": "[]"}, "0000.3"))
+    with pytest.raises(UnreadableError):
+        shop.reader.chat("a")
 
 
 def test_changes_are_followed_by_both_readers_from_the_last_id_on(shop: Shop, redis_server: LocalRedis) -> None:
