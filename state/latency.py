@@ -29,6 +29,7 @@ class Latency:
         self._orgs: dict[str, dict[str, Waits]] = {}
         self._untold: dict[str, set[int]] = {}  # org → months (UTC) that changed since they were told
         self._untold_overall: set[int] = set()  # months that changed since the whole was told
+        self._told_overall: set[int] = set()  # months that the whole was told to have anything in
 
     def line(self, org: str, line: str) -> Waits:
         """Return a line to add to; beyond `max_lines` channels share one."""
@@ -101,7 +102,10 @@ class Latency:
         changed, self._untold_overall = self._untold_overall, set()
         # A month in UTC touches its neighbours in other zones.
         around = sorted({near for month in changed for near in (month - 1, month, month + 1)})
-        return {month: self._overall(month, zones) for month in around}
+        found = {month: self._overall(month, zones) for month in around}
+        found = {month: lines for month, lines in found.items() if lines or month in self._told_overall}
+        self._told_overall = (self._told_overall - found.keys()) | {month for month, lines in found.items() if lines}
+        return found
 
     def _overall(self, month: int, zones: Mapping[str, str]) -> dict[str, bytes]:
         """Return one month of all orgs together; channels are not told apart."""
@@ -143,6 +147,7 @@ class Latency:
         found["untold"] = [
             {org: sorted(months) for org, months in sorted(self._untold.items())},
             sorted(self._untold_overall),
+            sorted(self._told_overall),
         ]
         return found
 
@@ -151,8 +156,9 @@ class Latency:
         for name, lines in segments.items():
             if name.startswith("latency/"):
                 self._orgs[name[8:]] = {line: Waits.load(raw) for line, raw in lines.items()}
-        untold, overall = segments.get("untold", ({}, ()))
-        self._untold, self._untold_overall = {org: set(months) for org, months in untold.items()}, set(overall)
+        untold, overall, told = segments.get("untold", ({}, (), ()))
+        self._untold = {org: set(months) for org, months in untold.items()}
+        self._untold_overall, self._told_overall = set(overall), set(told)
 
     def _gather(self) -> None:
         """Note which months changed."""
