@@ -7,6 +7,7 @@ order gives the same grid.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.arrays import decode, encode, packed, unpacked
-from state.cells import Counts, sum_by_key
+from state.cells import Counts, narrow, sum_by_key
 from state.week import WEEK_HOURS
 
 WAIT_BITS = 39
@@ -177,14 +178,23 @@ class WeekGrid:
         return WeekGrid.of_keys(rounded_keys(self.keys), self.counts, self.events, False)
 
     def dump(self) -> bytes:
-        """Return the grid as bytes."""
-        return encode([packed(self.events), packed(self.keys), packed(self.counts), self.exact])
+        """Return the grid as bytes, compressed."""
+        parts = [self.events, np.diff(self.keys.astype(np.int64), prepend=0), self.counts]
+        return zlib.compress(encode([self.exact, *(packed(narrow(part)) for part in parts)]), 6)
 
     @classmethod
     def load(cls, raw: bytes) -> WeekGrid:
-        """Return what `dump` was called on."""
-        events, keys, counts, exact = decode(raw)
-        return cls(unpacked(events), unpacked(keys), unpacked(counts), exact)
+        """Return what `dump` was called on.
+
+        Raises:
+            ValueError: If *raw* is something else.
+        """
+        try:
+            exact, *parts = decode(zlib.decompress(raw))
+            events, keys, counts = (unpacked(part).astype(np.int64) for part in parts)
+        except (zlib.error, TypeError) as error:
+            raise ValueError("not the week of a line") from error
+        return cls(events, np.cumsum(keys).astype(np.uint64), counts, exact)
 
     def _waits(self, kept: NDArray[np.bool_]) -> tuple[Longs, Longs]:
         keys, counts = sum_by_key(self.keys[kept] & _WAIT, self.counts[kept])

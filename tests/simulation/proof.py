@@ -185,7 +185,11 @@ def redis(world: World, replayed: list[Replayed]) -> list[str]:
     for one in replayed:
         for key, fields in documents_of(one.shard, SETTINGS).items():
             expected.setdefault(key, {}).update(fields)
-    shown = {key: fields for key, fields in world.redis.content().items() if key not in ("totals", "latency:{all}")}
+    shown = {
+        key: fields
+        for key, fields in world.redis.content().items()
+        if key != "totals" and not key.startswith("latency:{all}")
+    }
     return _unlike(
         _without(shown, "fence", "window_end", "calibration"), _without(expected, "fence", "window_end", "calibration")
     )
