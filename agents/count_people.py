@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from agents.documents import Documents
+from agents.latency_figures import week_latency
 from agents.shadow import ShadowCensus
 from state.activity import encode_record
 from state.census import Census
@@ -139,8 +140,7 @@ class CountPeople:
         if self.sink is not None:
             self.sink.put(self.documents() if months is None else [*self._totals(), *self._months(months)])
         overall = self._overall()
-        cells = {hour: cell[0] / 1000 for hour, cell in overall.cells.items() if cell[0] is not None}
-        self._metrics.set_latency(-1, overall.org, cells, str(self._shown.quantile))
+        self._metrics.orgs.set_latency(-1, overall.org, week_latency(overall))
         self._metrics.population_users.set(self.census.users_active)
         self._metrics.set_groups(self.census.by_group_type())
         for attribute, moved in self.census.drift().items():

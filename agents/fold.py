@@ -19,6 +19,7 @@ from agents.alert_documents import AlertDocuments
 from agents.chat_documents import ChatDocuments, figures_of
 from agents.checkpoints import Checkpoints
 from agents.documents import Documents
+from agents.latency_figures import week_latency
 from agents.ledger import SHARD, Ledger
 from agents.manifest import DamagedCheckpointError
 from agents.shadow import ShadowTeller
@@ -291,8 +292,7 @@ class FoldAgent:
                     score = getattr(effect, f"score_{kind}")
                     metrics.set_org(partition, effect.org, kind, None if score is None else score / 10_000)
             elif isinstance(effect, LatencyMap):
-                cells = {h: c[0] / 1000 for h, c in effect.cells.items() if c[0] is not None}
-                metrics.set_latency(partition, effect.org, cells, str(effect.quantile))
+                metrics.orgs.set_latency(partition, effect.org, week_latency(effect))
             elif isinstance(effect, ChatCounts):
                 metrics.orgs.set_chat(partition, effect.org, figures_of(effect) if effect.windows else None)
         metrics.set_bands(partition, shard.board.bands())
@@ -302,6 +302,9 @@ class FoldAgent:
             metrics.input_missing.set(share / 10_000, topic, partition)
         metrics.watermark.set(shard.watermark_ms / 1000, partition)
         metrics.open_messages.set(len(shard.replies), partition)
+        metrics.open_messages_given_up.set(shard.replies.given_up, partition)
+        for kind, replies in shard.folder.apart.items():
+            metrics.replies_apart.set(replies, partition, kind)
         metrics.dedupe_ids.set(len(shard.dedupe), partition)
         metrics.dedupe_horizon.set(max(0, shard.watermark_ms - shard.dedupe.floor_ms) / 1000, partition)
         metrics.calibration_generation.set(shard.board.calibration)

@@ -179,7 +179,7 @@ class WeekGrid:
 
     def dump(self) -> bytes:
         """Return the grid as bytes, compressed."""
-        parts = [self.events, np.diff(self.keys.astype(np.int64), prepend=0), self.counts]
+        parts: list[Any] = [self.events, np.diff(self.keys.astype(np.int64), prepend=0), self.counts]
         return zlib.compress(encode([self.exact, *(packed(narrow(part)) for part in parts)]), 6)
 
     @classmethod

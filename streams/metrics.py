@@ -129,7 +129,20 @@ class Metrics:
 
     def _declare_model(self) -> None:
         self.open_messages = Level(
-            "orgpulse_open_messages", "Chat messages that still wait for a reply.", ("partition",)
+            "orgpulse_open_messages",
+            "Messages, replies and deletions kept so that replies find their messages.",
+            ("partition",),
+        )
+        self.open_messages_given_up = Level(
+            "orgpulse_open_messages_given_up",
+            "Messages, replies and deletions let go before their time, because `[latency] max_open_messages` was"
+            " reached.",
+            ("partition",),
+        )
+        self.replies_apart = Level(
+            "orgpulse_replies_apart",
+            "Replies and durations that measure no waiting: to oneself, before their parent, negative.",
+            ("partition", "kind"),
         )
         self.dedupe_ids = Level("orgpulse_dedupe_ids", "Event ids remembered to find duplicates.", ("partition",))
         self.dedupe_horizon = Level(
@@ -193,10 +206,6 @@ class Metrics:
         """Set an org's active users and activities of the rolling week; the activities rank it."""
         self.orgs.set_org_size(partition, org, active_users, activities)
 
-    def set_latency(self, partition: int, org: str, cells: Mapping[int, float], quantile: str = "0.8") -> None:
-        """Replace the reply latency of *org* (or "all") by hour of week 0-167, seconds; absent = no data."""
-        self.orgs.set_latency(partition, org, cells, quantile)
-
     def set_bands(self, partition: int, users: Mapping[str, int]) -> None:
         """Replace the number of users by band (healthy, watch, at_risk) of one partition."""
         self.orgs.set_bands(partition, users)
@@ -222,7 +231,7 @@ class Metrics:
         """Remove everything the activities partition had set; it is another worker's now."""
         self.orgs.drop_partition(partition)
         levels = (
-            self.watermark, self.open_messages, self.dedupe_ids, self.dedupe_horizon,
+            self.watermark, self.open_messages, self.open_messages_given_up, self.replies_apart, self.dedupe_ids, self.dedupe_horizon,
             self.alerts_open, self.alerts_held, self.input_missing,
         )  # fmt: skip
         for level in (*levels, self.shadow_users, self.shadow_difference, self.shadow_band_changes):

@@ -31,12 +31,22 @@ class ChatFigures:
 
 
 @dataclass(slots=True)
+class WeekLatency:
+    """An org's latency by hour of the week (0 = Monday 00:00) and of the whole week; None = no reply, no message."""
+
+    hours: Mapping[int, float]  # seconds
+    seconds: float | None = None
+    answered_ratio: float | None = None
+    within_ratio: float | None = None  # first reply within the target
+    quantile: str = "0.8"
+
+
+@dataclass(slots=True)
 class _Org:
     ratios: dict[str, float] = field(default_factory=dict)
     active_users: int = 0
     activities: int = 0
-    latency_seconds: Mapping[int, float] = field(default_factory=dict)
-    quantile: str = "0.8"
+    latency: WeekLatency | None = None
     alert_since_ms: int = 0
     chat: ChatFigures | None = None
 
@@ -81,10 +91,10 @@ class OrgMetrics:
         """Set since when an org has an open alert; 0 = it has none."""
         self._org(partition, org).alert_since_ms = since_ms
 
-    def set_latency(self, partition: int, org: str, cells: Mapping[int, float], quantile: str) -> None:
-        """Replace an org's latency by hour of week (0 = Monday 00:00), seconds; org "all" is the overall one."""
+    def set_latency(self, partition: int, org: str, latency: WeekLatency) -> None:
+        """Replace an org's latency; org "all" is the overall one."""
         entry = self._overall.setdefault(partition, _Org()) if org == ALL else self._org(partition, org)
-        entry.latency_seconds, entry.quantile = dict(cells), quantile
+        entry.latency = latency
 
     def set_chat(self, partition: int, org: str, figures: ChatFigures | None) -> None:
         """Set an org's chat activity; None = there is none."""
@@ -115,7 +125,8 @@ class OrgMetrics:
         yield from _sizes(orgs, set(shown))
         yield self._alerts(orgs)
         yield from _chats([(label_of(org), orgs[org].chat) for org in shown])
-        yield _latencies([(label_of(org), orgs[org]) for org in shown] + [(ALL, e) for e in self._last_overall()])
+        every = [(label_of(org), orgs[org]) for org in shown] + [(ALL, e) for e in self._last_overall()]
+        yield from _latencies([(label, entry.latency) for label, entry in every if entry.latency is not None])
         yield _bands(self._partitions.values())
 
     def _alerts(self, orgs: Mapping[str, _Org]) -> GaugeMetricFamily:
@@ -165,17 +176,35 @@ def _sizes(orgs: Mapping[str, _Org], shown: Collection[str]) -> Iterable[GaugeMe
     return users, activities
 
 
-def _latencies(entries: Iterable[tuple[str, _Org]]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(
+def _latencies(entries: Iterable[tuple[str, WeekLatency]]) -> Iterable[GaugeMetricFamily]:
+    hours = GaugeMetricFamily(
         "orgpulse_reply_latency_seconds",
         "Time until a message got a reply, by the hour it was written, seconds.",
         labels=("org", "weekday", "hour", "quantile"),
     )
-    for label, entry in entries:
-        for hour, seconds in sorted(entry.latency_seconds.items()):
+    whole = GaugeMetricFamily(
+        "orgpulse_org_reply_latency_seconds",
+        "Time until a message got a reply, over all hours of the week, seconds.",
+        labels=("org", "quantile"),
+    )
+    answered = GaugeMetricFamily(
+        "orgpulse_org_answered_ratio", "Share of messages that got a reply, 0-1.", labels=("org",)
+    )
+    within = GaugeMetricFamily(
+        "orgpulse_org_answered_within_target_ratio",
+        "Share of messages whose first reply came within `[latency] target_minutes`, 0-1.",
+        labels=("org",),
+    )
+    for label, latency in entries:
+        for hour, seconds in sorted(latency.hours.items()):
             if not math.isnan(seconds):
-                family.add_metric((label, WEEKDAYS[hour // 24], HOURS[hour % 24], entry.quantile), seconds)
-    return family
+                hours.add_metric((label, WEEKDAYS[hour // 24], HOURS[hour % 24], latency.quantile), seconds)
+        if latency.seconds is not None:
+            whole.add_metric((label, latency.quantile), latency.seconds)
+        for family, ratio in ((answered, latency.answered_ratio), (within, latency.within_ratio)):
+            if ratio is not None:
+                family.add_metric((label,), ratio)
+    return hours, whole, answered, within
 
 
 def _chats(entries: Iterable[tuple[str, ChatFigures | None]]) -> Iterable[GaugeMetricFamily]:

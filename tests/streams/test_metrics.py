@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from state.effects import GroupTotal
 from streams.metrics import Metrics
-from streams.org_metrics import ChatFigures
+from streams.org_metrics import ChatFigures, WeekLatency
 
 PROMISED = {
     "orgpulse_org_health_ratio",
@@ -72,7 +72,7 @@ def test_no_metric_can_carry_a_user() -> None:
     metrics = Metrics()
     metrics.set_org(0, "acme", "active", 0.5)
     metrics.set_org_size(0, "acme", 3, 4)
-    metrics.set_latency(0, "acme", {0: 1.0})
+    metrics.orgs.set_latency(0, "acme", WeekLatency({0: 1.0}))
     metrics.set_bands(0, {"watch": 1})
     labels = {name for _, pairs in scraped(metrics) for name, _ in pairs}
     declared = {label for value in vars(metrics).values() for label in getattr(value, "labels", ())}
@@ -157,8 +157,8 @@ def test_an_org_called_like_a_total_is_told_apart_from_it() -> None:
 
 def test_latency_cells_are_labelled_so_that_text_sorts_and_no_data_is_absent() -> None:
     metrics = Metrics(org_limit=0)
-    metrics.set_latency(0, "acme", {0: 1.0})
-    metrics.set_latency(0, "all", {0: 60.0, 167: 61.5, 5: float("nan")})
+    metrics.orgs.set_latency(0, "acme", WeekLatency({0: 1.0}))
+    metrics.orgs.set_latency(0, "all", WeekLatency({0: 60.0, 167: 61.5, 5: float("nan")}, 60.5, 0.5, 0.25))
     assert series(scraped(metrics), "orgpulse_reply_latency_seconds") == {
         ("00", "all", "0.8", "1 Mon"): 60.0,
         ("23", "all", "0.8", "7 Sun"): 61.5,
@@ -184,7 +184,7 @@ def test_bands_are_summed_over_owned_partitions_and_a_dropped_one_leaves_nothing
     for partition in (0, 1):
         metrics.set_bands(partition, {"healthy": 10 + partition, "watch": 1})
         metrics.set_org(partition, f"org{partition}", "active", 0.5)
-        metrics.set_latency(partition, "all", {0: 1.0})
+        metrics.orgs.set_latency(partition, "all", WeekLatency({0: 1.0}))
         metrics.watermark.set(100.0, partition)
         metrics.lag.set(5, "activities", partition)
     assert series(scraped(metrics), "orgpulse_users_by_band") == {("healthy",): 21, ("watch",): 2}
