@@ -231,8 +231,8 @@ class Metrics:
         """Remove everything the activities partition had set; it is another worker's now."""
         self.orgs.drop_partition(partition)
         levels = (
-            self.watermark, self.open_messages, self.open_messages_given_up, self.replies_apart, self.dedupe_ids, self.dedupe_horizon,
-            self.alerts_open, self.alerts_held, self.input_missing,
+            self.watermark, self.open_messages, self.open_messages_given_up, self.replies_apart,
+            self.dedupe_ids, self.dedupe_horizon, self.alerts_open, self.alerts_held, self.input_missing,
         )  # fmt: skip
         for level in (*levels, self.shadow_users, self.shadow_difference, self.shadow_band_changes):
             level.drop(partition=partition)

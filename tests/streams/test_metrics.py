@@ -163,6 +163,9 @@ def test_latency_cells_are_labelled_so_that_text_sorts_and_no_data_is_absent() -
         ("00", "all", "0.8", "1 Mon"): 60.0,
         ("23", "all", "0.8", "7 Sun"): 61.5,
     }
+    assert series(scraped(metrics), "orgpulse_org_reply_latency_seconds") == {("all", "0.8"): 60.5}
+    assert series(scraped(metrics), "orgpulse_org_answered_ratio") == {("all",): 0.5}
+    assert series(scraped(metrics), "orgpulse_org_answered_within_target_ratio") == {("all",): 0.25}
 
 
 def test_chat_activity_is_of_orgs_with_series_alone_and_what_is_not_known_is_absent() -> None:
