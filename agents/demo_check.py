@@ -21,6 +21,7 @@ from reports.collect import NotAtRestError, read_changes, read_raw, wait_at_rest
 from reports.compare import Comparison, Difference, compare
 from reports.compare_alerts import compare_alerts
 from reports.compare_chat import compare_chat, compare_chat_metrics
+from reports.compare_lines import compare_lines
 from reports.recount import Options, Raw, Recount, recount
 from streams.clock import WallClock
 from streams.settings import Settings
@@ -85,7 +86,7 @@ class _Counting(threading.Thread):
         latency, chat = self._settings.latency, self._settings.chat
         options = Options(
             rolling_months=latency.rolling_months, reply_horizon_days=latency.reply_horizon_days,
-            quantile=latency.quantile, min_population=self._settings.calibration.min_population,
+            quantile=latency.quantile, target_seconds=int(latency.target_minutes * 60), min_population=self._settings.calibration.min_population,
             chat_days=chat.window_days, chat_people=chat.max_people, chat_zones=chat_zones(self._settings),
         )  # fmt: skip
         return recount(self.raw, self.model, as_of_ms, options)
@@ -112,6 +113,7 @@ def check(settings: Settings, crew: Crew) -> Checked:
     comparison = compare(
         found, rest, counting.model, quantile=latency.quantile, min_count=latency.min_count, counters=not crew.restarts
     )
+    comparison.add(compare_lines(found.lines, rest.documents, int(latency.target_minutes * 60_000)))
     comparison.add(compare_chat(found.chat, rest.documents, rest.as_of_ms))
     comparison.add(compare_chat_metrics(found.chat, rest.metrics, rest.as_of_ms))
     kafka, store = settings.kafka, settings.redis

@@ -21,11 +21,13 @@ import pandas as pd
 from reports.collect import Documents, Rest, Samples
 from reports.recount import Recount
 from reports.recount_groups import label_of
-from reports.recount_latency import ALL
+from reports.recount_latency import ALL, WHOLE_WEEK
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _BANDS = ("at_risk", "watch", "healthy")
-_COMPARED = re.compile(r"(user:|org:|latency:|orgs:by-score$)")
+_COMPARED = re.compile(r"(user:|org:|latency:\{[^{}]*\}$|orgs:by-score$)")
+"""Months of latency are compared by `compare_lines`."""
+_OF_MONTHS = {"period", "lines", "months", "target_seconds"}
 _PAST = (
     "previous", "band", "window_end", "calibration", "fence", "schema", "reasons",
     "change", "history", "trend", "movers", "alert_since",
@@ -97,9 +99,18 @@ def compare_documents(
 
     What stands for a deleted subject, so that no older write comes back, is nothing.
     """
-    system = {key: value for key, value in documents.items() if _COMPARED.match(key) and "deleted" not in value}
+    system = {
+        key: value
+        for key, value in documents.items()
+        if _COMPARED.match(key) and "deleted" not in value and (key in expected or not _is_empty_map(key, value))
+    }
     for key in sorted(expected.keys() | system.keys()):
         _compare_key(result, key, system.get(key), expected.get(key), found, model)
+
+
+def _is_empty_map(key: str, document: Mapping[str, Any]) -> bool:
+    """Say whether it is a map of latency in whose months nothing happened."""
+    return key.startswith("latency:") and document.get("all:messages") == document.get("all:n") == "0"
 
 
 def expected_documents(found: Recount, model: Mapping[str, Any], quantile: float, min_count: int) -> Documents:
@@ -168,11 +179,13 @@ def _latency_documents(found: Recount, quantile: float, min_count: int) -> Docum
         document = expected.setdefault(f"latency:{{{org}}}", {"quantile": str(quantile)})
         if org != ALL:
             document["timezone"] = found.entries[org].zone
-        name = f"{_DAYS[hour // 24]}-{hour % 24:02}"
+        name = "all" if hour == WHOLE_WEEK else f"{_DAYS[hour // 24]}-{hour % 24:02}"
         document |= {f"{name}:n": str(cell["replies"]), f"{name}:messages": str(cell["messages"]),
-                     f"{name}:answered": str(cell["answered"])}  # fmt: skip
-        if cell["replies"] >= min_count:
-            document[name] = (cell["latency_ms"] / 1000, cell["tolerance_ms"] / 1000)
+                     f"{name}:answered": str(cell["answered"]), f"{name}:within": str(cell["within"])}  # fmt: skip
+        for field, figure in ((name, "latency"), (f"{name}:first", "first_latency")):
+            if cell["replies"] >= min_count and cell["answered" if "first" in field else "replies"]:
+                tolerance = cell[figure.replace("latency", "tolerance") + "_ms"]
+                document[field] = (cell[f"{figure}_ms"] / 1000, tolerance / 1000)
     return expected
 
 
@@ -195,7 +208,7 @@ def _compare_key(
         _compare_band(result, key, system.get("band"), score, model)
         end = datetime.fromtimestamp(found.as_of_ms / 1000, UTC).strftime("%Y-%m-%dT%H:59:59Z")
         result.check(key, "window_end up to now", system.get("window_end", "") <= end, True)
-    for name in sorted((system.keys() | expected.keys()) - set(_PAST) - {"period"}):
+    for name in sorted((system.keys() | expected.keys()) - set(_PAST) - _OF_MONTHS):
         if name == "timezone" and name not in expected:
             continue
         theirs, ours = system.get(name), expected.get(name)
@@ -248,7 +261,8 @@ def _compare_metrics(result: Comparison, metrics: Sequence[Samples], found: Reco
     for labels, seconds in shown.items():
         by = dict(labels)
         cells[by["org"], _DAYS.index(by["weekday"][2:].lower()) * 24 + int(by["hour"])] = seconds
-    waited: dict[Any, Any] = found.latency[found.latency["replies"] > 0].to_dict("index")
+    hours = found.latency.index.get_level_values("hour") != WHOLE_WEEK
+    waited: dict[Any, Any] = found.latency[hours & (found.latency["replies"] > 0)].to_dict("index")
     for place in sorted(cells.keys() | waited.keys()):
         cell = waited.get(place)
         ours, slack = (None, 0.0) if cell is None else (cell["latency_ms"] / 1000, cell["tolerance_ms"] / 1000 + 1e-6)

@@ -16,6 +16,9 @@ import pandas as pd
 from reports.recount_fields import Options
 
 ALL = "all"
+WHOLE_WEEK = -1
+"""Stands for all hours of the week together."""
+_EVERY = None
 EXACT_WAITS = 20_000
 """A line with more distinct entries (quarter of an hour, first or not, wait) may be off by 1/256."""
 _DAY_MS, _QUARTER_MS = 86_400_000, 900_000
@@ -58,9 +61,12 @@ def latency_cells(
     rough = _rough_orgs(replies)
     written = _placed(messages, "time_ms", zones, months)
     waited = _placed(replies, "parent_ms", zones, months)
-    tables = [_cells(written, waited, rough, options)]
-    if len(written):
-        tables.append(_cells(written.assign(org=ALL), waited.assign(org=ALL), {ALL} if rough else (), options))
+    tables = []
+    for hours in (_EVERY, WHOLE_WEEK):
+        own, answers = (t if hours is _EVERY else t.assign(hour=WHOLE_WEEK) for t in (written, waited))
+        tables.append(_cells(own, answers, rough, options))
+        if len(written):
+            tables.append(_cells(own.assign(org=ALL), answers.assign(org=ALL), {ALL} if rough else (), options))
     return pd.concat(tables)
 
 

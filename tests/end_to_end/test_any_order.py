@@ -20,6 +20,7 @@ import state
 from agents.simulate import directory, history, make_base
 from reports.compare import Comparison, compare_documents, expected_documents
 from reports.compare_chat import compare_chat
+from reports.compare_lines import compare_lines
 from reports.compare_weeks import compare_weeks
 from reports.recount import Raw, Recount, recount
 from state.kinds import KINDS, attribute_values
@@ -106,7 +107,9 @@ def test_documents_do_not_depend_on_the_order_of_reading(seed: int) -> None:
     result = Comparison()
     compare_documents(result, rest.documents, expected_documents(found, MODEL, 0.8, 1), found, MODEL)
     assert result.kinds["user"] > 60 and result.kinds["latency"] > 5
+    result.add(compare_lines(found.lines, rest.documents))
     result.add(compare_chat(found.chat, rest.documents, END_MS))
+    assert result.kinds["latency month"] > 50
     assert result.kinds["chat"] > 5
     assert not result.differences, result.differences[:20]
     internal = json.loads(rest.documents["chat:{homebase}"]["windows"])

@@ -16,6 +16,7 @@ from reports.collect import read_changes, read_raw
 from reports.compare import Comparison, compare, compare_documents, expected_documents
 from reports.compare_alerts import compare_alerts
 from reports.compare_chat import compare_chat, compare_chat_metrics
+from reports.compare_lines import compare_lines
 from streams.letters import NOTE_KEY
 from streams.topic_specs import topic_names
 from tests.end_to_end.durable import documents_of, ledger_of, org_weeks
@@ -49,6 +50,7 @@ def differences(system: System) -> list[str]:
 def shown(system: System) -> list[str]:
     """Compare what Redis and the metrics show."""
     result = compare(system.recount, system.at_rest, MODEL)
+    result.add(compare_lines(system.recount.lines, system.at_rest.documents))
     result.add(compare_chat(system.recount.chat, system.at_rest.documents, system.at_rest.as_of_ms))
     result.add(compare_chat_metrics(system.recount.chat, system.at_rest.metrics, system.at_rest.as_of_ms))
     print(f"{result.keys} keys, {result.fields} fields compared: {dict(result.kinds)}")

@@ -19,6 +19,7 @@ from agents.ledger import OUTCOMES_OF
 from agents.manifest import whole
 from reports.compare import Comparison, compare_documents, expected_documents
 from reports.compare_chat import compare_chat
+from reports.compare_lines import compare_lines
 from reports.recount import recount
 from state.activity import decode_record
 from state.effects import Alert, WeekRow
@@ -38,7 +39,6 @@ _OF_THE_CLOSE = ("state", "score", "score_licensed", "score_median", "contributi
 _COUNTED = ("consumed", "forwarded", "dead_lettered", "parked", "apart")
 _OF_THE_MOMENT = ("updated", "since", "messages_10m", "rate_per_minute", "online")
 """Fields of chat activity that change as time passes."""
-_NO_CELLS = {"timezone", "period", "quantile", "schema", "fence"}
 
 
 class Replayed:
@@ -238,8 +238,8 @@ def recounts(world: World) -> list[str]:
     found = recount(world.raw, MODEL, world.now_ms, OPTIONS)
     result = Comparison()
     expected = expected_documents(found, MODEL, SETTINGS.latency.quantile, SETTINGS.latency.min_count)
-    shown = {k: f for k, f in world.redis.content().items() if not k.startswith("latency:") or f.keys() - _NO_CELLS}
-    compare_documents(result, shown, expected, found, MODEL)
+    compare_documents(result, world.redis.content(), expected, found, MODEL)
+    result.add(compare_lines(found.lines, world.redis.content()))
     result.add(compare_chat(found.chat, world.redis.content(), world.now_ms))
     told = {
         tuple(key.removeprefix("org:").split("|")): row for key, row in _weeks(world).items() if key.startswith("org:")

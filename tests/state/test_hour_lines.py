@@ -62,8 +62,9 @@ class Kept:
         found = {(org, name): self.line(org, name) for org, name in pairs if not name.startswith("replies")}
         return {pair: waits for pair, waits in found.items() if not waits.is_empty}
 
-    def dumps(self) -> dict[tuple[str, str], bytes]:
-        return {pair: waits.dump() for pair, waits in self.lines().items()}
+    def dumps(self) -> dict[tuple[str, str], list[Any]]:
+        """Return by org and measure all that is left: what was taken back may be remembered."""
+        return {pair: [part.tolist() for part in waits.content()] for pair, waits in self.lines().items()}
 
 
 acts = st.lists(
