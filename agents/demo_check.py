@@ -34,6 +34,7 @@ _KINDS = {
     "user": "users: scores, reasons, coverage",
     "org": "orgs: scores, reasons, seats; ranks of users",
     "latency": "latency maps: 168 hours each",
+    "latency month": "latency by line, month and hour",
     "chat": "chat activity: windows, rate, people",
     "orgs": "rank of orgs",
     "alert": "alerts: topic, Redis, changes, metrics",
@@ -86,7 +87,8 @@ class _Counting(threading.Thread):
         latency, chat = self._settings.latency, self._settings.chat
         options = Options(
             rolling_months=latency.rolling_months, reply_horizon_days=latency.reply_horizon_days,
-            quantile=latency.quantile, target_seconds=int(latency.target_minutes * 60), min_population=self._settings.calibration.min_population,
+            target_seconds=int(latency.target_minutes * 60), quantile=latency.quantile,
+            min_population=self._settings.calibration.min_population,
             chat_days=chat.window_days, chat_people=chat.max_people, chat_zones=chat_zones(self._settings),
         )  # fmt: skip
         return recount(self.raw, self.model, as_of_ms, options)

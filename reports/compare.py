@@ -182,10 +182,10 @@ def _latency_documents(found: Recount, quantile: float, min_count: int) -> Docum
         name = "all" if hour == WHOLE_WEEK else f"{_DAYS[hour // 24]}-{hour % 24:02}"
         document |= {f"{name}:n": str(cell["replies"]), f"{name}:messages": str(cell["messages"]),
                      f"{name}:answered": str(cell["answered"]), f"{name}:within": str(cell["within"])}  # fmt: skip
-        for field, figure in ((name, "latency"), (f"{name}:first", "first_latency")):
-            if cell["replies"] >= min_count and cell["answered" if "first" in field else "replies"]:
+        for shown, figure in ((name, "latency"), (f"{name}:first", "first_latency")):
+            if cell["replies"] >= min_count and cell["replies" if shown == name else "answered"]:
                 tolerance = cell[figure.replace("latency", "tolerance") + "_ms"]
-                document[field] = (cell[f"{figure}_ms"] / 1000, tolerance / 1000)
+                document[shown] = (cell[f"{figure}_ms"] / 1000, tolerance / 1000)
     return expected
 
 

@@ -1,7 +1,7 @@
 """Compares the months of latency in Redis with the recount: every line, month and hour of the week.
 
-Reads the documents as every reader does, which is why it is no part of the recount. Invariant: an hour in which anything
-happened is compared in whole numbers, those of waits in milliseconds, which are exact unless the line was rounded.
+Reads the documents as every reader does, which is why it is no part of the recount. Invariant: an hour in which
+anything happened is compared in whole numbers, those of waits in milliseconds, exact unless the line was rounded.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def compare_lines(
         is_rough = place[:2] in rough
         for name in (*_COUNTS[: 3 if is_rough else 4], *_WAITS):
             slack = ours[name] * RELATIVE_ERROR if is_rough and name in _WAITS else 0.0
-            result.check(key, name, str(theirs[name]), float(ours[name]), slack)
+            result.check(key, name, theirs[name], ours[name], slack)
     return result
 
 
