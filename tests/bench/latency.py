@@ -32,6 +32,12 @@ YEAR_MS = 365 * 24 * 3_600_000
 START_MS = 1_640_995_200_000  # 2022-01-01
 
 
+def hashed(numbers: Any) -> Any:
+    """Return ids spread over 64 bits, as hashes are; 0 stays 0."""
+    mixed = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return (mixed ^ (mixed >> np.uint64(32))).astype("<u8")
+
+
 class Talk:
     """Makes messages in order of time; a reply is to one of the last, mostly to one of the very last."""
 
@@ -53,7 +59,7 @@ class Talk:
         return Rows(
             "chat-messages", 0, number * CHUNK, [f"o{n // USERS}{SEPARATOR}u{n}" for n in who.tolist()],
             ["message", "message_deleted"], subject.astype("<u2").tobytes(), deleted.astype("u1").tobytes(),
-            times.astype("<i8").tobytes(), b"", (ids + 1).astype("<u8").tobytes(), (parents + 1).astype("<u8").tobytes(),
+            times.astype("<i8").tobytes(), b"", hashed(ids + 1).tobytes(), hashed(parents + 1).tobytes(),
             np.arange(CHUNK).astype("<u4").tobytes(), places=["", *(f"#c{n}" for n in range(1, CHANNELS))],
             place=(rng.pareto(1.0, CHUNK).astype(np.int64) % CHANNELS).astype("<u2").tobytes(),
         )  # fmt: skip
@@ -93,7 +99,9 @@ def measure(shard: Shard, messages: int, before: int) -> dict[str, float]:
     latency, org = shard.latency, "o0"
     month = latency.months(org)[-2]
     parts = shard.checkpoint()
-    sizes = {part: sum(len(raw) for name, raw in parts.items() if name.startswith(part)) for part in ("latency", "repl")}
+    sizes = {
+        part: sum(len(raw) for name, raw in parts.items() if name.startswith(part)) for part in ("latency", "repl")
+    }
     zones = {entry.name: entry.zone for entry in shard.subjects.orgs}
     latency.take_overall(zones)
     for name in latency.orgs():
