@@ -80,7 +80,8 @@ class Latency:
     def month(self, org: str, month: int) -> dict[str, bytes]:
         """Return an org's lines of one month (UTC), each as bytes that `Waits.load` reads; empty ones are left out."""
         parts = {
-            name: waits.slice("UTC", range(month, month + 1)) for name, waits in sorted(self._orgs.get(org, {}).items())
+            name: waits.slice("UTC", range(month, month + 1)).settled()
+            for name, waits in sorted(self._orgs.get(org, {}).items())
         }
         return {name: part.dump() for name, part in parts.items() if not part.is_empty}
 

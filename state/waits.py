@@ -181,6 +181,14 @@ class Waits:
         some, left = event_counts > 0, counts > 0
         return events[some].astype(np.int64), event_counts[some], keys[left], counts[left]
 
+    def settled(self) -> Waits:
+        """Return the content without what was taken back: equal contents then give equal bytes, whatever came when."""
+        found = Waits()
+        events, event_counts, keys, counts = self.content()
+        found._events, found._waits = Cells(events.astype(np.uint64), event_counts), WideCells(keys, counts)
+        found.exact = self.exact
+        return found
+
     def _between(self, start: int, stop: int) -> Waits:
         """Return what began in the quarters (since 2000) from *start* to before *stop*."""
         found = Waits()

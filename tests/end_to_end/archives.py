@@ -61,7 +61,7 @@ def replies_of(messages: pd.DataFrame) -> pd.DataFrame:
 def by_hour(replies: pd.DataFrame, quantile: float, zone: str = "UTC") -> dict[int, tuple[int, float]]:
     """Return of each hour of the week in *zone* that has replies how many, and the quantile of their seconds."""
     local = replies["asked"].dt.tz_convert(zone)
-    cells = replies["seconds"].groupby(local.dt.weekday * 24 + local.dt.hour)
+    cells = replies["seconds"].groupby(local.dt.day_of_week * 24 + local.dt.hour)
     return {int(hour): (len(waits), float(waits.quantile(quantile))) for hour, waits in cells}
 
 

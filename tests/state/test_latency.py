@@ -104,6 +104,17 @@ def test_a_reply_counts_in_the_month_and_hour_of_its_parent() -> None:
     assert (found.period, cell, found.months) == ("2024-03/2024-03", (50 * HOUR, 1, 0, 1, 50 * HOUR, 0), ["2024-03"])
 
 
+def test_a_month_is_told_alike_whatever_came_first() -> None:
+    # bob's reply is the first until cat's earlier one comes, or it is not
+    late, early = Latency(), Latency()
+    late.add_reply("a", "", T0, 2 * HOUR, first=True)
+    late.add_reply("a", "", T0, 2 * HOUR, first=True, weight=-1)
+    for latency in (late, early):
+        latency.add_reply("a", "", T0, 2 * HOUR, first=False)
+        latency.add_reply("a", "", T0, HOUR, first=True)
+    assert late.month("a", month_of(T0, "UTC")) == early.month("a", month_of(T0, "UTC"))
+
+
 def test_channels_beyond_the_limit_share_a_line() -> None:
     latency = Latency(max_lines=2)
     for n in range(5):
