@@ -11,8 +11,8 @@ import click
 import msgspec
 from rich.console import Console
 
-from agents.cli_errors import ToldError
-from agents.cli_show import reading, unknown
+from agents.cli_errors import ToldError, unknown
+from agents.cli_show import reading
 from agents.render_chat import chat_day, chat_figures, moment, people_table, window_table
 from reports.rate import WINDOW_SECONDS
 from streams.published_chat import ChatActivity

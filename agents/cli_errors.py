@@ -7,6 +7,8 @@ fault of the program itself keeps its traceback.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import IO, Any
 
 import click
@@ -32,6 +34,16 @@ class ToldError(click.ClickException):
         click.echo(f"orgpulse: {redacted_url(self.message)}", file=file, err=True)
         if self.remedy:
             click.echo(f"  {redacted_url(self.remedy)}", file=file, err=True)
+
+
+def unknown(wanted: str, known: Sequence[str], said: str) -> ToldError:
+    """Return the error that says that something is not there, with the nearest names."""
+    near = get_close_matches(wanted, known, n=3, cutoff=0.5)
+    if near:
+        return ToldError(said, "Did you mean " + " or ".join(near) + "?")
+    if known:
+        return ToldError(said, f"There are for example {', '.join(known[:3])}")
+    return ToldError(said, "Redis holds no scores yet: check that a worker runs (`orgpulse doctor`) and the prefix")
 
 
 def told(error: Exception) -> ToldError | None:

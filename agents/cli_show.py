@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 
 import click
 import msgspec
 from rich.console import Console
 
-from agents.cli_errors import ToldError
+from agents.cli_errors import ToldError, unknown
 from agents.render import group_line, job_table, reason_table, score_table
 from streams.published import GroupTotals, OrgScore, UserScore
 from streams.reader import Reader
@@ -90,13 +89,3 @@ def _group_of(reader: Reader, org: OrgScore) -> GroupTotals | None:
     """Return what all orgs of the org's group type score together; None = not known."""
     totals = reader.totals() if org.group_type else None
     return None if totals is None else totals.by_group_type.get(org.group_type or "")
-
-
-def unknown(wanted: str, known: list[str], said: str) -> ToldError:
-    """Return the error that says that something is not there, with the nearest names."""
-    near = get_close_matches(wanted, known, n=3, cutoff=0.5)
-    if near:
-        return ToldError(said, "Did you mean " + " or ".join(near) + "?")
-    if known:
-        return ToldError(said, f"There are for example {', '.join(known[:3])}")
-    return ToldError(said, "Redis holds no scores yet: check that a worker runs (`orgpulse doctor`) and the prefix")

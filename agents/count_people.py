@@ -15,7 +15,7 @@ from agents.latency_figures import week_latency
 from agents.shadow import ShadowCensus
 from state.activity import encode_record
 from state.census import Census
-from state.effects import LatencyMap, Summary
+from state.effects import LatencyMap, LatencyMonth, Summary
 from state.latency import ALL_ORGS
 from state.periods import month_name
 from state.telling import decode_summary
@@ -75,14 +75,16 @@ class CountPeople:
 
     def documents(self) -> list[Write]:
         """Return the current totals and overall latency, for an empty or changed Redis."""
-        return [*self._totals(), *self._months(self.census.months())] if self.census.summaries else []
+        if not self.census.summaries:
+            return []
+        return [*self._totals(self._overall()), *self._months(self.census.months())]
 
-    def _totals(self) -> list[Write]:
+    def _totals(self, overall: LatencyMap) -> list[Write]:
         return [
             self._documents.totals(
                 self.census.totals(), self.census.as_of_ms(), self._position, self.census.by_group_type()
             ),
-            self._documents.latency(self._overall(), self._position, -1),
+            self._documents.latency(overall, self._position, -1),
         ]
 
     def _overall(self) -> LatencyMap:
@@ -91,7 +93,9 @@ class CountPeople:
     def _months(self, months: Iterable[int]) -> list[Write]:
         """Return months of all orgs together."""
         return [
-            self._documents.latency_month(ALL_ORGS, month_name(month), self.census.month(month), self._position, -1)
+            self._documents.latency_month(
+                LatencyMonth(ALL_ORGS, month_name(month), self.census.month(month)), self._position, -1
+            )
             for month in sorted(months)
         ]
 
@@ -137,9 +141,10 @@ class CountPeople:
     def _publish(self, position: int, months: Iterable[int] | None = None) -> None:
         """Show everything, of the months of latency only *months* (None = all)."""
         self._position = position
-        if self.sink is not None:
-            self.sink.put(self.documents() if months is None else [*self._totals(), *self._months(months)])
         overall = self._overall()
+        if self.sink is not None:
+            told = self.census.months() if months is None else months
+            self.sink.put([*self._totals(overall), *self._months(told)])
         self._metrics.orgs.set_latency(-1, overall.org, week_latency(overall))
         self._metrics.population_users.set(self.census.users_active)
         self._metrics.set_groups(self.census.by_group_type())

@@ -16,7 +16,17 @@ from typing import Any
 import orjson
 
 from state.change import CAUSES
-from state.effects import CellFigures, Gone, GroupScore, GroupTotal, LatencyMap, OrgScore, UserScore, WeekRow
+from state.effects import (
+    CellFigures,
+    Gone,
+    GroupScore,
+    GroupTotal,
+    LatencyMap,
+    LatencyMonth,
+    OrgScore,
+    UserScore,
+    WeekRow,
+)
 from state.health import Model
 from state.week import cell_name, iso_time
 from streams.fenced_write import Write
@@ -171,10 +181,10 @@ class Documents:
             fields[f"{name}:first"] = f"{first_ms / 1000:.3f}"
         return fields
 
-    def latency_month(self, org: str, month: str, lines: Mapping[str, bytes], position: int, partition: int) -> Write:
+    def latency_month(self, found: LatencyMonth, position: int, partition: int) -> Write:
         """Return one month of an org's lines for Redis; without any line it is the document's end."""
-        fields = {line: b64encode(raw).decode() for line, raw in lines.items()}
-        key = f"latency:{{{org}}}:{month}"
+        fields = {line: b64encode(raw).decode() for line, raw in found.lines.items()}
+        key = f"latency:{{{found.org}}}:{found.month}"
         if not fields:
             return Write(key, {}, self.fence(position), (), None, partition)
         return self._write(key, fields, (), None, position, partition)

@@ -233,7 +233,7 @@ class FoldAgent:
             case ChatCounts():
                 return [], [self.chat.write(effect, position, partition)]
             case LatencyMonth():
-                return [], [self._documents.latency_month(effect.org, effect.month, effect.lines, position, partition)]
+                return [], [self._documents.latency_month(effect, position, partition)]
             case Gone():
                 record, write = self._documents.gone(effect, position, partition)
                 return [record], [write]
@@ -276,9 +276,7 @@ class FoldAgent:
             case ChatCounts():
                 return self.chat.write(effect, shard.position, shard.partition)
             case LatencyMonth():
-                return self._documents.latency_month(
-                    effect.org, effect.month, effect.lines, shard.position, shard.partition
-                )
+                return self._documents.latency_month(effect, shard.position, shard.partition)
         raise TypeError(f"{type(effect).__name__} is no document")
 
     def _show(self, shard: Shard, effects: list[Effect]) -> None:

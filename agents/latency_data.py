@@ -12,13 +12,13 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from agents.cli_errors import ToldError
+from agents.cli_errors import ToldError, unknown
 from agents.latency_coverage import Coverage, coverage_of
 from agents.latency_request import Wish
 from reports.difference import MIN_COUNT
 from reports.week_map import EVENTS, WAIT, ChangeMap, Label, WeekMap, change_of, map_of
 from state.lines import LOCAL, REPLIES, ZoneError, is_part_of
-from state.periods import period_name
+from state.periods import months_up_to, period_name
 from state.week_grid import WeekGrid
 from streams.published import LatencyMap
 from streams.reader import Reader
@@ -53,7 +53,7 @@ def gather(reader: Reader, org: str, wish: Wish, settings: LatencySettings, now_
     if not wish.needs_lines:
         found = reader.latency(org)
         if found is None:
-            raise unknown_org(org, reader.org_ids())
+            raise unknown(org, reader.org_ids(), f'no latency for "{org}"')
         return Shown((published_map(found, wish, settings.min_count).filled(wish.fill_seconds),), fence=found.fence)
     months = wish.period or rolling_months(settings.rolling_months, now_seconds)
     if wish.years:
@@ -76,7 +76,7 @@ def weeks_of(reader: Reader, org: str, wish: Wish, spans: Sequence[range]) -> tu
     lines = reader.latency_lines(org, around)
     if lines is None:
         known = [name for name in reader.org_ids() if name != org]
-        raise unknown_org(org, known, f'no latency for "{org}" in {period_name(months)}')
+        raise unknown(org, known, f'no latency for "{org}" in {period_name(months)}')
     if wish.line != REPLIES and not any(is_part_of(name, wish.line) for name in lines.names()):
         raise _unknown_line(wish.line, lines.names(), period_name(months))
     try:
@@ -139,24 +139,12 @@ def published_map(found: LatencyMap, wish: Wish, min_count: int) -> WeekMap:
 def rolling_months(count: int, now_seconds: float) -> range:
     """Return the last *count* calendar months, the running one included.
 
-    >>> from state.periods import period_name
+    >>> from state.periods import months_up_to, period_name
     >>> period_name(rolling_months(3, 1_795_000_000))
     '2026-09/2026-11'
     """
     now = datetime.fromtimestamp(now_seconds, UTC)
-    last = now.year * 12 + now.month - 1
-    return range(last - count + 1, last + 1)
-
-
-def unknown_org(wanted: str, known: Sequence[str], said: str = "") -> ToldError:
-    """Return the error of an org that is not there, with the nearest names."""
-    said = said or f'no latency for "{wanted}"'
-    near = get_close_matches(wanted, known, n=3, cutoff=0.5)
-    if near:
-        return ToldError(said, "Did you mean " + " or ".join(near) + "?")
-    if known:
-        return ToldError(said, f"There are for example {', '.join(known[:3])}")
-    return ToldError(said, "Redis holds no scores yet: check that a worker runs (`orgpulse doctor`) and the prefix")
+    return months_up_to(now.year * 12 + now.month - 1, count)
 
 
 def _unknown_line(wanted: str, known: Sequence[str], period: str) -> ToldError:

@@ -7,6 +7,7 @@ Invariant: its outcome depends only on the latest summary of each partition.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ from state.health import DECILES, FULL, Matrix
 from state.latency import ALL_ORGS
 from state.lines import LOCAL, REPLIES, OverallLines
 from state.peers import MAX_PEER_GROUPS
-from state.periods import month_name
+from state.periods import month_name, months_up_to
 from state.records import record_of
 from state.scoring import cut_points
 from state.telling import cells_of, decode_summary, encode_summary, span_name
@@ -160,24 +161,23 @@ class Census:
     def overall(self, rolling_months: int, quantile: float, target_ms: int) -> LatencyMap:
         """Return the latency map over all orgs: of the last *rolling_months* up to the newest time (UTC)."""
         newest = max((s.watermark_ms for s in self.summaries.values()), default=0)
-        last = month_of(max(newest, 0), "UTC")
-        months = range(last - rolling_months + 1, last + 1)
-        lines = self.lines()
-        cells, whole = cells_of(lines.grid(REPLIES, months), quantile, target_ms)
-        known = [month_name(month) for month in sorted(lines.months)]
-        return LatencyMap(
-            ALL_ORGS, LOCAL, span_name(months), quantile, cells, target_ms, lines.names(), known, whole
-        )  # fmt: skip
+        months = months_up_to(month_of(max(newest, 0), "UTC"), rolling_months)
+        grid = self._lines(months).grid(REPLIES, months)
+        cells, whole = cells_of(grid, quantile, target_ms)
+        known = [month_name(month) for month in self.months()]
+        names = sorted({line for months in self.grids.values() for lines in months.values() for line in lines})
+        return LatencyMap(ALL_ORGS, LOCAL, span_name(months), quantile, cells, target_ms, names, known, whole)
 
-    def lines(self, only: int | None = None) -> OverallLines:
-        """Return the latency of all orgs together, by month (*only* one) and line."""
+    def _lines(self, wanted: Collection[int]) -> OverallLines:
+        """Return the latency of all orgs together, by month and line, of the months *wanted*."""
         found: dict[int, dict[str, list[WeekGrid]]] = {}
         for months in self.grids.values():
-            for month, lines in months.items() if only is None else [(only, months.get(only, {}))]:
-                for line, raw in lines.items():
+            for month in months.keys() & set(wanted):
+                for line, raw in months[month].items():
                     found.setdefault(month, {}).setdefault(line, []).append(WeekGrid.load(raw))
-        merged = {m: {name: WeekGrid.merged(parts).bounded() for name, parts in x.items()} for m, x in found.items()}
-        return OverallLines({month: lines for month, lines in merged.items() if lines})
+        return OverallLines(
+            {m: {name: WeekGrid.merged(parts).bounded() for name, parts in x.items()} for m, x in found.items()}
+        )
 
     def months(self) -> list[int]:
         """Return the months of which there is any latency, ascending."""
@@ -185,7 +185,7 @@ class Census:
 
     def month(self, month: int) -> dict[str, bytes]:
         """Return one month of all orgs together, by line."""
-        return {line: grid.dump() for line, grid in self.lines(month).months.get(month, {}).items()}
+        return {line: grid.dump() for line, grid in self._lines([month]).months.get(month, {}).items()}
 
     def dump_month(self, partition: int, month: int) -> bytes | None:
         """Return what must be kept of one month of a partition's latency; None = nothing."""

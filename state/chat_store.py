@@ -25,30 +25,46 @@ Numbers = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
 
-class Messages:
-    """Messages by time (ms) and slot of their author, with how many there are: 1, or less after corrections."""
+class _Appended:
+    """Columns in order of time, and what was added since they were."""
 
     def __init__(self) -> None:
-        self.times, self.slots, self.counts = (np.empty(0, np.int64) for _ in range(3))
-        self._tail: list[tuple[Numbers, Numbers, Numbers]] = []
+        self.times = np.empty(0, np.int64)
+        self._tail: list[tuple[NDArray[Any], ...]] = []
         self._tail_size = 0
-
-    def add(self, times_ms: Numbers, slots: Numbers, weights: Numbers) -> None:
-        """Add messages (all arrays of shape n); a weight of −1 takes one back."""
-        self._tail.append((times_ms, slots, weights))
-        self._tail_size += len(times_ms)
 
     @property
     def is_full(self) -> bool:
         """Whether it is time to merge."""
         return self._tail_size > max(_SMALLEST_TAIL, len(self.times) // 4)
 
+    def _append(self, *columns: NDArray[Any]) -> None:
+        self._tail.append(columns)
+        self._tail_size += len(columns[0])
+
+    def _joined(self, *columns: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        """Return *columns* with what was added since, in no order, and begin anew to add."""
+        parts = [columns, *self._tail]
+        self._tail, self._tail_size = [], 0
+        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+class Messages(_Appended):
+    """Messages by time (ms) and slot of their author, with how many there are: 1, or less after corrections."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slots, self.counts = (np.empty(0, np.int64) for _ in range(2))
+
+    def add(self, times_ms: Numbers, slots: Numbers, weights: Numbers) -> None:
+        """Add messages (all arrays of shape n); a weight of −1 takes one back."""
+        self._append(times_ms, slots, weights)
+
     def merge(self, floor_ms: int) -> Numbers:
         """Bring everything in order and forget what is before *floor_ms*; return the slots that this changed."""
         if self._tail:
-            parts = [(self.times, self.slots, self.counts), *self._tail]
-            self._tail, self._tail_size = [], 0
-            self.times, self.slots, self.counts = _summed(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+            times, slots, counts = self._joined(self.times, self.slots, self.counts)
+            self.times, self.slots, self.counts = _summed(times, slots, counts)
         first = int(np.searchsorted(self.times, floor_ms))
         gone = self.slots[:first]
         if first:
@@ -98,31 +114,22 @@ def _summed(times: Numbers, slots: Numbers, counts: Numbers) -> tuple[Numbers, N
     return times[kept], slots[kept], counts[kept]
 
 
-class Samples:
+class Samples(_Appended):
     """Who is online: of each org (by slot) and server the newest sample of each window; of equally new the largest."""
 
     def __init__(self) -> None:
-        self.times, self.slots, self.online = (np.empty(0, np.int64) for _ in range(3))
+        super().__init__()
+        self.slots, self.online = (np.empty(0, np.int64) for _ in range(2))
         self.servers = np.empty(0, np.uint64)
-        self._tail: list[tuple[Numbers, Numbers, Hashes, Numbers]] = []
-        self._tail_size = 0
 
     def add(self, times_ms: Numbers, slots: Numbers, servers: Hashes, online: Numbers) -> None:
         """Add samples (all arrays of shape n)."""
-        self._tail.append((times_ms, slots, servers, online))
-        self._tail_size += len(times_ms)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether it is time to merge."""
-        return self._tail_size > max(_SMALLEST_TAIL, len(self.times) // 4)
+        self._append(times_ms, slots, servers, online)
 
     def merge(self, floor_ms: int) -> Numbers:
         """Bring everything in order and forget what is before *floor_ms*; return the org slots that this changed."""
         if self._tail:
-            parts = [(self.times, self.slots, self.servers, self.online), *self._tail]
-            self._tail, self._tail_size = [], 0
-            times, slots, servers, online = (np.concatenate(part) for part in zip(*parts, strict=True))
+            times, slots, servers, online = self._joined(self.times, self.slots, self.servers, self.online)
             windows = times // WINDOW_MS
             order = np.lexsort((online, times, servers, slots, windows))
             times, slots, servers, online = times[order], slots[order], servers[order], online[order]

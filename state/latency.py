@@ -59,7 +59,7 @@ class Latency:
     def grid(self, org: str, zone: str, months: range | None = None, line: str = REPLIES) -> WeekGrid:
         """Return the week of an org over calendar *months* in *zone* (None = all there are)."""
         parts = [waits for name, waits in self._orgs.get(org, {}).items() if is_part_of(name, line)]
-        return WeekGrid.merged(waits.grid(zone, months) for waits in parts)
+        return week_of_lines(parts, zone, months)
 
     def has(self, org: str, month: int | None = None) -> bool:
         """Say whether *org* has a line, or anything in a month (UTC)."""

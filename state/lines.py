@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from state.waits import Waits
+from state.waits import Waits, week_of_lines
 from state.week_grid import WeekGrid
 
 REPLIES = "replies"
@@ -60,7 +60,7 @@ class Lines:
         The months before and after must be there too where *zone* is not UTC: they hold each other's edges.
         """
         parts = [waits for name, waits in self.lines.items() if is_part_of(name, line)]
-        return WeekGrid.merged(waits.grid(zone or self.zone, months) for waits in parts)
+        return week_of_lines(parts, zone or self.zone, months)
 
 
 @dataclass(frozen=True)

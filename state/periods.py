@@ -28,6 +28,11 @@ def month_name(month: int) -> str:
     return f"{month // 12}-{month % 12 + 1:02d}"
 
 
+def months_up_to(month: int, count: int) -> range:
+    """Return the last *count* months up to *month*, it included."""
+    return range(month - count + 1, month + 1)
+
+
 def months_of(period: str) -> range:
     """Return the months of a year, a quarter, a month, or of all from one of them to another.
 

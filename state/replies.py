@@ -207,11 +207,10 @@ class Replies:
         self.given_up = segments.get("given-up", 0)
 
     def _bound(self) -> None:
+        queues = self._queues()
         while len(self) > self._limit:
-            ages = [
-                (oldest, at) for at, (_, oldest_ms) in enumerate(self._queues()) if (oldest := oldest_ms()) is not None
-            ]
-            self.given_up += self._queues()[min(ages)[1]][0]()
+            ages = [(oldest, at) for at, (_, oldest_ms) in enumerate(queues) if (oldest := oldest_ms()) is not None]
+            self.given_up += queues[min(ages)[1]][0]()
 
     def _queues(self) -> tuple[tuple[Callable[[], int], Callable[[], int | None]], ...]:
         """Return of waiting replies, open messages and deletions how to drop the oldest, and when that was (ms)."""

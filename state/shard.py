@@ -33,7 +33,7 @@ from state.history import History
 from state.kinds import single_measures
 from state.latency import Latency
 from state.limits import Limits
-from state.periods import month_name
+from state.periods import month_name, months_up_to
 from state.receipts import Receipts
 from state.replies import Replies
 from state.ring import RollingWeek, Slots
@@ -461,8 +461,7 @@ class Shard:
 
     def months(self) -> range:
         """Return the calendar months of the rolling period, the running one included (UTC)."""
-        last = month_of(self.watermark_ms, "UTC")
-        return range(last - self._limits.rolling_months + 1, last + 1)
+        return months_up_to(month_of(self.watermark_ms, "UTC"), self._limits.rolling_months)
 
     def _past(self, slots: Slots) -> tuple[Matrix, Matrix]:
         """Return the closing scores of the last weeks of *slots*, shape (n, WEEKS), and their trends."""

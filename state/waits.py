@@ -12,15 +12,13 @@ for good. Entries that were taken back count too: else it would depend on the or
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from state.arrays import decode, encode, packed, unpacked
-from state.cells import Cells, Counts, WideCells, narrow, sum_by_key
+from state.cells import Cells, Counts, WideCells, sum_by_key
 from state.week import HOUR_MS, QUARTER_MS, WEEK_HOURS, hours_of_week, month_of, month_start_ms
 from state.week_grid import (
     EXACT_WAITS,
@@ -32,6 +30,8 @@ from state.week_grid import (
     places_of,
     rounded_keys,
     rounded_ms,
+    squeezed,
+    unsqueezed,
 )
 
 _FIRST_QUARTER = 946_684_800_000 // QUARTER_MS  # of 2000; nothing older is believed
@@ -149,7 +149,7 @@ class Waits:
         for cells in (self._events, self._waits, self._back):
             keys, counts = cells.read()
             parts += [np.diff(keys.astype(np.int64), prepend=0), counts]
-        return zlib.compress(encode([self.exact, *(packed(narrow(part)) for part in parts)]), 6)
+        return squeezed(self.exact, parts)
 
     @classmethod
     def load(cls, raw: bytes) -> Waits:
@@ -158,14 +158,8 @@ class Waits:
         Raises:
             ValueError: If *raw* is something else.
         """
-        try:
-            exact, *parts = decode(zlib.decompress(raw))
-            events, event_counts, *rest = (unpacked(part).astype(np.int64) for part in parts)
-            keys, counts, back, back_counts = rest
-        except (zlib.error, TypeError) as error:
-            raise ValueError("not the waits of a line") from error
         found = cls()
-        found.exact = exact
+        found.exact, (events, event_counts, keys, counts, back, back_counts) = unsqueezed(raw)
         found._events = Cells(np.cumsum(events).astype(np.uint64), event_counts)
         found._waits = WideCells(np.cumsum(keys).astype(np.uint64), counts)
         found._back = WideCells(np.cumsum(back).astype(np.uint64), back_counts)

@@ -64,6 +64,24 @@ def rounded_keys(keys: Wides) -> Wides:
     return (keys & ~_WAIT) | rounded_ms(waits).astype(np.uint64)
 
 
+def squeezed(exact: bool, columns: list[Any]) -> bytes:
+    """Return integer arrays, each as narrow as it can be, and whether waits are exact, compressed."""
+    return zlib.compress(encode([exact, *(packed(narrow(column)) for column in columns)]), 6)
+
+
+def unsqueezed(raw: bytes) -> tuple[bool, list[Longs]]:
+    """Return what `squeezed` was given.
+
+    Raises:
+        ValueError: If *raw* is something else.
+    """
+    try:
+        exact, *columns = decode(zlib.decompress(raw))
+        return exact, [unpacked(column).astype(np.int64) for column in columns]
+    except (zlib.error, TypeError) as error:
+        raise ValueError("neither a line's waits nor a week of them") from error
+
+
 @dataclass(frozen=True)
 class WeekGrid:
     """168 cells, the first is Monday 00:00.
@@ -105,10 +123,8 @@ class WeekGrid:
         found = list(grids)
         if not found:
             return cls.empty()
-        keys, counts = sum_by_key(np.concatenate([g.keys for g in found]), np.concatenate([g.counts for g in found]))
-        kept = counts != 0
-        events = np.sum([g.events for g in found], axis=0)
-        return cls(events, keys[kept], counts[kept], all(g.exact for g in found))
+        keys, counts = (np.concatenate(parts) for parts in zip(*((g.keys, g.counts) for g in found), strict=True))
+        return cls.of_keys(keys, counts, np.sum([g.events for g in found], axis=0), all(g.exact for g in found))
 
     @property
     def hours(self) -> Longs:
@@ -168,8 +184,8 @@ class WeekGrid:
     def rolled(self, hours: int) -> WeekGrid:
         """Return the grid with every cell *hours* later in the week."""
         places = (self.hours + hours) % WEEK_HOURS
-        keys, counts = sum_by_key(keys_of(places, self.firsts, self.waits_ms), self.counts)
-        return WeekGrid(np.roll(self.events, hours), keys, counts, self.exact)
+        keys = keys_of(places, self.firsts, self.waits_ms)
+        return WeekGrid.of_keys(keys, self.counts, np.roll(self.events, hours), self.exact)
 
     def bounded(self) -> WeekGrid:
         """Return the grid with waits rounded if there are more than EXACT_WAITS distinct ones (see `rounded_ms`)."""
@@ -179,8 +195,7 @@ class WeekGrid:
 
     def dump(self) -> bytes:
         """Return the grid as bytes, compressed."""
-        parts: list[Any] = [self.events, np.diff(self.keys.astype(np.int64), prepend=0), self.counts]
-        return zlib.compress(encode([self.exact, *(packed(narrow(part)) for part in parts)]), 6)
+        return squeezed(self.exact, [self.events, np.diff(self.keys.astype(np.int64), prepend=0), self.counts])
 
     @classmethod
     def load(cls, raw: bytes) -> WeekGrid:
@@ -189,11 +204,7 @@ class WeekGrid:
         Raises:
             ValueError: If *raw* is something else.
         """
-        try:
-            exact, *parts = decode(zlib.decompress(raw))
-            events, keys, counts = (unpacked(part).astype(np.int64) for part in parts)
-        except (zlib.error, TypeError) as error:
-            raise ValueError("not the week of a line") from error
+        exact, (events, keys, counts) = unsqueezed(raw)
         return cls(events, np.cumsum(keys).astype(np.uint64), counts, exact)
 
     def _waits(self, kept: NDArray[np.bool_]) -> tuple[Longs, Longs]:

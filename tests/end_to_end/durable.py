@@ -60,7 +60,7 @@ def documents_of(shard: Shard, settings: Settings) -> dict[str, dict[str, Any]]:
         elif isinstance(effect, ChatCounts):
             write = ChatDocuments(spell).write(effect, shard.position, shard.partition)
         elif isinstance(effect, LatencyMonth):
-            write = spell.latency_month(effect.org, effect.month, effect.lines, shard.position, shard.partition)
+            write = spell.latency_month(effect, shard.position, shard.partition)
         else:
             write = spell.latency(effect, shard.position, shard.partition)
         found[write.key] = dict(write.fields)
