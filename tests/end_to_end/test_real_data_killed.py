@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ CHANGES = {
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.slow,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not DATA.is_dir(), reason=f"no data sets at {DATA}; ORGPULSE_TEST_DATA may name them"),
 ]
 
@@ -108,11 +109,12 @@ def once_shown(system: System) -> Documents:
         counts = {org: messages_in(shown.get(f"latency:{{{org}}}", {})) for org in MESSAGES}
         return "" if counts == MESSAGES else f"{counts} of {MESSAGES}"
 
-    try:
-        wait_until(missing, 90)
-    except AssertionError:
-        print(orgpulse(system, "ledger"))
-        raise
+    before = ""
+    while now := missing():
+        assert now != before, f"nothing more came in a minute: {now}\n{orgpulse(system, 'ledger')}"
+        before = now
+        with suppress(AssertionError):
+            wait_until(missing, 60)
     return shown
 
 
