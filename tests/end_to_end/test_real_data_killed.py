@@ -111,10 +111,10 @@ def once_shown(system: System) -> Documents:
 
     before = ""
     while now := missing():
-        assert now != before, f"nothing more came in a minute: {now}\n{orgpulse(system, 'ledger')}"
+        assert now != before, f"nothing more came in two minutes: {now}\n{orgpulse(system, 'ledger')}"
         before = now
         with suppress(AssertionError):
-            wait_until(missing, 60)
+            wait_until(missing, 120)
     return shown
 
 
@@ -131,7 +131,7 @@ def kill_at(system: System, victim: int, wanted: float) -> int:
         committed = asyncio.run(committed_of(brokers, group_of(system.settings)))
         return sum(number for tp, number in committed.items() if tp.topic in names.sources)
 
-    wait_until(lambda: "" if read() >= wanted else "not read yet", 60)
+    wait_until(lambda: "" if read() >= wanted else "not read yet", 180)
     system.workers.kill(victim)
     unread = sum(asyncio.run(ends_of(brokers, names.sources)).values()) - read()
     system.workers.start(victim)
