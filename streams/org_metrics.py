@@ -123,19 +123,25 @@ class OrgMetrics:
         yield left_out
         yield _ratios({org: orgs[org] for org in shown})
         yield from _sizes(orgs, set(shown))
-        yield self._alerts(orgs)
+        yield from self._alerts(orgs)
         yield from _chats([(label_of(org), orgs[org].chat) for org in shown])
         every = [(label_of(org), orgs[org]) for org in shown] + [(ALL, e) for e in self._last_overall()]
         yield from _latencies([(label, entry.latency) for label, entry in every if entry.latency is not None])
         yield _bands(self._partitions.values())
 
-    def _alerts(self, orgs: Mapping[str, _Org]) -> GaugeMetricFamily:
+    def _alerts(self, orgs: Mapping[str, _Org]) -> Iterable[GaugeMetricFamily]:
         """Return the open alerts: of the allowed orgs, else the newest ones, however small the org."""
         family = GaugeMetricFamily("orgpulse_org_alert", "1 while an org has an open alert.", labels=("org",))
+        since = GaugeMetricFamily(
+            "orgpulse_org_alert_since_timestamp_seconds",
+            "Since when an org's open alert is open (event time), seconds since epoch.",
+            labels=("org",),
+        )
         alerting = [org for org in (self.allowed or orgs) if org in orgs and orgs[org].alert_since_ms]
         for org in heapq.nsmallest(self.limit, alerting, key=lambda org: (-orgs[org].alert_since_ms, org)):
             family.add_metric((label_of(org),), 1)
-        return family
+            since.add_metric((label_of(org),), orgs[org].alert_since_ms / 1000)
+        return family, since
 
     def _last_overall(self) -> list[_Org]:
         return [self._overall[max(self._overall)]] if self._overall else []
