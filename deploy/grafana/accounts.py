@@ -194,7 +194,7 @@ _MOVERS = Row(
                 "percentunit",
                 NO_ORGS,
             ),
-            Ask(f"{score()} and on (org) bottomk(10, {score()} @ end())", "{{org}}"),
+            Ask(f"{score()} and on (org) bottomk(10, {score(when='@ end()')})", "{{org}}"),
             Ask("max(orgpulse_churn_threshold_ratio)", "at risk below"),
             low=0,
             high=1,

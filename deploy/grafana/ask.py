@@ -22,14 +22,14 @@ ORG_COLUMN: list[Property] = [
 ]
 
 
-def score(kind: str = "active", offset: str = "") -> str:
-    """Ask for the score of each org, 0-1; *offset* is how long ago, as Prometheus writes it."""
-    return f'max by (org) (orgpulse_org_health_ratio{{kind="{kind}"}}{offset and f" offset {offset}"})'
+def score(kind: str = "active", when: str = "") -> str:
+    """Ask for the score of each org, 0-1; *when* is another time than now, as Prometheus writes it."""
+    return f'max by (org) (orgpulse_org_health_ratio{{kind="{kind}"}}{when and f" {when}"})'
 
 
 def change(offset: str) -> str:
     """Ask how much the score of each org changed since *offset* ago, in points of 100."""
-    return f"100 * ({score()} - {score(offset=offset)})"
+    return f"100 * ({score()} - {score(when=f'offset {offset}')})"
 
 
 def group(what: str, kind: str) -> str:

@@ -39,7 +39,7 @@ _LATENCY_EDGES_SECONDS = (60, 300, 900, 3_600, 4 * 3_600, 12 * 3_600, 86_400, 3 
 LATENCY_STEPS: Steps = tuple(zip((None, *_LATENCY_EDGES_SECONDS), _CIVIDIS, strict=True))
 """Seconds until an answer, from under a minute to over a week."""
 
-_DIVERGING = ("#0B4F8A", "#2B7BBA", "#7FB2D9", "#8A8A8A", "#E8B36A", "#DD8A1E", "#B35900")
+DIVERGING = ("#0B4F8A", "#2B7BBA", "#7FB2D9", "#8A8A8A", "#E8B36A", "#DD8A1E", "#B35900")
 
 
 def diverging(little: float, some: float, much: float) -> Steps:
@@ -48,7 +48,7 @@ def diverging(little: float, some: float, much: float) -> Steps:
     >>> [edge for edge, _ in diverging(1, 5, 10)]
     [None, -10, -5, -1, 1, 5, 10]
     """
-    return tuple(zip((None, -much, -some, -little, little, some, much), _DIVERGING, strict=True))
+    return tuple(zip((None, -much, -some, -little, little, some, much), DIVERGING, strict=True))
 
 
 def reversed_steps(steps: Steps) -> Steps:

@@ -39,6 +39,12 @@ def _with_empty_cells(expr: str) -> str:
     return f"({expr}) or {_EMPTY_CELLS}"
 
 
+def _week_of(org: str) -> str:
+    """Return p80 over the replies of the rolling week. Of all orgs together every worker shows those of its own."""
+    replies = f'orgpulse_org_week_replies{{org="{org}", org'
+    return f'histogram_quantile(0.8, max by (le) ({replies}!="all"}}) or sum by (le) ({replies}="all"}}))'
+
+
 _FIGURES = Row(
     "Now: $org",
     4,
@@ -156,14 +162,16 @@ _TIME = Row(
         lines(
             12,
             Says(
-                "Waiting for an answer, p80, over time",
-                "The chosen org beside all orgs together. Rising away from the others: it is this org's own doing."
-                " Rising with them: look at who answers.",
+                "Waiting for an answer, p80 of a week, over time",
+                "Replies to messages of the last seven days, at each point; and of the months that the map covers."
+                " The week rising above the months: it became slower lately. With all orgs alike: look at who"
+                " answers.",
                 "s",
                 _NO_MAP,
             ),
-            Ask(_WHOLE, "$org"),
-            Ask('max(orgpulse_org_reply_latency_seconds{org="all"})', "all orgs"),
+            Ask(_week_of("$org"), "$org, the week"),
+            Ask(_WHOLE, "$org, the map's months"),
+            Ask(_week_of("all"), "all orgs, the week"),
             low=0,
         ),
         lines(

@@ -134,6 +134,7 @@ def rows(
     )
     panel.transformations(list(transformations)).show_header(True).cell_height(common.TableCellHeight.SM)
     panel.frame_index(0)
+    panel.cell_options(common.TableAutoCellOptions())
     if coloured:
         panel.cell_options(BACKGROUND).align(common.FieldTextAlignment.CENTER).mappings([_EMPTY])
     if decimals is not None:

@@ -1,0 +1,238 @@
+"""The dashboards on a real Prometheus, shown by Grafana's own library: every query answers, every table is right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from deploy.grafana.colours import BAND_COLOURS, DIVERGING, LATENCY_STEPS
+from deploy.grafana.generate import FOLDER, dashboards
+from streams.org_metrics import HOURS, WEEKDAYS
+from tests.deploy.dashboard_world import (
+    ALERT,
+    ALERT_SINCE_MS,
+    MOVED,
+    ORGS,
+    latency_seconds,
+    metrics_of,
+    served,
+)
+from tests.deploy.real_prometheus import Prometheus, prometheus
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = Path(__file__).with_name("grafana")
+DAY, WEEK = 86_400, 7 * 86_400
+
+BOARDS = {name.removesuffix(".json"): json.loads(text) for name, text in dashboards().items()}
+Column: TypeAlias = dict[str, Any]
+Table: TypeAlias = dict[str, Column]
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Two workers, of which the second shows an org of the first; what was a day and one to four weeks ago."""
+    orgs = tuple(ORGS)
+    past = {DAY: metrics_of(1, orgs)} | {weeks * WEEK: metrics_of(weeks, orgs) for weeks in range(1, 5)}
+    with (
+        served(metrics_of(0, orgs), metrics_of(0, orgs[:1], worker=1)) as pages,
+        prometheus(tmp_path_factory.mktemp("prometheus"), pages, past, scrapes=3) as found,
+    ):
+        yield found
+
+
+@pytest.fixture(scope="module")
+def grafana() -> Path:
+    """A folder with Grafana's packages and our scripts, installed once and kept beside the other things runs leave."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip("Grafana's own types and transformations need node and npm, which are not installed here")
+    lock = (SCRIPTS / "package-lock.json").read_bytes()
+    folder = ROOT / ".run" / "tools" / f"grafana-{hashlib.sha256(lock).hexdigest()[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in SCRIPTS.iterdir():
+        shutil.copy(path, folder)
+    if not (folder / "installed").exists():
+        done = subprocess.run([npm, "ci"], cwd=folder, capture_output=True, text=True, timeout=280, check=False)
+        if done.returncode:
+            pytest.skip(f"Grafana's packages could not be installed: {done.stderr.strip()[-300:]}")
+        (folder / "installed").touch()
+    return folder
+
+
+def asked(expr: str, org: str) -> str:
+    """A query with what a dashboard puts in place of its variables."""
+    return expr.replace("$org", org).replace("$__rate_interval", "20s").replace("$__range", "1h")
+
+
+def tables_of(board: str) -> list[dict[str, Any]]:
+    return [panel for panel in BOARDS[board]["panels"] if panel["type"] == "table"]
+
+
+@pytest.fixture(scope="module")
+def shown(live: Prometheus, grafana: Path) -> dict[tuple[str, str], Table]:
+    """Every table as Grafana shows it, by org chosen and title: columns by the name above them."""
+    wanted = [(org, panel) for org in ("all", "northwind") for board in BOARDS for panel in tables_of(board)]
+    tables = [
+        {
+            "panel": panel,
+            "answers": [
+                {"refId": each["refId"], "data": live.now(asked(each["expr"], org))} for each in panel["targets"]
+            ],
+        }
+        for org, panel in wanted
+    ]
+    done = subprocess.run(
+        ["node", "show.mjs"], cwd=grafana, input=json.dumps({"units": units(), "tables": tables}),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout)
+    assert said["unknownUnits"] == []
+    columns = [{column["name"]: column for column in table} for table in said["tables"]]
+    return {(org, panel["title"]): table for (org, panel), table in zip(wanted, columns, strict=True)}
+
+
+def units() -> list[str]:
+    """Every unit that a dashboard names."""
+    return sorted(set(re.findall(r'"unit": "([^"]+)"', "".join(dashboards().values()))))
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("org", ["all", "northwind"])
+def test_every_query_answers_with_data(live: Prometheus, board: str, org: str) -> None:
+    for panel in BOARDS[board]["panels"]:
+        for target in panel.get("targets", ()):
+            expr = asked(target["expr"], org)
+            answer = live.now(expr) if target.get("instant") else live.over_time(expr, 10, 1)
+            assert answer["result"], f"{panel['title']}: {expr}"
+
+
+def test_a_stat_is_one_number(live: Prometheus) -> None:
+    for board in BOARDS.values():
+        for panel in board["panels"]:
+            if panel["type"] == "stat":
+                (target,) = panel["targets"]
+                assert len(live.now(asked(target["expr"], "all"))["result"]) == 1, panel["title"]
+
+
+def matrix(table: Table) -> dict[tuple[int, int], tuple[Any, str, str]]:
+    """Value, text and colour of each cell that has any, by weekday and hour; the places of all are checked."""
+    assert list(table) == ["Day", *HOURS]
+    assert table["Day"]["values"] == list(WEEKDAYS)
+    return {
+        (day, hour): (table[name]["values"][day], table[name]["texts"][day], table[name]["colours"][day])
+        for hour, name in enumerate(HOURS)
+        for day in range(7)
+    }
+
+
+def colour_of(seconds: float) -> str:
+    """The colour of the step that a latency falls into."""
+    return [colour for edge, colour in LATENCY_STEPS if edge is None or seconds >= edge][-1].lower()
+
+
+@pytest.mark.parametrize("org", ["all", "northwind"])
+def test_the_map_of_the_week_has_each_hour_in_its_place(shown: dict[tuple[str, str], Table], org: str) -> None:
+    cells = matrix(shown[org, "Waiting for an answer, p80, by the hour of the message"])
+    empty = 0
+    for (day, hour), (value, text, colour) in cells.items():
+        wanted = latency_seconds(org, 24 * day + hour, 0)
+        if wanted is None:
+            assert (value, text, colour) == (None, "", "#00000000")
+            empty += 1
+        else:
+            assert (value, colour) == (wanted, colour_of(wanted)) and re.fullmatch(r"\d+ (s|mins?|hours?|days?)", text)
+    assert empty == {"all": 13, "northwind": 168 - 50 + 4}[org]
+
+
+@pytest.mark.parametrize("org", ["all", "northwind"])
+@pytest.mark.parametrize(
+    ("title", "weeks"), [("Difference to a week ago", 1), ("Difference to the mean of the four weeks before", 4)]
+)
+def test_the_map_of_differences_is_now_less_then(
+    shown: dict[tuple[str, str], Table], title: str, weeks: int, org: str
+) -> None:
+    cells = matrix(shown[org, title])
+    assert any(value is not None for value, _, _ in cells.values())
+    for (day, hour), (value, text, colour) in cells.items():
+        now = latency_seconds(org, 24 * day + hour, 0)
+        told = [latency_seconds(org, 24 * day + hour, ago) for ago in range(1, weeks + 1)]
+        then = [seconds for seconds in told if seconds is not None]
+        if now is None or not then:
+            assert (value, text, colour) == (None, "", "#00000000")
+        else:
+            assert value == pytest.approx(now - sum(then) / len(then))
+            assert colour == (DIVERGING[3] if abs(value) < 300 else DIVERGING[2]).lower()  # they wait less now
+
+
+def test_orgs_come_lowest_first_with_their_bands_colour_and_a_link_to_their_reasons(
+    shown: dict[tuple[str, str], Table],
+) -> None:
+    table = shown["all", "Orgs by score"]
+    assert list(table) == ["Org", "Score", "In a week", "Seats", "Median", "Active users", "Activities"]
+    assert table["Org"]["values"] == list(ORGS)
+    assert table["Score"]["values"] == pytest.approx(list(ORGS.values()))
+    assert table["Score"]["texts"] == ["5.0%", "15.0%", "62.0%"]
+    bands = ("at_risk", "watch", "healthy")
+    assert table["Score"]["colours"] == [BAND_COLOURS[band].lower() for band in bands]
+    assert table["In a week"]["texts"] == [f"{-100 * moved:.1f} points" for moved in MOVED.values()]
+    assert table["Active users"]["texts"] == ["10", "11", "12"]
+    assert table["Org"]["links"] == [
+        f"http://127.0.0.1:6066/orgs/{name}" for name in ("northwind", "acme%20%26%20sons%2F%3F", "bolt")
+    ]
+
+
+@pytest.mark.parametrize("span", ["a day", "a week"])
+def test_movers_come_from_the_deepest_fall_to_the_highest_rise(shown: dict[tuple[str, str], Table], span: str) -> None:
+    table = shown["all", f"Biggest movers in {span}"]
+    assert table["Org"]["values"] == sorted(ORGS, key=lambda org: -MOVED[org])
+    fell, hardly, rose = table[f"Change in {span}"]["colours"]
+    assert (fell, hardly, rose) == (DIVERGING[6].lower(), DIVERGING[4].lower(), DIVERGING[0].lower())
+
+
+def test_an_open_alert_is_shown_with_its_beginning_and_no_org_without_one(
+    shown: dict[tuple[str, str], Table],
+) -> None:
+    table = shown["all", "Open alerts"]
+    assert table["Org"]["values"] == [ALERT] and table["Since"]["values"] == [ALERT_SINCE_MS]
+    assert table["Score"]["texts"] == ["5.0%"] and table["Org"]["links"] == ["http://127.0.0.1:6066/orgs/northwind"]
+
+
+def test_seats_and_group_types_are_shares_of_their_own(shown: dict[tuple[str, str], Table]) -> None:
+    assert shown["all", "Seats in use"]["Seats in use"]["texts"] == ["50.0%"] * 3
+    groups = shown["all", "Group types now"]
+    assert list(groups) == ["Group type", "Active", "All seats", "Active users", "Seats"]
+    assert [groups[name]["texts"] for name in list(groups)[1:]] == [["20%"], ["12%"], ["6"], ["10"]]
+
+
+def test_the_ledger_is_one_row_a_topic(shown: dict[tuple[str, str], Table]) -> None:
+    table = shown["all", "Messages by what became of them, since ever"]
+    assert table["Topic"]["values"] == ["chat-messages", "product-events"]
+    assert list(table)[1:] == sorted(list(table)[1:]) and table["accepted"]["texts"] == ["4", "4"]
+
+
+def test_hours_of_orgs_and_chat_have_no_row_of_all_orgs(shown: dict[tuple[str, str], Table]) -> None:
+    for title in ("Orgs by how long people wait", "Chat of all orgs"):
+        assert sorted(shown["all", title]["Org"]["values"]) == sorted(ORGS)
+
+
+def test_the_dashboards_fit_the_types_of_grafana_and_a_wrong_one_does_not(grafana: Path, tmp_path: Path) -> None:
+    wrong = json.loads((FOLDER / "hours.json").read_text())
+    table = next(panel for panel in wrong["panels"] if panel["type"] == "table")
+    table["options"]["footer"], table["fieldConfig"]["defaults"]["color"]["mode"] = {"show": False}, "no such mode"
+    (tmp_path / "wrong.json").write_text(json.dumps(wrong, indent=1))
+    done = subprocess.run(
+        ["node", "check-types.mjs", *sorted(FOLDER.glob("*.json")), tmp_path / "wrong.json"],
+        cwd=grafana, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    said = done.stdout.splitlines()
+    assert [line for line in said if not line.startswith(("wrong.check.ts", " "))] == []
+    assert done.returncode == 1 and "no such mode" in done.stdout
