@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import table
 
 from deploy.grafana import accounts_seats
-from deploy.grafana.ask import NO_ORGS, NO_WORKER, ORG_COLUMN, change, score
+from deploy.grafana.ask import COUNT, NO_ORGS, NO_WORKER, ORG_COLUMN, change, score
 from deploy.grafana.board import Board, Row
 from deploy.grafana.colours import (
     BAND_STEPS,
@@ -16,7 +16,7 @@ from deploy.grafana.colours import (
 from deploy.grafana.panels import Ask, Says, coloured_by, figure, lines, rows, unit_of
 from deploy.grafana.shapes import joined, listed
 
-_POINTS = "suffix: points"
+_POINTS = "suffix:points"
 _NOT_YET = "Prometheus has no scores that far back"
 _THRESHOLD = "scalar(max(orgpulse_churn_threshold_ratio))"
 _ALERT = "max by (org) (orgpulse_org_alert_since_timestamp_seconds)"
@@ -127,8 +127,8 @@ _SCORES = Row(
                 "Org": ORG_COLUMN,
                 "Score": coloured_by(BAND_STEPS),
                 "In a week": [*coloured_by(_MOVED), unit_of(_POINTS)],
-                "Active users": [unit_of("short")],
-                "Activities": [unit_of("short")],
+                "Active users": COUNT,
+                "Activities": COUNT,
             },
             decimals=1,
         ),

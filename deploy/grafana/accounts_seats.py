@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.grafana.ask import NO_ORGS, ORG_COLUMN, group, score
+from deploy.grafana.ask import COUNT, NO_ORGS, ORG_COLUMN, group, score
 from deploy.grafana.board import Row
 from deploy.grafana.colours import BAND_COLOURS, BAND_STEPS, BLUE, ORANGE, VERMILION, Steps
 from deploy.grafana.panels import Ask, Says, coloured_by, lines, rows, unit_of
@@ -56,7 +56,7 @@ USERS = Row(
                 "Seats in use": coloured_by(_SEATS),
                 "Score of the active": coloured_by(BAND_STEPS),
                 "Score of all seats": coloured_by(BAND_STEPS),
-                "Active users": [unit_of("short")],
+                "Active users": COUNT,
             },
             decimals=1,
         ),
@@ -94,8 +94,8 @@ GROUPS = Row(
                 "Group type": [unit_of("string")],
                 "Active": coloured_by(BAND_STEPS),
                 "All seats": coloured_by(BAND_STEPS),
-                "Active users": [unit_of("short")],
-                "Seats": [unit_of("short")],
+                "Active users": COUNT,
+                "Seats": COUNT,
             },
         ),
         lines(

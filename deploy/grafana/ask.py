@@ -21,6 +21,9 @@ ORG_COLUMN: list[Property] = [
     property_of("custom.minWidth", 140),
 ]
 
+COUNT: list[Property] = [unit_of("short"), property_of("decimals", 0)]
+"""What a column of whole numbers has beside others that are none."""
+
 
 def score(kind: str = "active", when: str = "") -> str:
     """Ask for the score of each org, 0-1; *when* is another time than now, as Prometheus writes it."""

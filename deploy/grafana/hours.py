@@ -102,7 +102,7 @@ _FIGURES = Row(
 
 _MAPS = Row(
     "Hours of the week: $org",
-    9,
+    13,
     [
         rows(
             24,
@@ -118,7 +118,7 @@ _MAPS = Row(
             overrides=_DAY_COLUMN,
             steps=LATENCY_STEPS,
             coloured=True,
-            decimals=0,
+            decimals=1,
         ),
         rows(
             24,
@@ -134,7 +134,7 @@ _MAPS = Row(
             overrides=_DAY_COLUMN,
             steps=DIFFERENCE,
             coloured=True,
-            decimals=0,
+            decimals=1,
         ),
         rows(
             24,
@@ -150,7 +150,7 @@ _MAPS = Row(
             overrides=_DAY_COLUMN,
             steps=DIFFERENCE,
             coloured=True,
-            decimals=0,
+            decimals=1,
         ),
     ],
 )

@@ -128,7 +128,7 @@ def rows(
     coloured: bool = False,
     decimals: int | None = None,
 ) -> table.Panel:
-    """Return a table of what is so now; *coloured* gives cells, but empty ones, the colour of their step."""
+    """Return a table of what is so now; *coloured* makes narrow cells with the colour of their step."""
     panel = table.Panel().targets(
         [_now(Ask(expr), ref, PromQueryFormat.TABLE) for expr, ref in zip(exprs, "ABCDEFGH", strict=False)]
     )
@@ -136,7 +136,9 @@ def rows(
     panel.frame_index(0)
     panel.cell_options(common.TableAutoCellOptions())
     if coloured:
-        panel.cell_options(BACKGROUND).align(common.FieldTextAlignment.CENTER).mappings([_EMPTY])
+        panel.cell_options(BACKGROUND).min_width(_NARROW_PIXELS).mappings([_EMPTY])
+        panel.align(common.FieldTextAlignment.CENTER)
+        panel.override_by_field_type("number", [property_of("custom.wrapText", True)])
     if decimals is not None:
         panel.decimals(decimals)
     for name, properties in (overrides or {}).items():
@@ -178,6 +180,8 @@ _EMPTY = dashboard.SpecialValueMap(
     )
 )
 BACKGROUND = common.TableColoredBackgroundCellOptions(mode=common.TableCellBackgroundDisplayMode.BASIC)
+# 24 hours beside each other: the number above its unit. By default a column is 150 pixels wide at least.
+_NARROW_PIXELS = 50
 
 
 def property_of(name: str, value: object) -> Property:

@@ -17,9 +17,9 @@ from streams.metric_kinds import Count, Level, Spread
 from streams.metrics import Metrics
 from streams.org_metrics import ALL, REPLY_BOUNDS_SECONDS, ChatFigures, WeekLatency
 
-ORGS = {"northwind": 0.05, "acme & sons/?": 0.15, "bolt": 0.62}
+ORGS = {"northwind": 0.05, "acme & sons": 0.15, "bolt": 0.62}
 """Scores of the orgs."""
-MOVED = {"northwind": 0.12, "acme & sons/?": 0.01, "bolt": -0.2}
+MOVED = {"northwind": 0.12, "acme & sons": 0.01, "bolt": -0.2}
 """How much higher they were each week before."""
 ALERT = "northwind"
 ALERT_SINCE_MS = 1_790_000_000_000

@@ -6,16 +6,18 @@
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
 
+globalThis.navigator ??= { language: 'en-US', languages: ['en-US'] };
 const require = createRequire(import.meta.url);
 const grafana = require('@grafana/data');
 const { lastValueFrom } = require('rxjs');
 globalThis.window = globalThis; // transformations ask it whether they run within a scene
 
 grafana.standardTransformersRegistry.setInit(() =>
-  Object.values(grafana.standardTransformers).map((transformer) => ({
-    id: transformer.id,
-    name: transformer.name,
-    transformation: async () => transformer,
+  // By id: some are there under an older name as well.
+  [...new Map(Object.values(grafana.standardTransformers).map((each) => [each.id, each])).values()].map((each) => ({
+    id: each.id,
+    name: each.name,
+    transformation: async () => each,
   })),
 );
 
@@ -59,10 +61,17 @@ function replaced(text, scoped) {
 }
 
 async function shown({ panel, answers }) {
+  // As on loading a dashboard: what a panel's kind does not know goes, null as the lowest edge becomes minus infinity.
+  const { fieldConfig } = grafana.getPanelOptionsWithDefaults({
+    plugin: { defaults: {}, fieldConfigDefaults: { defaults: {}, overrides: [] }, fieldConfigRegistry: properties },
+    currentOptions: panel.options,
+    currentFieldConfig: panel.fieldConfig,
+    isAfterPluginChange: false,
+  });
   const transformed = await lastValueFrom(grafana.transformDataFrame(panel.transformations ?? [], framesOf(answers)));
   const frames = grafana.applyFieldOverrides({
     data: transformed,
-    fieldConfig: panel.fieldConfig,
+    fieldConfig,
     fieldConfigRegistry: properties,
     replaceVariables: replaced,
     theme,
