@@ -43,3 +43,11 @@ def group(what: str, kind: str) -> str:
 def quantile(share: float, histogram: str) -> str:
     """Ask for a quantile of a histogram over time."""
     return f"histogram_quantile({share}, sum by (le) (rate({histogram}_bucket{RATE})))"
+
+
+def counted(counter: str, by: str) -> str:
+    """Ask how much a counter grew within the rate interval, its first value included.
+
+    A series with labels begins with its first value, which `increase` does not see: one dead letter would show nothing.
+    """
+    return f"clamp_min(sum by ({by}) ({counter} - ({counter} offset $__rate_interval or 0 * {counter})), 0)"

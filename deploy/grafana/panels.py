@@ -133,10 +133,10 @@ def rows(
         [_now(Ask(expr), ref, PromQueryFormat.TABLE) for expr, ref in zip(exprs, "ABCDEFGH", strict=False)]
     )
     panel.transformations(list(transformations)).show_header(True).cell_height(common.TableCellHeight.SM)
-    panel.frame_index(0)
+    panel.frame_index(0).mappings([_EMPTY])
     panel.cell_options(common.TableAutoCellOptions())
     if coloured:
-        panel.cell_options(BACKGROUND).min_width(_NARROW_PIXELS).mappings([_EMPTY])
+        panel.cell_options(BACKGROUND).min_width(_NARROW_PIXELS)
         panel.align(common.FieldTextAlignment.CENTER)
         panel.override_by_field_type("number", [property_of("custom.wrapText", True)])
     if decimals is not None:
@@ -173,6 +173,7 @@ def spread(width: int, says: Says, buckets: str) -> heatmap.Panel:
     return _say(panel, width, says, PLAIN)
 
 
+# Without it every empty cell says what the whole table says when it is empty.
 _EMPTY = dashboard.SpecialValueMap(
     options=dashboard.DashboardSpecialValueMapOptions(
         match=dashboard.SpecialValueMatch.NULL_AND_NAN,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.grafana import pipeline_servers
-from deploy.grafana.ask import NO_WORKER, RATE, quantile
+from deploy.grafana.ask import NO_WORKER, RATE, counted, quantile
 from deploy.grafana.board import Board, Row
 from deploy.grafana.colours import OUTCOME_COLOURS, alarm
 from deploy.grafana.panels import Ask, Says, figure, lines, rows, spread, unit_of
@@ -83,12 +83,12 @@ _LEDGER = Row(
             8,
             Says(
                 "Dead letters by reason",
-                "Messages a second that could not be used. `orgpulse dead-letters list` shows them; once mended,"
-                " `orgpulse dead-letters replay` sends them again.",
-                "cps",
+                "Messages that could not be used, in the time between two points. `orgpulse dead-letters list` shows"
+                " them; once mended, `orgpulse dead-letters replay` sends them again.",
+                "short",
                 "No dead letter",
             ),
-            Ask(f"sum by (topic, reason) (rate(orgpulse_dead_letters_total{RATE}))", "{{topic}}: {{reason}}"),
+            Ask(counted("orgpulse_dead_letters_total", "topic, reason"), "{{topic}}: {{reason}}"),
             bars=True,
             low=0,
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.grafana.ask import NO_WORKER, RATE
+from deploy.grafana.ask import NO_WORKER, RATE, counted
 from deploy.grafana.board import Row
 from deploy.grafana.colours import ONE_IS_WELL, alarm
 from deploy.grafana.panels import Ask, Says, figure, lines
@@ -30,7 +30,7 @@ WORKERS = Row(
                 "short",
                 NO_WORKER,
             ),
-            "max(orgpulse_partitions) - sum(orgpulse_partitions_owned)",
+            "clamp_min(max(orgpulse_partitions) - sum(orgpulse_partitions_owned), 0)",
             alarm(1),
         ),
         lines(
@@ -179,7 +179,7 @@ SERVERS = Row(
             ),
             Ask("min(orgpulse_kafka_brokers)", "brokers"),
             Ask(f"sum(increase(orgpulse_kafka_outages_total{RATE}))", "outages"),
-            Ask(f"sum by (what) (increase(orgpulse_kafka_retries_total{RATE}))", "tried again: {{what}}"),
+            Ask(counted("orgpulse_kafka_retries_total", "what"), "tried again: {{what}}"),
             low=0,
         ),
         lines(
@@ -212,12 +212,12 @@ SERVERS = Row(
             8,
             Says(
                 "Redis: failed attempts",
-                "Attempts to write that failed, a second, by kind. out of memory: raise `maxmemory`; denied or"
-                " read-only: see the account and the address in `[redis] url`.",
-                "cps",
+                "Attempts to write that failed, by kind, in the time between two points. out of memory: raise"
+                " `maxmemory`; denied or read-only: see the account and the address in `[redis] url`.",
+                "short",
                 "No attempt has failed",
             ),
-            Ask(f"sum by (kind) (rate(orgpulse_redis_errors_total{RATE}))", "{{kind}}"),
+            Ask(counted("orgpulse_redis_errors_total", "kind"), "{{kind}}"),
             bars=True,
             low=0,
         ),

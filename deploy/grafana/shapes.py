@@ -28,10 +28,14 @@ def matrix(row: str, column: str, row_title: str) -> list[Transformation]:
 
 
 def joined(titles: Mapping[str, str], sort: str, *, descending: bool = False) -> list[Transformation]:
-    """Return what joins several queries on their labels: one row each, columns in the order of *titles*."""
+    """Return what joins several queries on their label, the first of *titles*, which gives the order of columns.
+
+    Not by merging: that leaves everything apart as soon as one query has no answer, as those about last week on the
+    first day.
+    """
     return [
         _of("filterFieldsByName", exclude={"names": ["Time"]}),
-        _of("merge"),
+        _of("joinByField", byField=next(iter(titles)), mode="outer"),
         sorted_by(sort, descending=descending),
         _columns(titles),
     ]

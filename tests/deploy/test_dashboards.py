@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
 import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
+from agents import cli
+from deploy.grafana import colours, generate, shapes
 from deploy.grafana.colours import BAND_COLOURS, BAND_STEPS
 from deploy.grafana.generate import FOLDER, dashboards
 from streams.metrics import Metrics
+from streams.settings import setting_types
 
 ROOT = Path(__file__).parents[2]
 PROVISIONING = ROOT / "deploy" / "grafana" / "provisioning"
@@ -174,3 +179,18 @@ def test_what_is_provisioned_fits_the_dashboards_and_prometheus() -> None:
     assert source["jsonData"]["timeInterval"] == scrape["scrape_interval"]
     provider = yaml.safe_load((PROVISIONING / "dashboards" / "orgpulse.yml").read_text())["providers"][0]
     assert provider["folderUid"] and provider["options"]["path"] == "/var/lib/grafana/dashboards"
+
+
+def test_what_a_panel_tells_to_do_can_be_done() -> None:
+    """Every setting and every command that a description names exists."""
+    settings = {(section, key) for section, keys in setting_types().items() for key in keys}
+    for name, panel in panels():
+        for section, key in re.findall(r"\[(\w+)\] (\w+)", panel["description"]):
+            assert (section, key) in settings, f"{name}: [{section}] {key}"
+        for command in re.findall(r"`orgpulse ([\w-]+)", panel["description"]):
+            assert command in cli.COMMANDS, f"{name}: orgpulse {command}"
+
+
+@pytest.mark.parametrize("module", [colours, generate, shapes])
+def test_what_docstrings_show_is_so(module: ModuleType) -> None:
+    assert doctest.testmod(module).failed == 0

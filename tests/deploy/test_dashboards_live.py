@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ import pytest
 
 from deploy.grafana.colours import BAND_COLOURS, DIVERGING, LATENCY_STEPS
 from deploy.grafana.generate import FOLDER, dashboards
+from streams.metrics import Metrics
 from streams.org_metrics import HOURS, WEEKDAYS
 from tests.deploy.dashboard_world import (
     ALERT,
@@ -38,12 +40,17 @@ Table: TypeAlias = dict[str, Column]
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Two workers, of which the second shows an org of the first; what was a day and one to four weeks ago."""
-    orgs = tuple(ORGS)
-    past = {DAY: metrics_of(1, orgs)} | {weeks * WEEK: metrics_of(weeks, orgs) for weeks in range(1, 5)}
+def workers() -> tuple[Metrics, Metrics]:
+    """Two workers, of which the second shows an org of the first as well."""
+    return metrics_of(0, tuple(ORGS)), metrics_of(0, (ALERT,), worker=1)
+
+
+@pytest.fixture(scope="module")
+def live(workers: tuple[Metrics, Metrics], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """One that reads both workers, and knows what was a day and one to four weeks ago."""
+    past = {DAY: metrics_of(1, tuple(ORGS))} | {weeks * WEEK: metrics_of(weeks, tuple(ORGS)) for weeks in range(1, 5)}
     with (
-        served(metrics_of(0, orgs), metrics_of(0, orgs[:1], worker=1)) as pages,
+        served(*workers) as pages,
         prometheus(tmp_path_factory.mktemp("prometheus"), pages, past, scrapes=3) as found,
     ):
         yield found
@@ -79,26 +86,29 @@ def tables_of(board: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def shown(live: Prometheus, grafana: Path) -> dict[tuple[str, str], Table]:
-    """Every table as Grafana shows it, by org chosen and title: columns by the name above them."""
-    wanted = [(org, panel) for org in ("all", "northwind") for board in BOARDS for panel in tables_of(board)]
-    tables = [
-        {
-            "panel": panel,
-            "answers": [
-                {"refId": each["refId"], "data": live.now(asked(each["expr"], org))} for each in panel["targets"]
-            ],
-        }
-        for org, panel in wanted
-    ]
+    """Every table as Grafana shows it, by org chosen and title; what there is without a past, under the org "new"."""
+    answers: list[tuple[str, str, dict[str, Any]]] = []
+    for org in ("all", "northwind", "new"):
+        for panel in (panel for board in BOARDS for panel in tables_of(board)):
+            told = [{"refId": each["refId"], "data": answer(live, each["expr"], org)} for each in panel["targets"]]
+            if org != "new" or sum(bool(each["data"]["result"]) for each in told):
+                answers.append((org, panel["title"], {"panel": panel, "answers": told}))
     done = subprocess.run(
-        ["node", "show.mjs"], cwd=grafana, input=json.dumps({"units": units(), "tables": tables}),
-        capture_output=True, text=True, timeout=60, check=False,
+        ["node", "show.mjs"], cwd=grafana, capture_output=True, text=True, timeout=60, check=False,
+        input=json.dumps({"units": units(), "tables": [table for _, _, table in answers]}),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     said = json.loads(done.stdout)
     assert said["unknownUnits"] == []
     columns = [{column["name"]: column for column in table} for table in said["tables"]]
-    return {(org, panel["title"]): table for (org, panel), table in zip(wanted, columns, strict=True)}
+    return {(org, title): table for (org, title, _), table in zip(answers, columns, strict=True)}
+
+
+def answer(live: Prometheus, expr: str, org: str) -> dict[str, Any]:
+    """What Prometheus says now; to "new" it says what an installation without a past is told."""
+    if org == "new":
+        return live.now(asked(re.sub(r"offset \d[dw]", "offset 50w", expr), "all"))
+    return live.now(asked(expr, org))
 
 
 def units() -> list[str]:
@@ -112,8 +122,8 @@ def test_every_query_answers_with_data(live: Prometheus, board: str, org: str) -
     for panel in BOARDS[board]["panels"]:
         for target in panel.get("targets", ()):
             expr = asked(target["expr"], org)
-            answer = live.now(expr) if target.get("instant") else live.over_time(expr, 10, 1)
-            assert answer["result"], f"{panel['title']}: {expr}"
+            data = live.now(expr) if target.get("instant") else live.over_time(expr, 10, 1)
+            assert data["result"], f"{panel['title']}: {expr}"
 
 
 def test_a_stat_is_one_number(live: Prometheus) -> None:
@@ -214,6 +224,27 @@ def test_seats_and_group_types_are_shares_of_their_own(shown: dict[tuple[str, st
     groups = shown["all", "Group types now"]
     assert list(groups) == ["Group type", "Active", "All seats", "Active users", "Seats"]
     assert [groups[name]["texts"] for name in list(groups)[1:]] == [["20%"], ["12%"], ["6"], ["10"]]
+
+
+def test_on_the_first_day_what_there_is_is_shown_without_what_there_was(shown: dict[tuple[str, str], Table]) -> None:
+    table = shown["new", "Orgs by score"]
+    assert table["Org"]["values"] == list(ORGS) and table["Score"]["texts"] == ["5.0%", "15.0%", "62.0%"]
+    assert [table["In a week"][what] for what in ("texts", "colours")] == [[""] * 3, ["#00000000"] * 3]
+    assert shown["new", "Open alerts"]["Since"]["values"] == [ALERT_SINCE_MS]
+    assert len(shown["new", "Orgs by how long people wait"]["Org"]["values"]) == len(ORGS)
+
+
+def test_the_first_dead_letter_of_a_kind_is_counted(live: Prometheus, workers: tuple[Metrics, Metrics]) -> None:
+    (panel,) = (each for each in BOARDS["pipeline"]["panels"] if each["title"] == "Dead letters by reason")
+    expr = asked(panel["targets"][0]["expr"], "all")
+    workers[0].dead_letters.add(2, "product-events", "bad_amount")
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        told = {series["metric"]["reason"]: series["value"][1] for series in live.now(expr)["result"]}
+        if "bad_amount" in told:
+            break
+        time.sleep(0.2)
+    assert told["bad_amount"] == "2"
 
 
 def test_the_ledger_is_one_row_a_topic(shown: dict[tuple[str, str], Table]) -> None:

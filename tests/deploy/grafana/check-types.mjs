@@ -19,13 +19,17 @@ type Json<T> = T extends string ? \`\${T}\` : T extends number | boolean | null 
   : T extends object ? (string extends keyof T ? T : { [Key in keyof T]: Json<T[Key]> }) : T;
 // The type of thresholds has no null, which is what Grafana saves for minus infinity.
 type Saved<T> = { [Key in keyof T]: Key extends 'thresholds' ? unknown : T[Key] };
+// Overrides name properties by path.
+type Property<Field> =
+  | { id: 'unit' | 'decimals' | 'thresholds' | 'color' | 'links'; value?: unknown }
+  | { [Key in Extract<keyof Field, string>]: { id: \`custom.\${Key}\`; value?: Json<Field[Key]> } }[Extract<keyof Field, string>];
 type Kind<Name extends string, Options, Field> = Omit<Json<Panel>, 'type' | 'options' | 'fieldConfig' | 'targets'> & {
   type: Name;
   options: Json<Options>;
   targets: Array<Record<string, unknown>>;
   fieldConfig: {
     defaults: Omit<Saved<Json<NonNullable<Panel['fieldConfig']>['defaults']>>, 'custom'> & { custom?: Json<Field> };
-    overrides: Array<{ matcher: { id: string; options?: unknown }; properties: Array<{ id: string; value?: unknown }> }>;
+    overrides: Array<{ matcher: { id: string; options?: unknown }; properties: Array<Property<Required<Field>>> }>;
   };
 };
 type AnyPanel =
