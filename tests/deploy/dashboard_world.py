@@ -23,6 +23,8 @@ MOVED = {"northwind": 0.12, "acme & sons": 0.01, "bolt": -0.2}
 """How much higher they were each week before."""
 ALERT = "northwind"
 ALERT_SINCE_MS = 1_790_000_000_000
+SILENT = "bolt"
+"""An org without presence samples."""
 ONLY_HOURS = range(8, 18)  # in which northwind has messages
 
 _VALUES = {
@@ -73,7 +75,7 @@ def _show(metrics: Metrics, org: str, number: int, weeks_ago: int) -> None:
     metrics.set_org_size(0, org, 10 + number, 1_000 + number)
     metrics.orgs.set_latency(0, org, _week(org, weeks_ago))
     metrics.orgs.set_week_replies(0, org, tuple(range(1, len(REPLY_BOUNDS_SECONDS) + 2)))
-    metrics.orgs.set_chat(0, org, ChatFigures(5 + number, 0.5 + number, 7, 1_790_000_000))
+    metrics.orgs.set_chat(0, org, ChatFigures(None if org == SILENT else 5 + number, 0.5 + number, 7, 1_790_000_000))
     if org == ALERT:
         metrics.orgs.set_alert(0, org, ALERT_SINCE_MS)
 

@@ -24,6 +24,7 @@ from tests.deploy.dashboard_world import (
     ALERT_SINCE_MS,
     MOVED,
     ORGS,
+    SILENT,
     latency_seconds,
     metrics_of,
     served,
@@ -229,7 +230,7 @@ def test_seats_and_group_types_are_shares_of_their_own(shown: dict[tuple[str, st
 def test_on_the_first_day_what_there_is_is_shown_without_what_there_was(shown: dict[tuple[str, str], Table]) -> None:
     table = shown["new", "Orgs by score"]
     assert table["Org"]["values"] == list(ORGS) and table["Score"]["texts"] == ["5.0%", "15.0%", "62.0%"]
-    assert [table["In a week"][what] for what in ("texts", "colours")] == [[""] * 3, ["#00000000"] * 3]
+    assert "In a week" not in table
     assert shown["new", "Open alerts"]["Since"]["values"] == [ALERT_SINCE_MS]
     assert len(shown["new", "Orgs by how long people wait"]["Org"]["values"]) == len(ORGS)
 
@@ -256,6 +257,14 @@ def test_the_ledger_is_one_row_a_topic(shown: dict[tuple[str, str], Table]) -> N
 def test_hours_of_orgs_and_chat_have_no_row_of_all_orgs(shown: dict[tuple[str, str], Table]) -> None:
     for title in ("Orgs by how long people wait", "Chat of all orgs"):
         assert sorted(shown["all", title]["Org"]["values"]) == sorted(ORGS)
+
+
+def test_a_cell_without_a_value_is_empty_and_does_not_say_that_the_table_is(
+    shown: dict[tuple[str, str], Table],
+) -> None:
+    table = shown["all", "Chat of all orgs"]
+    online = dict(zip(table["Org"]["values"], table["Online"]["texts"], strict=True))
+    assert online == {"northwind": "5", "acme & sons": "6", SILENT: ""}
 
 
 def test_the_dashboards_fit_the_types_of_grafana_and_a_wrong_one_does_not(grafana: Path, tmp_path: Path) -> None:
