@@ -225,3 +225,14 @@ def test_replies_of_the_week_add_up_over_all_orgs_shown_or_not() -> None:
     assert series(scraped(metrics), "orgpulse_org_week_replies")["+Inf", "all"] == 2
     metrics.drop_partition(1)
     assert series(scraped(metrics), "orgpulse_org_week_replies") == {}
+
+
+def test_an_open_alert_is_shown_with_its_beginning_until_it_ends() -> None:
+    metrics = Metrics()
+    metrics.orgs.set_alert(0, "acme", 1_790_000_000_500)
+    metrics.orgs.set_alert(0, "bolt", 0)
+    shown = scraped(metrics)
+    assert series(shown, "orgpulse_org_alert") == {("acme",): 1}
+    assert series(shown, "orgpulse_org_alert_since_timestamp_seconds") == {("acme",): 1_790_000_000.5}
+    metrics.orgs.set_alert(0, "acme", 0)
+    assert not series(scraped(metrics), "orgpulse_org_alert_since_timestamp_seconds")
