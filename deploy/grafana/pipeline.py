@@ -120,7 +120,7 @@ _PROGRESS = Row(
                 "s",
                 NO_WORKER,
             ),
-            Ask("time() - max by (partition) (orgpulse_watermark_timestamp_seconds)", "partition {{partition}}"),
+            Ask("time() - (max by (partition) (orgpulse_watermark_timestamp_seconds) > 0)", "partition {{partition}}"),
             low=0,
         ),
         lines(

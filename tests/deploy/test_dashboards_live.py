@@ -69,9 +69,11 @@ def grafana() -> Path:
     for path in SCRIPTS.iterdir():
         shutil.copy(path, folder)
     if not (folder / "installed").exists():
-        done = subprocess.run([npm, "ci"], cwd=folder, capture_output=True, text=True, timeout=280, check=False)
-        if done.returncode:
-            pytest.skip(f"Grafana's packages could not be installed: {done.stderr.strip()[-300:]}")
+        try:
+            subprocess.run([npm, "ci"], cwd=folder, capture_output=True, text=True, timeout=240, check=True)
+        except subprocess.SubprocessError as error:
+            said = getattr(error, "stderr", None) or str(error)
+            pytest.skip(f"Grafana's packages could not be installed: {said.strip()[-300:]}")
         (folder / "installed").touch()
     return folder
 

@@ -3,9 +3,10 @@
 import { createRequire } from 'node:module';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 const ts = createRequire(import.meta.url)('typescript');
-const here = import.meta.dirname;
+const here = fileURLToPath(new URL('.', import.meta.url));
 const KINDS = { heatmap: 'Heatmap', stat: 'Stat', table: 'Table', timeseries: 'TimeSeries' };
 
 const HEAD = `import type { Dashboard, Panel, RowPanel } from '@grafana/schema';
