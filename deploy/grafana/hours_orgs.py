@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from deploy.grafana.ask import DIFFERENCE, ORG_COLUMN
+from deploy.grafana.ask import COUNT, DIFFERENCE, ORG_COLUMN
 from deploy.grafana.board import Row
 from deploy.grafana.colours import LATENCY_STEPS
-from deploy.grafana.panels import Ask, Says, coloured_by, lines, rows, unit_of
+from deploy.grafana.panels import Ask, Says, coloured_by, lines, property_of, rows, unit_of
 from deploy.grafana.shapes import joined
 
 
@@ -48,6 +48,7 @@ ORGS = Row(
                 "Answered": [unit_of("percentunit")],
                 "Within the target": [unit_of("percentunit")],
             },
+            decimals=1,
         )
     ],
 )
@@ -106,12 +107,18 @@ CHAT = Row(
                     "Value #A": "Messages a minute",
                     "Value #B": "In the last ten minutes",
                     "Value #C": "Online",
-                    "Value #D": "Last message before",
+                    "Value #D": "Since the last message",
                 },
                 "Value #A",
                 descending=True,
             ),
-            overrides={"Org": ORG_COLUMN, "Last message before": [unit_of("s")]},
+            overrides={
+                "Org": ORG_COLUMN,
+                "In the last ten minutes": COUNT,
+                "Online": COUNT,
+                "Since the last message": [unit_of("s"), property_of("decimals", 0)],
+            },
+            decimals=2,
         ),
     ],
 )

@@ -45,7 +45,8 @@ _LEDGER = Row(
             Says(
                 "Messages by what became of them, since ever",
                 "One row a topic: forwarded + released = accepted + duplicate + late once nothing is under way."
-                " Many late, parked or dead-lettered ones: `orgpulse dead-letters list` and `orgpulse doctor`.",
+                " Apart: the directory, ghosts, bots and the system, which no score counts. Many late, parked or"
+                " dead-lettered ones: `orgpulse dead-letters list` and `orgpulse doctor`.",
                 "short",
                 _NO_MESSAGES,
             ),
