@@ -19,7 +19,7 @@ from agents.alert_documents import AlertDocuments
 from agents.chat_documents import ChatDocuments, figures_of
 from agents.checkpoints import Checkpoints
 from agents.documents import Documents
-from agents.latency_figures import week_latency
+from agents.latency_figures import WeekReplies, week_latency
 from agents.ledger import SHARD, Ledger
 from agents.manifest import DamagedCheckpointError
 from agents.shadow import ShadowTeller
@@ -75,6 +75,7 @@ class FoldAgent:
         self._alerts, self.chat = AlertDocuments(documents), ChatDocuments(documents)
         self._dead_letters, self._ledger, self._summaries_topic = dead_letters, ledger, summaries_topic
         self._metrics, self._clock = metrics, clock
+        self._week_replies = WeekReplies(metrics.orgs)
         self.shards: dict[int, Shard] = {}
         self.sink: RedisSink | None = None
         self.shadow: ShadowTeller | None = None
@@ -117,6 +118,7 @@ class FoldAgent:
         self.shards.pop(partition, None)
         self._arrivals.pop(partition, None)
         self._counted.pop(partition, None)
+        self._week_replies.drop(partition)
         self._metrics.drop_partition(partition)
 
     def handle(self, chunk: Chunk) -> Outcome | None:
@@ -293,6 +295,7 @@ class FoldAgent:
                 metrics.orgs.set_latency(partition, effect.org, week_latency(effect))
             elif isinstance(effect, ChatCounts):
                 metrics.orgs.set_chat(partition, effect.org, figures_of(effect) if effect.windows else None)
+        self._week_replies.show(shard, [effect.org for effect in effects if isinstance(effect, LatencyMap)])
         metrics.set_bands(partition, shard.board.bands())
         metrics.alerts_open.set(shard.alerts.open_count, partition)
         metrics.alerts_held.set(int(bool(shard.alerts.held)), partition)

@@ -18,6 +18,7 @@ from agents.generation_watch import GenerationWatch
 from agents.routing import Router
 from agents.tell_again import TellAgain
 from agents.tick import Ticker
+from agents.transport_figures import TransportFigures
 from agents.wiring import Pipeline, build
 from streams.clock import Clock, WallClock
 from streams.faust_app import ChunkApp
@@ -89,7 +90,9 @@ class Worker:
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings, self.clock = settings, clock or WallClock()
-        self.metrics = Metrics(settings.metrics.orgs, settings.metrics.org_limit)
+        shown = settings.metrics
+        self.metrics = Metrics(shown.orgs, shown.org_limit, series_limit=shown.series_limit)
+        self.metrics.started.set(self.clock.now())
         self.pipeline: Pipeline = build(settings, load_model(settings.model.file), self.clock, self.metrics)
         pipe, topics = self.pipeline, self.pipeline.topics
         self.metrics.churn_threshold.set(pipe.model.bands.at_risk / 10_000)
@@ -202,20 +205,9 @@ class Status(TaskService):
         self._worker = worker
 
     async def _run(self) -> None:
-        app, metrics, clock = self._worker.pipeline.app, self._worker.metrics, self._worker.clock
-        rebalances, commits, retries = 0, 0, 0
+        pipe, metrics, clock = self._worker.pipeline, self._worker.metrics, self._worker.clock
+        figures = TransportFigures(pipe.app, metrics, pipe.topics.activities)
         while True:
-            for tp, position in app.positions().items():
-                metrics.lag.set(position.lag, tp.topic, tp.partition)
-            metrics.directory_users.set(len(self._worker.pipeline.directory))
-            metrics.recovery_duration.set(app.recovery_seconds)
-            metrics.rebalances.add(app.rebalances - rebalances)
-            rebalances = app.rebalances
-            if app.transactions.retries != retries:
-                metrics.kafka_retries.add(app.transactions.retries - retries, "transaction")
-                retries = app.transactions.retries
-            if app.transactions.commits != commits:
-                commits = app.transactions.commits
-                for tp in app.live:
-                    metrics.last_commit.set(clock.now(), tp.topic, tp.partition)
+            figures.bring(clock.now())
+            metrics.directory_users.set(len(pipe.directory))
             await asyncio.sleep(_STATUS_SECONDS)

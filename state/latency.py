@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from state.activity import Correction
+from state.cells import Counts
 from state.lines import MEASURE, REPLIES, is_part_of, line_of_place
 from state.waits import Waits, week_of_lines
 from state.week import HOUR_MS, month_of, month_start_ms
-from state.week_grid import WeekGrid
+from state.week_grid import Longs, WeekGrid
 
 ALL_ORGS = "all"
 _DAY_ANYWHERE_MS = (-14 * HOUR_MS, 38 * HOUR_MS)
@@ -64,6 +67,14 @@ class Latency:
         """Return the week of an org over calendar *months* in *zone* (None = all there are)."""
         parts = [waits for name, waits in self._orgs.get(org, {}).items() if is_part_of(name, line)]
         return week_of_lines(parts, zone, months)
+
+    def waits_between(self, org: str, start_ms: int, stop_ms: int) -> tuple[Longs, Counts]:
+        """Return how long replies took (ms) to messages of *org* from *start_ms* to before *stop_ms*, and how many."""
+        lines = self._orgs.get(org, {}).items()
+        parts = [waits.waits_between(start_ms, stop_ms) for name, waits in lines if is_part_of(name, REPLIES)]
+        if not parts:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return np.concatenate([waits for waits, _ in parts]), np.concatenate([counts for _, counts in parts])
 
     def has(self, org: str, month: int | None = None) -> bool:
         """Say whether *org* has a line, or anything in a month (UTC)."""

@@ -32,6 +32,7 @@ from state.week_grid import (
     rounded_ms,
     squeezed,
     unsqueezed,
+    waits_of,
 )
 
 _FIRST_QUARTER = 946_684_800_000 // QUARTER_MS  # of 2000; nothing older is believed
@@ -110,6 +111,13 @@ class Waits:
         self._flush()
         edges = [month_start_ms(m, zone) // QUARTER_MS - _FIRST_QUARTER for m in (months.start, months.stop)]
         return self._between(*edges)
+
+    def waits_between(self, start_ms: int, stop_ms: int) -> tuple[Longs, Counts]:
+        """Return waits (ms) begun in the quarters from *start_ms* to before *stop_ms*, and how often each occurred."""
+        self._flush()
+        part = self._between(start_ms // QUARTER_MS - _FIRST_QUARTER, stop_ms // QUARTER_MS - _FIRST_QUARTER)
+        _, _, keys, counts = part.content()
+        return waits_of(keys), counts
 
     def merge(self, other: Waits) -> None:
         """Add all of *other*."""

@@ -45,6 +45,11 @@ def places_of(keys: Wides) -> Longs:
     return (keys >> np.uint64(_HOUR_SHIFT)).astype(np.int64)
 
 
+def waits_of(keys: Wides) -> Longs:
+    """Return the waits (ms) that `keys_of` was given."""
+    return (keys & _WAIT).astype(np.int64)
+
+
 def rounded_ms(waits_ms: Longs) -> Longs:
     """Return each wait (shape n, ms) as the middle of its bucket; below 256 ms it stays as it is.
 

@@ -87,6 +87,8 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         self.recovery_seconds = 0.0
         #: Whether chunks flow: assigned, recovered, not stopping.
         self.flowing = False
+        #: Whether what was assigned is being recovered: nothing of it is handled yet.
+        self.recovering = False
         self._watch = TopicWatch(self)
         self._live: set[TP] = set()
         self._assigned_at = 0.0
@@ -128,6 +130,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         self._assigned_at = time.monotonic()
         if self.should_stop:
             return True
+        self.recovering = True
         try:
             await self._look_at_topics()
             await self.transactions.disown(self.transactions.owned - tps)
@@ -165,11 +168,11 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
     def on_flowing(self) -> None:
         """Note that chunks flow from now on."""
         self.recovery_seconds = time.monotonic() - self._assigned_at
-        self.flowing = True
+        self.flowing, self.recovering = True, False
 
     async def release(self, tps: set[TP]) -> None:
         """Finish chunks under way, let the application write its last, give up the right to write."""
-        self.flowing = False
+        self.flowing = self.recovering = False
         if self.failure is not None:
             return
         async with self._releasing:
@@ -212,7 +215,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         """Note the first reason; called on every way into a crash, by any thread."""
         if self.failure is None:
             self.failure = reason
-            self.flowing = False
+            self.flowing = self.recovering = False
             if self.on_lost is not None:
                 self.on_lost(reason)
         super()._crash(reason)

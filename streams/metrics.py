@@ -23,13 +23,17 @@ CHUNK_BOUNDS_RECORDS = (1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000, 50_000)
 class Metrics:
     """The worker's figures: plain attributes to add to and set, read by Prometheus through `registry`."""
 
-    def __init__(self, allowed_orgs: Collection[str] = (), org_limit: int = 20, version: str = "0.1.0") -> None:
+    def __init__(
+        self, allowed_orgs: Collection[str] = (), org_limit: int = 20, version: str = "0.1.0",
+        series_limit: int = 100_000,
+    ) -> None:  # fmt: skip
         """Start with nothing counted.
 
         Args:
             allowed_orgs: The orgs that get series of their own; empty = the *org_limit* most active ones.
             org_limit: How many orgs get series of their own at most.
             version: The application's, for ``orgpulse_build_info``.
+            series_limit: How many series of one worker Prometheus takes (its `sample_limit`).
         """
         self._declare_ledger()
         self._declare_progress()
@@ -38,6 +42,11 @@ class Metrics:
         self._declare_model()
         self.build_info = Level("orgpulse_build_info", "What runs here; always 1.", ("version", "python"))
         self.build_info.set(1, version, platform.python_version())
+        self.started = Level("orgpulse_start_timestamp_seconds", "When this process (re)started, seconds since epoch.")
+        self.series_limit = Level(
+            "orgpulse_series_limit", "Series of one worker that Prometheus takes, as `[metrics] series_limit` says."
+        )
+        self.series_limit.set(series_limit)
         self.orgs = OrgMetrics(tuple(allowed_orgs), org_limit)
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
@@ -71,7 +80,7 @@ class Metrics:
         self.lag = Level("orgpulse_lag_messages", "Messages in the log and not yet committed.", ("topic", "partition"))
         self.last_commit = Level(
             "orgpulse_last_commit_timestamp_seconds",
-            "When the last transaction committed, seconds since epoch.",
+            "When a transaction of the partition was last committed here, seconds since epoch.",
             ("topic", "partition"),
         )
         self.event_to_score = Spread(
@@ -82,6 +91,11 @@ class Metrics:
         self.chunk_records = Spread("orgpulse_chunk_records", "Records per fetched chunk.", CHUNK_BOUNDS_RECORDS)
         self.recovery_duration = Level(
             "orgpulse_recovery_duration_seconds", "How long the last recovery took, seconds."
+        )
+        self.recovering = Level("orgpulse_recovering", "1 while this worker recovers what was assigned to it, else 0.")
+        self.partitions = Level("orgpulse_partitions", "Partitions of `activities`, as configured.")
+        self.partitions_owned = Level(
+            "orgpulse_partitions_owned", "Partitions of `activities` that are this worker's, recovered or not yet."
         )
         self.rebalances = Count("orgpulse_rebalances", "Changes of the partitions this worker owns.")
         self.backlog = Level("orgpulse_backlog", "1 while input waits longer than it should, else 0.")
@@ -243,7 +257,16 @@ class Metrics:
             level.drop(topic=topic, partition=partition)
 
     def collect(self) -> Iterable[Metric]:
-        """Yield every metric as of now (what the registry calls on a scrape)."""
+        """Yield every metric as of now (what the registry calls on a scrape), and how many series these are."""
+        shown = 1
+        for family in self._families():
+            shown += len(family.samples)
+            yield family
+        series = Level("orgpulse_series", "Series that this worker shows, all families together.")
+        series.set(shown)
+        yield series.family()
+
+    def _families(self) -> Iterable[Metric]:
         for value in vars(self).values():
             if isinstance(value, (Count, Level, Spread)):
                 yield value.family()

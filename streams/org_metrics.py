@@ -18,6 +18,11 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 ALL, OTHER = "all", "other"
 WEEKDAYS = ("1 Mon", "2 Tue", "3 Wed", "4 Thu", "5 Fri", "6 Sat", "7 Sun")  # so that text sorts
 HOURS = tuple(f"{hour:02}" for hour in range(24))
+REPLY_BOUNDS_SECONDS = (
+    60, 180, 600, 1_200, 2_400, 3_600, 7_200, 10_800, 14_400, 21_600, 28_800, 43_200, 64_800, 86_400, 129_600, 172_800,
+    259_200, 345_600, 604_800,
+)  # fmt: skip
+"""Of the replies of the rolling week; one more group without a bound follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class _Org:
     latency: WeekLatency | None = None
     alert_since_ms: int = 0
     chat: ChatFigures | None = None
+    week_replies: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -96,6 +102,15 @@ class OrgMetrics:
         entry = self._overall.setdefault(partition, _Org()) if org == ALL else self._org(partition, org)
         entry.latency = latency
 
+    def set_week_replies(self, partition: int, org: str, counts: tuple[int, ...]) -> None:
+        """Set how many replies of the rolling week took up to each of REPLY_BOUNDS_SECONDS, and all; empty = none."""
+        self._org(partition, org).week_replies = counts
+
+    def with_week_replies(self, partition: int) -> set[str]:
+        """Return the orgs of a partition of which any were set."""
+        found = self._partitions.get(partition)
+        return set() if found is None else {org for org, entry in found.orgs.items() if entry.week_replies}
+
     def set_chat(self, partition: int, org: str, figures: ChatFigures | None) -> None:
         """Set an org's chat activity; None = there is none."""
         self._org(partition, org).chat = figures
@@ -123,19 +138,27 @@ class OrgMetrics:
         yield left_out
         yield _ratios({org: orgs[org] for org in shown})
         yield from _sizes(orgs, set(shown))
-        yield self._alerts(orgs)
+        yield from self._alerts(orgs)
         yield from _chats([(label_of(org), orgs[org].chat) for org in shown])
+        replies = {label_of(org): orgs[org].week_replies for org in shown}
+        yield _week_replies(replies, [entry.week_replies for entry in orgs.values()])
         every = [(label_of(org), orgs[org]) for org in shown] + [(ALL, e) for e in self._last_overall()]
         yield from _latencies([(label, entry.latency) for label, entry in every if entry.latency is not None])
         yield _bands(self._partitions.values())
 
-    def _alerts(self, orgs: Mapping[str, _Org]) -> GaugeMetricFamily:
+    def _alerts(self, orgs: Mapping[str, _Org]) -> Iterable[GaugeMetricFamily]:
         """Return the open alerts: of the allowed orgs, else the newest ones, however small the org."""
         family = GaugeMetricFamily("orgpulse_org_alert", "1 while an org has an open alert.", labels=("org",))
+        since = GaugeMetricFamily(
+            "orgpulse_org_alert_since_timestamp_seconds",
+            "Since when an org's open alert is open (event time), seconds since epoch.",
+            labels=("org",),
+        )
         alerting = [org for org in (self.allowed or orgs) if org in orgs and orgs[org].alert_since_ms]
         for org in heapq.nsmallest(self.limit, alerting, key=lambda org: (-orgs[org].alert_since_ms, org)):
             family.add_metric((label_of(org),), 1)
-        return family
+            since.add_metric((label_of(org),), orgs[org].alert_since_ms / 1000)
+        return family, since
 
     def _last_overall(self) -> list[_Org]:
         return [self._overall[max(self._overall)]] if self._overall else []
@@ -233,6 +256,20 @@ def _chats(entries: Iterable[tuple[str, ChatFigures | None]]) -> Iterable[GaugeM
         if chat.last_message:
             last.add_metric((label,), chat.last_message)
     return online, rate, window, last
+
+
+def _week_replies(shown: Mapping[str, tuple[int, ...]], every: Iterable[tuple[int, ...]]) -> GaugeMetricFamily:
+    """Return replies by how long they took; of all orgs those of this worker's, to be added up over workers."""
+    family = GaugeMetricFamily(
+        "orgpulse_org_week_replies",
+        "Replies to messages of the rolling week that took at most `le` seconds.",
+        labels=("org", "le"),
+    )
+    total = tuple(map(sum, zip(*filter(None, every), strict=True)))
+    for label, counts in (*shown.items(), (ALL, total)):
+        for bound, count in zip((*map(str, REPLY_BOUNDS_SECONDS), "+Inf"), counts, strict=False):
+            family.add_metric((label, bound), count)
+    return family
 
 
 def _bands(partitions: Iterable[_Partition]) -> GaugeMetricFamily:

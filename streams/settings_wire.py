@@ -205,6 +205,15 @@ class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True):
             "separated by commas.",
         ),
     ] = ()
+    series_limit: Annotated[
+        int,
+        Meta(
+            ge=1000,
+            le=10000000,
+            description="Series of one worker that Prometheus takes: the `sample_limit` of its configuration. Nothing "
+            "is left out here; an alert tells before it is reached.",
+        ),
+    ] = 100000
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):

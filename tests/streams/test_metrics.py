@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from state.effects import GroupTotal
 from streams.metrics import Metrics
-from streams.org_metrics import ChatFigures, WeekLatency
+from streams.org_metrics import REPLY_BOUNDS_SECONDS, ChatFigures, WeekLatency
 
 PROMISED = {
     "orgpulse_org_health_ratio",
@@ -200,3 +200,39 @@ def test_bands_are_summed_over_owned_partitions_and_a_dropped_one_leaves_nothing
     assert series(samples, "orgpulse_lag_messages") == {("0", "activities"): 5.0}
     metrics.drop_partition(0)
     assert series(scraped(metrics), "orgpulse_reply_latency_seconds") == {}
+
+
+def test_a_page_says_how_many_series_it_has_and_how_many_may_be() -> None:
+    metrics = Metrics(series_limit=500)
+    for org in ("acme", "bolt"):
+        metrics.set_org(0, org, "active", 0.5)
+        metrics.orgs.set_latency(0, org, WeekLatency(dict.fromkeys(range(168), 1.0)))
+    samples = scraped(metrics)
+    assert series(samples, "orgpulse_series") == {(): len(samples)} and len(samples) > 336
+    assert series(samples, "orgpulse_series_limit") == {(): 500}
+
+
+def test_replies_of_the_week_add_up_over_all_orgs_shown_or_not() -> None:
+    metrics = Metrics(org_limit=1)
+    groups = len(REPLY_BOUNDS_SECONDS) + 1
+    for partition, org, replies in ((0, "big", 4), (1, "small", 2), (1, "quiet", 0)):
+        metrics.set_org_size(partition, org, 1, 10 * replies)
+        metrics.orgs.set_week_replies(partition, org, (1,) * (groups - 1) + (replies,) if replies else ())
+    shown = series(scraped(metrics), "orgpulse_org_week_replies")
+    assert {org for _, org in shown} == {"all", "big"} and len(shown) == 2 * groups
+    assert (shown["+Inf", "big"], shown["+Inf", "all"], shown["60", "all"]) == (4, 6, 2)
+    metrics.drop_partition(0)
+    assert series(scraped(metrics), "orgpulse_org_week_replies")["+Inf", "all"] == 2
+    metrics.drop_partition(1)
+    assert series(scraped(metrics), "orgpulse_org_week_replies") == {}
+
+
+def test_an_open_alert_is_shown_with_its_beginning_until_it_ends() -> None:
+    metrics = Metrics()
+    metrics.orgs.set_alert(0, "acme", 1_790_000_000_500)
+    metrics.orgs.set_alert(0, "bolt", 0)
+    shown = scraped(metrics)
+    assert series(shown, "orgpulse_org_alert") == {("acme",): 1}
+    assert series(shown, "orgpulse_org_alert_since_timestamp_seconds") == {("acme",): 1_790_000_000.5}
+    metrics.orgs.set_alert(0, "acme", 0)
+    assert not series(scraped(metrics), "orgpulse_org_alert_since_timestamp_seconds")

@@ -1,0 +1,42 @@
+"""Brings figures of the transport into the metrics: lag, commits, partitions, recovery.
+
+Owns what was seen last, so that sums grow by what came since. Invariant: a partition's commit is told at the look
+after it and only then, whatever other partitions do.
+"""
+
+from __future__ import annotations
+
+from faust.types import TP
+
+from streams.faust_app import ChunkApp
+from streams.metrics import Metrics
+
+
+class TransportFigures:
+    """One worker's; `bring` looks and sets."""
+
+    def __init__(self, app: ChunkApp, metrics: Metrics, activities_topic: str) -> None:
+        self._app, self._metrics, self._activities_topic = app, metrics, activities_topic
+        self._rebalances, self._retries = 0, 0
+        self._committed: dict[TP, int] = {}
+
+    def bring(self, now: float) -> None:
+        """Set the metrics as of *now* (seconds since the epoch)."""
+        app, metrics = self._app, self._metrics
+        for tp, position in app.positions().items():
+            metrics.lag.set(position.lag, tp.topic, tp.partition)
+        metrics.partitions.set(app.partitions)
+        metrics.partitions_owned.set(sum(tp.topic == self._activities_topic for tp in app.transactions.owned))
+        metrics.recovering.set(int(app.recovering))
+        metrics.recovery_duration.set(app.recovery_seconds)
+        metrics.rebalances.add(app.rebalances - self._rebalances)
+        self._rebalances = app.rebalances
+        retries = app.transactions.retries
+        if retries != self._retries:
+            metrics.kafka_retries.add(retries - self._retries, "transaction")
+        self._retries = retries
+        committed = dict(app.transactions.committed)
+        for tp in app.live:
+            if committed.get(tp) != self._committed.get(tp):
+                metrics.last_commit.set(now, tp.topic, tp.partition)
+        self._committed = committed
