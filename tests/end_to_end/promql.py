@@ -1,6 +1,6 @@
 """Every PromQL expression that ships, and what a Prometheus says to it.
 
-Owns where expressions stand: in the rule files, and in dashboards (targets of panels, annotations, queries of variables).
+Owns where expressions stand: in rule files, and in dashboards (targets of panels, annotations, queries of variables).
 Invariant: an expression runs as Grafana would send it, with a dashboard's variables replaced by values that exist.
 """
 

@@ -58,7 +58,6 @@ def test_every_expression_runs_and_has_data(kafka: Any, redis_server: Any, tmp_p
             assert [answer.error for answer in alerts.values() if answer.error] == []
             assert prometheus.rule_problems() == []
             what_a_worker_says_of_itself(prometheus, system)
-            print(prometheus.query("ALERTS"))
 
 
 def best_known_org(prometheus: Prometheus) -> str:
@@ -78,6 +77,8 @@ def what_a_worker_says_of_itself(prometheus: Prometheus, system: System) -> None
         for row in prometheus.query('scrape_samples_scraped{job="orgpulse"} and on (instance) orgpulse_series')
     }
     assert len(counted) == 2 and counted == seen
+    firing = prometheus.query('ALERTS{alertstate="firing", about="system"}')
+    assert firing == [], "nothing is wrong with the system"
 
 
 def test_expressions_of_a_dashboard_are_found_wherever_they_stand(tmp_path: Path) -> None:
