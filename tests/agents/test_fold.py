@@ -99,10 +99,11 @@ def test_a_restored_shard_shows_the_replies_of_the_week_and_a_dropped_one_none()
     acts = [Act("acme", "ann", "message", NOON, 1, place="#help")]
     acts += [Act("acme", "bob", "message", NOON + n * HOUR, 1 + n, ref=1, place="#help") for n in (1, 2)]
     log = [encode_record(rows_of(acts, topic="chat-messages"))]
+    table: Any = Table("shard")
+    keeper = Checkpoints(table, lambda: 0.0, 10.0, 1000, lambda _: None)
     agent = FoldAgent(
-        lambda partition: Shard(partition, model, Limits()), Checkpoints(Table("shard"), lambda: 0.0, 10.0, 1000, lambda _: None),  # type: ignore[arg-type]
-        Documents(model, names, 0, 1), DeadLetters(names.dead_letters, clock.now, 1000), Ledger(Table(), metrics),
-        names.summaries, metrics, clock,
+        lambda partition: Shard(partition, model, Limits()), keeper, Documents(model, names, 0, 1),
+        DeadLetters(names.dead_letters, clock.now, 1000), Ledger(Table(), metrics), names.summaries, metrics, clock,
     )  # fmt: skip
 
     async def replay(partition: int, start: int, end: int) -> AsyncIterator[tuple[int, bytes]]:
