@@ -93,11 +93,12 @@ def run(url: str, expressions: Iterable[Expression]) -> dict[Expression, Answer]
     return {expression: _ask(url, expression.text) for expression in expressions}
 
 
-def without_data(answers: Mapping[Expression, Answer], may_be_empty: Mapping[str, str]) -> list[str]:
-    """Return what is wrong with *answers*: errors, and no data at a place that is not in *may_be_empty*."""
+def without_data(answers: Mapping[Expression, Answer], may_be_empty: Iterable[str]) -> list[str]:
+    """Return what is wrong with *answers*: errors, and no data where no pattern of *may_be_empty* is in the text."""
     wrong = [f"{e.place}: {answer.error}: {e.text}" for e, answer in answers.items() if answer.error]
     empty = [e for e, answer in answers.items() if not answer.error and not answer.series]
-    return wrong + [f"{e.place}: no data: {e.text}" for e in empty if e.place not in may_be_empty]
+    unexpected = [e for e in empty if not any(re.search(pattern, e.text) for pattern in may_be_empty)]
+    return wrong + [f"{e.place}: no data: {e.text}" for e in unexpected]
 
 
 def _rules(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
