@@ -15,6 +15,7 @@ from state.shard import Shard
 from state.week import HOUR_MS, QUARTER_MS, WEEK_HOURS
 from streams.org_metrics import REPLY_BOUNDS_SECONDS, OrgMetrics, WeekLatency
 
+ORGS_AT_A_TIME = 100
 _BOUNDS_MS = np.array(REPLY_BOUNDS_SECONDS, np.int64) * 1000
 
 
@@ -46,22 +47,28 @@ def week_replies(latency: Latency, org: str, now_ms: int) -> tuple[int, ...]:
 
 
 class WeekReplies:
-    """Shows them: of orgs whose map was told, and once an hour of all that have any, for time passes for these too."""
+    """Shows them: of orgs whose map was told, and anew each hour of all that have any, for time passes for these too.
+
+    So many orgs at a time that a backlog, in which hours pass at every tick, is not slowed down.
+    """
 
     def __init__(self, orgs: OrgMetrics) -> None:
         self._orgs = orgs
         self._hours: dict[int, int] = {}
+        self._waiting: dict[int, list[str]] = {}
 
     def show(self, shard: Shard, told: Iterable[str]) -> None:
         """Set what the metrics show of a partition; *told* are the orgs to which replies may have come."""
         partition, hour = shard.partition, shard.watermark_ms // HOUR_MS
-        orgs = set(told)
-        if self._hours.get(partition) != hour:
-            orgs |= self._orgs.with_week_replies(partition)
-        self._hours[partition] = hour
-        for org in orgs:
+        waiting = self._waiting.get(partition, [])
+        if not waiting and self._hours.get(partition) != hour:
+            self._hours[partition] = hour
+            waiting = sorted(self._orgs.with_week_replies(partition), reverse=True)
+        self._waiting[partition] = waiting[:-ORGS_AT_A_TIME]
+        for org in {*told, *waiting[-ORGS_AT_A_TIME:]}:
             self._orgs.set_week_replies(partition, org, week_replies(shard.latency, org, shard.watermark_ms))
 
     def drop(self, partition: int) -> None:
         """Forget a partition that another worker owns now."""
         self._hours.pop(partition, None)
+        self._waiting.pop(partition, None)

@@ -115,8 +115,12 @@ class Waits:
     def waits_between(self, start_ms: int, stop_ms: int) -> tuple[Longs, Counts]:
         """Return waits (ms) begun in the quarters from *start_ms* to before *stop_ms*, and how often each occurred."""
         self._flush()
-        part = self._between(start_ms // QUARTER_MS - _FIRST_QUARTER, stop_ms // QUARTER_MS - _FIRST_QUARTER)
-        _, _, keys, counts = part.content()
+        start, stop = (time_ms // QUARTER_MS - _FIRST_QUARTER for time_ms in (start_ms, stop_ms))
+        keys, counts = _range_of(self._waits, start, stop, _PLACE_SHIFT)
+        back, back_counts = _range_of(self._back, start, stop, _PLACE_SHIFT)
+        if len(back):
+            keys, counts = sum_by_key(np.concatenate([keys, back]), np.concatenate([counts, back_counts]))
+            keys, counts = keys[counts > 0], counts[counts > 0]
         return waits_of(keys), counts
 
     def merge(self, other: Waits) -> None:

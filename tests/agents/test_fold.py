@@ -94,6 +94,35 @@ def test_values_told_again_are_never_older_than_their_fence_says() -> None:
         assert write == same[write.key]
 
 
+def test_a_restored_shard_shows_the_replies_of_the_week_and_a_dropped_one_none() -> None:
+    model, metrics, clock, names = model_of(), Metrics(), FixedClock(NOON / 1000), topic_names(Settings())
+    acts = [Act("acme", "ann", "message", NOON, 1, place="#help")]
+    acts += [Act("acme", "bob", "message", NOON + n * HOUR, 1 + n, ref=1, place="#help") for n in (1, 2)]
+    log = [encode_record(rows_of(acts, topic="chat-messages"))]
+    table: Any = Table("shard")
+    keeper = Checkpoints(table, lambda: 0.0, 10.0, 1000, lambda _: None)
+    agent = FoldAgent(
+        lambda partition: Shard(partition, model, Limits()), keeper, Documents(model, names, 0, 1),
+        DeadLetters(names.dead_letters, clock.now, 1000), Ledger(Table(), metrics), names.summaries, metrics, clock,
+    )  # fmt: skip
+
+    async def replay(partition: int, start: int, end: int) -> AsyncIterator[tuple[int, bytes]]:
+        async def stretch() -> AsyncIterator[tuple[int, bytes]]:
+            for offset in range(start, end):
+                yield offset, log[offset]
+
+        return stretch()
+
+    def shown() -> dict[tuple[str, str], float]:
+        (family,) = [each for each in metrics.orgs.families() if each.name == "orgpulse_org_week_replies"]
+        return {(sample.labels["org"], sample.labels["le"]): sample.value for sample in family.samples}
+
+    asyncio.run(agent.restore(0, len(log), replay))
+    assert [shown()["all", le] for le in ("2400", "3600", "7200", "+Inf")] == [0, 1, 2, 2]
+    agent.drop(0)
+    assert shown() == {}
+
+
 def test_a_shard_whose_checkpoint_is_damaged_is_folded_anew_from_its_log() -> None:
     model, metrics, clock, names = model_of(), Metrics(), FixedClock(NOON / 1000), topic_names(Settings())
     log = [encode_record(rows_of([Act("acme", "ann", "search", NOON + n, n)], n)) for n in range(8)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from agents import latency_figures
 from agents.latency_figures import WeekReplies, week_replies
 from state.latency import Latency
 from state.shard import Shard
@@ -66,3 +69,22 @@ def test_replies_leave_the_week_with_time_though_nothing_new_is_told_of_the_org(
     assert shown(metrics) == {}
     replies.show(shard, ["acme"])
     assert shown(metrics) == {"acme": 1, "all": 1}
+
+
+def test_with_many_orgs_each_look_renews_some_until_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency_figures, "ORGS_AT_A_TIME", 2)
+    shard, metrics = shard_of(), OrgMetrics((), 10)
+    replies, orgs = WeekReplies(metrics), [f"org{number}" for number in range(5)]
+    for number, org in enumerate(orgs):
+        acts = [Act(org, "ann", "message", NOON, 2 * number + 1, place="#help")]
+        acts.append(Act(org, "bob", "message", NOON + MINUTE, 2 * number + 2, ref=2 * number + 1, place="#help"))
+        shard.apply(rows_of(acts, 2 * number, "chat-messages"), number)
+    replies.show(shard, orgs)
+    assert shown(metrics)["all"] == 5
+    replies.drop(0)  # none of them waits any more
+    shard.apply(rows_of([Act("bolt", "cat", "search", NOON + 8 * DAY, 100)], 100), 100)
+    left = []
+    for _ in range(4):
+        replies.show(shard, [])
+        left.append(shown(metrics).get("all", 0))
+    assert left == [3, 1, 0, 0]

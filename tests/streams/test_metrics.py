@@ -42,6 +42,13 @@ PROMISED = {
     "orgpulse_calibration_generation",
     "orgpulse_checkpoint_bytes_total",
     "orgpulse_build_info",
+    "orgpulse_partitions",
+    "orgpulse_partitions_owned",
+    "orgpulse_recovering",
+    "orgpulse_series",
+    "orgpulse_series_limit",
+    "orgpulse_start_timestamp_seconds",
+    "orgpulse_org_week_replies",
 }
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
