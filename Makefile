@@ -48,6 +48,7 @@ lock: ## Write both lock files from pyproject.toml (ARGS=--upgrade: newest indir
 
 docs: env ## Write the generated parts of the documentation
 	@$(BIN)/python -m streams.settings_docs
+	@$(BIN)/python -m deploy.kubernetes.generate
 	@$(BIN)/python -m reports.sample_pictures
 
 clean: ## Remove .venv and everything the tools left behind
