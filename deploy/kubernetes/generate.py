@@ -117,8 +117,8 @@ def worker_rights(settings: Settings) -> list[dict[str, Any]]:
 
 def _named(names: TopicNames) -> Mapping[str, tuple[str, ...]]:
     """Return what is done with topics that all generations share, by their full names."""
-    read = {name: _TOPIC_READS for name in (*names.sources, *names.directory, names.control)}
-    told = {name: _TOPIC_WRITES for name in (names.scores, names.weeks, names.alerts, names.dead_letters)}
+    read = dict.fromkeys((*names.sources, *names.directory, names.control), _TOPIC_READS)
+    told = dict.fromkeys((names.scores, names.weeks, names.alerts, names.dead_letters), _TOPIC_WRITES)
     return {**read, **told, names.identities: _both()}
 
 
@@ -149,7 +149,7 @@ def dashboards_component(dashboards: Path = DASHBOARDS) -> dict[str, Any]:
     """Return the component that makes a ConfigMap of each dashboard; it lies above them, as kustomize wants it."""
     component: dict[str, Any] = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
     component["configMapGenerator"] = [
-        {"name": f"orgpulse-dashboard-{path.stem.removeprefix('orgpulse-')}", "files": [f"{dashboards.name}/{path.name}"]}
+        {"name": f"orgpulse-dashboard-{path.stem}", "files": [f"{dashboards.name}/{path.name}"]}
         for path in sorted(dashboards.glob("*.json"))
     ]
     component["generatorOptions"] = {"disableNameSuffixHash": True, "labels": DASHBOARD_LABEL}
@@ -159,12 +159,11 @@ def dashboards_component(dashboards: Path = DASHBOARDS) -> dict[str, Any]:
 def generated() -> Iterator[tuple[Path, str]]:
     """Yield each file that is written here with its content."""
     settings = settings_from()
-    rule_files = "deploy/prometheus/rules"
-    yield HERE / "components" / "monitoring" / "prometheus-rule.yaml", _text(rule_files, prometheus_rule())
+    monitoring, strimzi = HERE / "components" / "monitoring", HERE / "components" / "strimzi"
+    yield monitoring / "prometheus-rule.yaml", _text("deploy/prometheus/rules", prometheus_rule())
     source = "streams/topic_specs.py or the settings of overlays/production"
-    strimzi = HERE / "components" / "strimzi"
     yield strimzi / "topics.yaml", _text(source, *map(kafka_topic, topic_specs(settings)))
-    yield strimzi / "user.yaml", _text("worker_rights there or the settings of overlays/production", kafka_user(settings))
+    yield strimzi / "user.yaml", _text("worker_rights there", kafka_user(settings))
     yield DASHBOARDS.parent / "kustomization.yaml", _text("deploy/grafana/dashboards", dashboards_component())
 
 
