@@ -46,5 +46,7 @@ def commands_in(markdown: str) -> list[list[str]]:
     blocks = re.findall(r"(?ms)^```sh\n(.*?)^```", markdown)
     rest = re.sub(r"(?ms)^```.*?^```", "", markdown)
     lines = [*re.findall(r"`([^`\n]*)`", rest), *(line for block in blocks for line in block.splitlines())]
-    found = [re.search(r"(?:^|[ /])orgpulse ((?!=)[a-z].*)", line) for line in lines]
+    # For kubectl orgpulse is a namespace too; what it runs in a pod comes after two dashes.
+    own = [line.split(" -- ")[-1] if line.startswith("kubectl") else line for line in lines]
+    found = [re.search(r"(?:^|[ /])orgpulse ([a-z].*)", line) for line in own if not line.startswith("kubectl")]
     return [shlex.split(re.split(r" #| \| |  | && ", match[1])[0]) for match in found if match]

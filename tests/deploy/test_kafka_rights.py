@@ -71,7 +71,7 @@ def make_internal_topics(brokers: str) -> None:
     consumer = KafkaConsumer("control", bootstrap_servers=brokers, group_id="first")
     producer = KafkaProducer(bootstrap_servers=brokers, transactional_id="first")
     try:
-        consumer.poll(10_000, max_records=1)
+        consumer.poll(2_000)
         producer.init_transactions()
     finally:
         consumer.close()
