@@ -58,6 +58,6 @@ def test_files_that_are_named_exist() -> None:
     paths = {path.rstrip("/") for path in re.findall(r"deploy/[\w./-]+", TEXT)}
     assert paths and all((ROOT / path).exists() for path in paths), paths
     kubernetes = ROOT / "deploy" / "kubernetes"
-    parts = {path for path in re.findall(r"`((?:overlays|components)/[a-z]+)`", TEXT)}
+    parts = set(re.findall(r"`((?:overlays|components)/[a-z]+)`", TEXT))
     there = {path.parent.relative_to(kubernetes).as_posix() for path in kubernetes.glob("*/*/kustomization.yaml")}
     assert parts <= there and {part for part in there if part.startswith("overlays/")} <= parts
