@@ -1,5 +1,6 @@
-"""The rights that Kubernetes gives the workers' user are enough for a worker and for nothing else: on a real broker that
-refuses whatever is not allowed.
+"""The rights that Kubernetes gives the workers' user are enough for a worker and for nothing else.
+
+Seen on a real broker that refuses whatever is not allowed:
 
     open broker ─► topics, messages ─► rights ─► from here on everybody has these alone ─► worker ─► scores in Redis
 
