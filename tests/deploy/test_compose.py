@@ -282,7 +282,8 @@ def test_the_image_gets_every_file_that_the_wheel_takes_along() -> None:
     copied = re.findall(r"(?m)^COPY (?!--)(.+) \S+$", CONTAINERFILE.read_text())
     sources = {source for line in copied for source in line.split()}
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    data = [file for files in setuptools.get("data-files", {}).values() for file in files]
+    patterns = [pattern for patterns in setuptools.get("data-files", {}).values() for pattern in patterns]
+    data = [path.relative_to(ROOT).as_posix() for pattern in patterns for path in ROOT.glob(pattern)]
     for file in [*data, "pyproject.toml", "README.md", "LICENSE", "docs/runbooks.md"]:
         for known in (sources, let_in):
             assert any(file == each or file.startswith(f"{each}/") for each in known), f"{file} is not in the image"
