@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry
 
 from deploy.kubernetes import generate
 from streams.http import HttpServer
+from streams.metrics import Metrics
 from streams.settings import Settings, load_settings
 from streams.topic_specs import topic_names, topic_specs
 from streams.worker import STOP_SECONDS
@@ -219,6 +220,17 @@ def test_there_are_not_more_workers_than_partitions(name: str, tmp_path: Path) -
     assert of_kind(objects, "ScaledObject") or 1 <= replicas <= partitions
 
 
+def test_keda_asks_for_a_metric_that_exists_under_the_job_that_it_has() -> None:
+    (scaled,) = of_kind(built("overlays/autoscaled"), "ScaledObject")
+    (trigger,) = scaled["spec"]["triggers"]
+    metrics = {value.name for value in vars(Metrics()).values() if hasattr(value, "family")}
+    assert set(re.findall(r"orgpulse_\w+", trigger["metadata"]["query"])) == {"orgpulse_lag_messages"} <= metrics
+    assert 'job="orgpulse"' in trigger["metadata"]["query"]
+    assert scaled["spec"]["scaleTargetRef"]["name"] == "orgpulse-worker"
+    down = scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
+    assert down["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 900}], "static members leave one by one"
+
+
 @pytest.mark.parametrize("name", [*OVERLAYS, *COMPONENTS])
 def test_every_command_exists_with_its_options(name: str, tmp_path: Path) -> None:
     for owner, pod in pod_specs(built(name)):
@@ -276,17 +288,19 @@ def test_selectors_find_the_pods_they_mean(name: str) -> None:
     for policy in policies.values():
         assert policy["podSelector"]["matchLabels"].items() <= workers.items()
         assert policy["podSelector"]["matchLabels"].get("app.kubernetes.io/name") == "orgpulse"
-    names = [rule for rule in policies["orgpulse"]["egress"] if "to" in rule]
-    assert names[0]["to"][0]["podSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}
+    for other in of_kind(objects, "StatefulSet", "Deployment"):
+        if other["metadata"]["name"] != "orgpulse-worker":
+            labels = other["spec"]["template"]["metadata"]["labels"]
+            assert not policies["orgpulse"]["podSelector"]["matchLabels"].items() <= labels.items()
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_workers_are_let_out_to_where_their_settings_point(name: str, tmp_path: Path) -> None:
     settings = worker_settings(built(name), tmp_path)
     policy = named(built(name), "NetworkPolicy", "orgpulse")["spec"]
-    ports = {port["port"] for rule in policy["egress"] if "to" not in rule for port in rule["ports"]}
-    assert {int(broker.rsplit(":", 1)[1]) for broker in settings.kafka.brokers.split(",")} <= ports
-    assert 6379 in ports
+    ports = {(port["protocol"], port["port"]) for rule in policy["egress"] for port in rule["ports"]}
+    brokers = {("TCP", int(broker.rsplit(":", 1)[1])) for broker in settings.kafka.brokers.split(",")}
+    assert ports == {*brokers, ("TCP", 6379), ("TCP", 53), ("UDP", 53)}
 
 
 def test_the_headless_service_is_the_stateful_sets() -> None:
