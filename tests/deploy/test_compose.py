@@ -126,6 +126,19 @@ def test_everything_starts_in_order_and_no_one_waits_for_what_has_no_check(proje
     assert services["demo"]["depends_on"].keys() == {"topic-init"}
 
 
+def test_whoever_ends_by_itself_is_waited_for_by_somebody(project: dict[str, Any]) -> None:
+    """`up --wait` takes an end for a failure unless somebody needs it (docker/compose#10596)."""
+    services = project["services"]
+    ends = {name for name, each in services.items() if "healthcheck" not in each and not each.get("profiles")}
+    awaited = {
+        name
+        for each in services.values()
+        for name, need in each.get("depends_on", {}).items()
+        if need["condition"] == "service_completed_successfully"
+    }
+    assert ends == awaited == {"topic-init"}
+
+
 def test_a_worker_may_take_its_time_to_leave(project: dict[str, Any]) -> None:
     for worker in ("worker-1", "worker-2"):
         minutes, seconds = re.fullmatch(r"(?:(\d+)m)?(\d+)s", project["services"][worker]["stop_grace_period"]).groups()
