@@ -1,4 +1,4 @@
-"""The compose file, the container file and Prometheus's: valid for their own parsers, and of one mind.
+"""The compose file and Prometheus's: valid for their own parsers, and of one mind.
 
 No container engine is needed: compose-go is the parser that `docker compose` itself uses.
 """
@@ -10,8 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -261,42 +259,3 @@ def dclint() -> Path:
         if done.returncode:
             pytest.skip(f"the linter could not be installed: {done.stderr.strip()[-200:]}")
     return linter
-
-
-def test_the_container_file_is_clean_to_hadolint() -> None:
-    found = subprocess.run(
-        [Path(sys.executable).parent / "hadolint", CONTAINERFILE], capture_output=True, text=True, check=False
-    )
-    assert found.returncode == 0, found.stdout + found.stderr
-
-
-def test_the_container_file_installs_from_the_lock_with_hashes_and_does_not_run_as_root() -> None:
-    text = CONTAINERFILE.read_text()
-    assert "--require-hashes --no-deps --only-binary :all: -r requirements.lock" in text
-    assert re.search(r"(?m)^USER [1-9]\d*:[1-9]\d*$", text)
-
-
-def test_the_image_gets_every_package_of_the_house() -> None:
-    """What pyproject.toml doesn't list is missing from the wheel, and so from the image."""
-    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
-    house = {
-        ".".join(init.parent.relative_to(ROOT).parts)
-        for top in ("state", "streams", "agents", "reports", "deploy")
-        for init in (ROOT / top).rglob("__init__.py")
-    }
-    assert house == listed
-    copied = set(re.findall(r"(?m)^COPY (\S+) ", CONTAINERFILE.read_text()))
-    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert {"state", "streams", "agents", "reports", "deploy/local"} <= copied & let_in
-
-
-def test_the_image_gets_every_file_that_the_wheel_takes_along() -> None:
-    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    copied = re.findall(r"(?m)^COPY (?!--)(.+) \S+$", CONTAINERFILE.read_text())
-    sources = {source for line in copied for source in line.split()}
-    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    patterns = [pattern for patterns in setuptools.get("data-files", {}).values() for pattern in patterns]
-    data = [path.relative_to(ROOT).as_posix() for pattern in patterns for path in ROOT.glob(pattern)]
-    for file in [*data, "pyproject.toml", "README.md", "LICENSE", "docs/runbooks.md"]:
-        for known in (sources, let_in):
-            assert any(file == each or file.startswith(f"{each}/") for each in known), f"{file} is not in the image"
