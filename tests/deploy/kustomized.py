@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -34,13 +35,21 @@ def built(name: str) -> Objects:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl, which builds the manifests, is not installed here")
-    folder = KUBERNETES / name
-    if name in COMPONENTS:
-        folder = ROOT / ".run" / "kustomize" / Path(name).name
-        folder.mkdir(parents=True, exist_ok=True)
-        above = {"resources": ["base"], "components": [name]}
-        whole = {kind: [os.path.relpath(KUBERNETES / each, folder) for each in names] for kind, names in above.items()}
-        (folder / "kustomization.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
+    if name not in COMPONENTS:
+        return _built(kubectl, KUBERNETES / name)
+    # Below the repository, since kustomize takes relative paths only; of this process alone.
+    above = ROOT / ".run"
+    above.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=above, prefix="kustomize-") as scratch:
+        whole = {
+            kind: [os.path.relpath(KUBERNETES / each, scratch)]
+            for kind, each in (("resources", "base"), ("components", name))
+        }
+        (Path(scratch) / "kustomization.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
+        return _built(kubectl, Path(scratch))
+
+
+def _built(kubectl: str, folder: Path) -> Objects:
     done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "deprecated" not in done.stderr.lower(), done.stderr
