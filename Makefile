@@ -49,6 +49,7 @@ lock: ## Write both lock files from pyproject.toml (ARGS=--upgrade: newest indir
 
 docs: env ## Write the generated parts of the documentation
 	@$(BIN)/python -m streams.settings_docs
+	@$(BIN)/python -m deploy.kubernetes.generate
 	@$(BIN)/python -m reports.sample_pictures
 	@$(BIN)/python -m deploy.grafana.generate
 
