@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.cli_errors import ToldError
-from agents.render import RULE_NAMES, percent
+from agents.wording import RULE_NAMES, percent
 from agents.routing import router_of
 from state.activity import Note
 from streams.clock import WallClock

@@ -1,6 +1,7 @@
 """The worker's own pages: `/live`, `/ready`, `/metrics` and an index of them.
 
-Invariant: it listens on one address, loopback unless told otherwise, and serves no user's data.
+Invariant: it listens on one address, loopback unless told otherwise. Whoever extends it with further pages takes over
+the index and answers for what they show.
 """
 
 from __future__ import annotations
@@ -37,11 +38,24 @@ class HttpServer:
     """Serves the pages between `start` and `stop`."""
 
     def __init__(
-        self, host: str, port: int, registry: CollectorRegistry, checks: Callable[[], Sequence[Check]]
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        checks: Callable[[], Sequence[Check]],
+        extend: Callable[[web.Application], None] | None = None,
     ) -> None:
-        """Prepare, without listening; *port* 0 takes a free one, *checks* is called for each `/ready`."""
+        """Prepare, without listening.
+
+        Args:
+            host: Where to listen.
+            port: Likewise; 0 takes a free one.
+            registry: What `/metrics` shows.
+            checks: Called for each `/ready`.
+            extend: Adds further pages, `/` among them, each time listening begins.
+        """
         self.host, self.port = host, port
-        self._registry, self._checks = registry, checks
+        self._registry, self._checks, self._extend = registry, checks, extend
         self._runner: web.AppRunner | None = None
 
     @property
@@ -57,10 +71,12 @@ class HttpServer:
             ListenError: If the port is taken or the address is not this machine's.
         """
         app = web.Application()
-        app.router.add_get("/", self._index)
-        app.router.add_get("/live", self._live)
-        app.router.add_get("/ready", self._ready)
-        app.router.add_get("/metrics", self._metrics)
+        for path, handler in (("/live", self._live), ("/ready", self._ready), ("/metrics", self._metrics)):
+            app.router.add_get(path, handler)
+        if self._extend is None:
+            app.router.add_get("/", self._index)
+        else:
+            self._extend(app)
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         try:
