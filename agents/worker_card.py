@@ -8,6 +8,7 @@ elsewhere.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import platform
 import socket
 from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ EVERY_SECONDS = 10.0
 LIFE_SECONDS = 30
 FORGOTTEN_SECONDS = 3600
 """How long the name of a worker that ended stays in the list of names."""
-_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104  # compared with, not listened on
+_ANYWHERE = ("0.0.0.0", "::")
 Checks = Callable[[], Sequence[tuple[str, bool, str]]]
 
 _log = structlog.get_logger(__name__)
@@ -102,10 +103,8 @@ class CardWriter(TaskService):
     async def stop(self) -> None:
         """End, and take the card away: this worker is no more."""
         await super().stop()
-        try:
+        with contextlib.suppress(RedisError, OSError):  # it goes by itself
             await self._redis.delete(self._prefix + card_key(self._name))
-        except (RedisError, OSError):
-            pass  # it goes by itself
         await self._redis.aclose()
 
     async def _run(self) -> None:

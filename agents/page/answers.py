@@ -1,7 +1,7 @@
 """The answers to everything that is asked, before they become JSON or HTML.
 
-Owns which questions go to Redis for what; each answer takes a bounded number of round trips. Invariant: what isn't there
-is a `ProblemError` that names it, never an empty page.
+Owns which questions go to Redis for what; each answer takes a bounded number of round trips. Invariant: what isn't
+there is a `ProblemError` that names it, never an empty page.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The JSON API: what can be asked, and the answers.
 
-Owns the list of end points, from which both the routes and docs/openapi.json are made. Invariant: every answer is of the
-type that its end point names, encoded by msgspec; missing is null or 404.
+Owns the list of end points, from which both the routes and docs/openapi.json are made. Invariant: every answer is of
+the type that its end point names, encoded by msgspec; missing is null or 404.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads Redis for the page: within a time limit, remembering since when it is away, and with a list of orgs kept a moment.
+"""Reads Redis for the page: within a time limit, remembering since when it is away; the list of orgs is kept a moment.
 
 Invariant: a question ends within `LIMIT_SECONDS`, with an answer or a `ProblemError`.
 """

@@ -47,7 +47,7 @@ class Line:
     weeks: list[Decimal | None]
 
 
-def weeks_line(score: UserScore | OrgScore, width: int = 104, height: int = 26, *, whole: bool = False) -> Line:
+def weeks_line(score: UserScore | OrgScore, width: int = 104, height: int = 22, *, whole: bool = False) -> Line:
     """Return the line of the last weeks and now; *whole* = from 0 to 100 rather than around what there is."""
     now = score.score_active if isinstance(score, OrgScore) else score.score
     weeks = [*score.history, now]

@@ -37,7 +37,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 _ABOUT = """\
 What any worker knows of any org: read from Redis, nothing is computed here. Scores and points are percentages as text
-with two decimals, so that they add up exactly. What is missing is null; `stale` and `age_seconds` say how old a value is.
+with two decimals, so that they add up exactly. What is missing is null; `stale` and `age_seconds` say how old it is.
 There is no password: keep the address inside."""
 
 

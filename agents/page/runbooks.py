@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sysconfig
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -55,7 +56,7 @@ def render(text: str) -> Runbooks:
         tokens = tokens[3:]
     headings: list[tuple[str, str]] = []
     taken: set[str] = set()
-    for opened, inline in zip(tokens, tokens[1:], strict=False):
+    for opened, inline in pairwise(tokens):
         if opened.type == "heading_open":
             anchor = _anchor(inline, taken)
             opened.attrSet("id", anchor)
@@ -63,8 +64,6 @@ def render(text: str) -> Runbooks:
                 headings.append((anchor, _plain(inline)))
         elif opened.type == "table_open":
             opened.attrSet("class", "plain")
-        elif opened.type == "fence" or inline.type == "fence":
-            pass
     return Runbooks(_scrollable(markdown.renderer.render(tokens, markdown.options, {})), headings)
 
 

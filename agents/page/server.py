@@ -7,6 +7,7 @@ Invariant: every answer under these routes has the security headers, none shows 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 import structlog
@@ -62,7 +63,7 @@ class Page:
         app.on_cleanup.append(close)
         app.middlewares.append(self._guard(pages))
 
-    def _guard(self, pages: Pages) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    def _guard(self, pages: Pages) -> Any:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             if request.path in _PLAIN:
@@ -72,7 +73,9 @@ class Page:
             except ProblemError as problem:
                 response = self._say(pages, request, problem)
             except web.HTTPRedirection as redirection:
-                response = web.Response(status=redirection.status, headers={"Location": redirection.location})
+                response = web.Response(
+                    status=redirection.status, headers={"Location": redirection.headers["Location"]}
+                )
             except web.HTTPException as error:
                 response = self._say(pages, request, _of_http(error))
                 if "Allow" in error.headers:

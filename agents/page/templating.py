@@ -52,7 +52,8 @@ def utc(time: datetime | None) -> str:
 def make_environment(assets: Assets) -> Environment:
     """Return the environment of all templates."""
     environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
     )  # fmt: skip
     environment.filters.update(
         percent=wording.percent, signed=wording.signed, number=wording.number, minute=wording.minute, utc=utc,

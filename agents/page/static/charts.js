@@ -32,13 +32,15 @@ function trend(place) {
 function day(place) {
   const { times, messages, online } = JSON.parse(place.dataset.day);
   const zone = place.dataset.zone;
+  const format = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: zone });
+  const clock = (seconds) => format.format(new Date(seconds * 1000));
   return [
     {
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone),
       scales: { y: { range: (_, low, high) => [0, Math.max(1, high)] }, people: { range: (_, low, high) => [0, Math.max(1, high)] } },
-      axes: [axis({}), axis({ size: 44 }), axis({ scale: "people", side: 1, size: 44, grid: { show: false } })],
+      axes: [axis({ values: (_, all) => all.map(clock) }), axis({ size: 44 }), axis({ scale: "people", side: 1, size: 44, grid: { show: false } })],
       series: [
-        { label: "From" },
+        { label: "From", value: (_, value) => (value === null ? "–" : clock(value)) },
         { label: "Messages", stroke: colour("--bar"), fill: colour("--bar-rest"), width: 1, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } },
         { label: "Online", scale: "people", stroke: colour("--good"), width: 1.5, dash: [4, 3], points: { show: false } },
       ],

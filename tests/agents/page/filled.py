@@ -1,4 +1,4 @@
-"""A Redis that looks like that of an installation: made-up orgs and users, spelled and written by the program's own code.
+"""A Redis like that of an installation: made-up orgs and users, spelled and written by the program's own code.
 
 Invariant: the same seed and clock give the same keys and values.
 """
@@ -94,8 +94,8 @@ class Made:
         recent = self._weeks(chance, 22 if fallen else 0)
         score = None if idle else recent.pop()
         parts, changes = self._shares(chance, score or 0, recent[-1])
-        split = [changes_sum := sum(changes) - (score or 0) // 40, 0, 0, 0]
-        split[2], split[1] = sum(changes) - changes_sum, 0
+        own = sum(changes) - (score or 0) // 40
+        split = [own, 17, sum(changes) - own - 17, 0]
         seats = active + int(chance.integers(0, 8))
         band = "at_risk" if score is None else band_of(score, self.model)
         group = org.group_type or ("SMB" if org.account_value_usd < 50_000 else "Enterprise")
@@ -103,18 +103,22 @@ class Made:
         names = [user.id for user in self.base.users if user.org == number][:4]
         movers = [(name, int(by)) for name, by in zip(names, (212, 40, -390, -705), strict=False)]
         said = OrgScore(
-            org.id, org.name.removesuffix(" Ü"), group, score, None if score is None else score * active // seats, score,
-            recent[-1], band, band, 0 if idle else active, seats, 0 if idle else active * 61, int(chance.integers(0, 90)),
-            int(chance.integers(0, 9_000_000)), [0] * len(parts) if idle else parts, None if idle else changes, self.end_ms, 41,
-            self.end_ms - 5 * 3_600_000 if fallen and band == "at_risk" else 0, None if idle else split, recent,
-            int((recent[-1] - recent[0]) / 7), [] if idle else movers, jobs, "all",
+            org=org.id, name=org.name.removesuffix(" Ü"), group_type=group, score_active=score,
+            score_licensed=None if score is None else score * active // seats, score_median=score,
+            previous=recent[-1], band=band, former_band=band, active_users=0 if idle else active, licensed_users=seats,
+            activities=0 if idle else active * 61, transactions_count=int(chance.integers(0, 90)),
+            transactions_cents=int(chance.integers(0, 9_000_000)), contributions=[0] * len(parts) if idle else parts,
+            changes=None if idle else changes, window_end_ms=self.end_ms, calibration=41,
+            alert_since_ms=self.end_ms - 5 * 3_600_000 if fallen and band == "at_risk" else 0,
+            split=None if idle else split, recent=recent, trend=int((recent[-1] - recent[0]) / 7),
+            movers=[] if idle else movers, by_job_type=jobs, peers="all",
         )  # fmt: skip
         if not said.alert_since_ms:
             return said, None
-        print_ = f"score_drop/{org.id}/{said.alert_since_ms}"
-        seen_by = "kim" if number % 3 == 0 else ""
+        since, seen_by = said.alert_since_ms, "kim" if number % 3 == 0 else ""
+        named = f"score_drop/{org.id}/{since}"
         return said, Alert(
-            org.id, said.name, "raised", "fall", print_, said.alert_since_ms, 0, recent[-1], score or 0, seen_by, 0, None
+            org.id, said.name, "raised", "fall", named, since, 0, recent[-1], score or 0, seen_by, 0, None
         )  # fmt: skip
 
     def users(self, number: int) -> Iterator[UserScore]:
@@ -124,7 +128,7 @@ class Made:
             if user.org != number:
                 continue
             chance = np.random.default_rng([self.base.seed, number, *user.id.encode()])
-            recent = self._weeks(chance, 25 if number == self.base.slipping else 4)
+            recent = self._weeks(chance, 22 if number == self.base.slipping else 4)
             score = recent.pop()
             parts, changes = self._shares(chance, score, recent[-1])
             band = band_of(score, self.model)
@@ -167,9 +171,9 @@ class Made:
 
     def _weeks(self, chance: np.random.Generator, fall_percent: int) -> list[int]:
         """Return eight closed weeks and now, in basis points."""
-        level = int(np.clip(chance.normal(5600, 1500), 2600, 9000))
+        level = int(np.clip(chance.normal(3300, 1300), 650, 8600))
         weeks = [int(np.clip(level + chance.normal(0, 180), 300, 9900)) for _ in range(9)]
-        weeks[-1] = max(150, weeks[-1] - fall_percent * 100)
+        weeks[-1] = max(150, weeks[-1] - fall_percent * 100) if fall_percent < 22 else int(chance.integers(180, 680))
         weeks[-2] = max(150, weeks[-2] - fall_percent * 20)
         return weeks
 

@@ -37,7 +37,9 @@ class Served:
     """One worker's server with the page, between `with` and its end."""
 
     def __init__(self, redis_url: str, prefix: str, clock: Clock, **changes: Any) -> None:
-        self.settings = override(Settings(), {"redis.url": redis_url, "redis.prefix": prefix, **changes})
+        self.settings = override(
+            Settings(), {"redis.url": redis_url, "redis.prefix": prefix, "latency.min_count": 5, **changes}
+        )
         self.metrics, self.clock = Metrics(), clock
         self.checks: list[Check] = [("kafka", True, "answers"), ("redis", True, "takes writes")]
         self.page = Page(self.settings, self.card, clock)
