@@ -177,7 +177,8 @@ def test_chat_is_shown_where_there_is_any(served: Served, reader: Reader) -> Non
 
 
 HOSTILE = [
-    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a'b\"c", "😀 家族 👨‍👩‍👧", "a/b/../c", "..", ".", "x%2Fy",
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a'b\"c", "😀 家族 👨‍👩‍👧", "a/b/../c", "..", ".",
+    "x%2Fy",
     "?q=1#top", "x" * 256, "\u202eevil", "{{7*7}}", "javascript:alert(1)", " space ", "&amp;", "users",
 ]  # fmt: skip
 
