@@ -183,11 +183,15 @@ def log_line(view: View) -> str:
 def _worker_line(worker: WorkerLine) -> Text:
     state = Text("ready", style="green") if worker.ready else Text("not ready", style="yellow")
     line = _labelled(worker.name, f"pid {worker.pid}, ").append_text(state)
-    return line.append(f"   {worker.url}/metrics   {worker.url}/ready", style="default")
+    return (
+        line.append("   page ", style="dim")
+        .append(f"{worker.url}/", style="bold cyan")
+        .append(" /metrics /ready", "dim")
+    )
 
 
 def _short_worker(worker: WorkerLine) -> Text:
-    line = _labelled(worker.name, f"{worker.url}/metrics")
+    line = _labelled(worker.name, f"{worker.url}/", "bold cyan")
     return line if worker.ready else line.append(" not ready", style="yellow")
 
 

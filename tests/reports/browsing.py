@@ -6,7 +6,7 @@ Invariant: what a page logs as an error, a refused policy or a failed script is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,11 +41,12 @@ class Visitor:
         found = self.page.locator(selector).all_inner_texts()
         return [" ".join(text.split()) for text in found]
 
-    def violations(self) -> list[str]:
-        """Return what axe-core finds to be serious or critical, as text."""
+    def violations(self, rules: Sequence[str] = ()) -> list[str]:
+        """Return what axe-core finds to be serious or critical, as text; *rules* = only these, else all."""
         from axe_playwright_python.sync_playwright import Axe
 
-        found = Axe().run(self.page).response["violations"]
+        options = {"runOnly": {"type": "rule", "values": list(rules)}} if rules else {}
+        found = Axe().run(self.page, options=options).response["violations"]
         return [
             f"{each['id']} ({each['impact']}): {each['help']}: "
             + json.dumps([node["html"][:160] + " " + node["failureSummary"] for node in each["nodes"][:3]])
