@@ -31,7 +31,10 @@ EVERY_SECONDS = 10.0
 LIFE_SECONDS = 30
 FORGOTTEN_SECONDS = 3600
 """How long the name of a worker that ended stays in the list of names."""
+_STOP_SECONDS = 1.0
 _ANYWHERE = ("0.0.0.0", "::")
+GAP = "gap"
+"""Outcome under which the ledger of a card tells what was lost or came twice."""
 Checks = Callable[[], Sequence[tuple[str, bool, str]]]
 
 _log = structlog.get_logger(__name__)
@@ -45,6 +48,9 @@ def make_card(
     for (topic, _, outcome), count in metrics.ledger.values.items():
         counts = ledger.setdefault(topic, {})
         counts[outcome] = counts.get(outcome, 0) + int(count)
+    for (topic, _), lost in metrics.ledger_gap.values.items():
+        counts = ledger.setdefault(topic, {})
+        counts[GAP] = counts.get(GAP, 0) + int(lost)
     inputs = metrics.lag.values.keys() | metrics.last_commit.values.keys()
     recovery = metrics.recovery_duration.value()
     return WorkerCard(
@@ -103,8 +109,9 @@ class CardWriter(TaskService):
     async def stop(self) -> None:
         """End, and take the card away: this worker is no more."""
         await super().stop()
-        with contextlib.suppress(RedisError, OSError):  # it goes by itself
-            await self._redis.delete(self._prefix + card_key(self._name))
+        with contextlib.suppress(RedisError, OSError):  # it goes by itself; a worker must end in time
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._redis.delete(self._prefix + card_key(self._name))
         await self._redis.aclose()
 
     async def _run(self) -> None:

@@ -17,6 +17,7 @@ from prometheus_client.exposition import choose_encoder
 
 Check: TypeAlias = tuple[str, bool, str]  # name, passed, detail
 
+STOP_SECONDS = 2.0  # how long answers under way may take when it stops
 INDEX = """orgpulse
 /live     the process answers
 /ready    200 when every check passes, else 503; each check as JSON
@@ -77,7 +78,7 @@ class HttpServer:
             app.router.add_get("/", self._index)
         else:
             self._extend(app)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=STOP_SECONDS)
         await runner.setup()
         try:
             await web.TCPSite(runner, self.host, self.port).start()

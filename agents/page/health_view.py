@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agents.worker_card import LIFE_SECONDS
+from agents.worker_card import GAP, LIFE_SECONDS
 from streams.published_workers import WorkerCard
 
-OUTCOMES = ("consumed", "accepted", "duplicate", "late", "dead_lettered", "waiting", "apart")
+OUTCOMES = ("consumed", "accepted", "duplicate", "late", "dead_lettered", "waiting", "apart", GAP)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class Pages:
         app.router.add_get("/subject", self.subject)
         app.router.add_get(pattern("/orgs/{org}"), self.org)
         app.router.add_get(pattern("/orgs/{org}/users/{user}"), self.user)
+        app.router.add_get("/alerts", self.alerts)
         app.router.add_get("/hours", self.hours)
         app.router.add_get("/health", self.health)
         app.router.add_get("/runbooks", self.runbooks)
@@ -95,6 +96,15 @@ class Pages:
     async def user(self, request: web.Request) -> web.Response:
         """Show one user."""
         return await self._user(request.match_info["org"], request.match_info["user"])
+
+    async def alerts(self, request: web.Request) -> web.Response:
+        """Show all open alerts."""
+        part, alerts = part_of(request.query), await self._answers.alerts()
+        pages = part.pages(len(alerts))
+        return self.render(
+            "alerts.html", here="", alerts=alerts[part.skip :][: part.per_page], open_alerts=len(alerts), page=part.page,
+            pages=pages, turn=_turns("/alerts", {}, part, pages), live=ROOT + "/alerts",
+        )  # fmt: skip
 
     async def hours(self, _: web.Request) -> web.Response:
         """Show the map of all orgs together."""

@@ -22,7 +22,7 @@ FILE = Path(__file__).resolve().parents[2] / "docs" / "page.png"
 NOW = 1_796_040_000.0
 SIZE = {"width": 1180, "height": 1240}
 MOST_BYTES = 200_000
-COLOURS = 48
+COLOURS = 144
 
 
 def main() -> int:
@@ -42,7 +42,7 @@ def main() -> int:
                 visitor.page.locator(".chart .uplot").wait_for()
                 box = visitor.page.locator("section[aria-labelledby=hours]").bounding_box()
                 visitor.page.set_viewport_size({"width": SIZE["width"], "height": 3600})
-                head = visitor.page.screenshot(clip={"x": 0, "y": 40, "width": SIZE["width"], "height": 560})
+                head = visitor.page.screenshot(clip={"x": 0, "y": 40, "width": SIZE["width"], "height": 546})
                 week = {"x": 0, "y": box["y"] - 6, "width": SIZE["width"], "height": box["height"] + 10}
                 lower = visitor.page.screenshot(clip=week)
     except pytest.skip.Exception as reason:

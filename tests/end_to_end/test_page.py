@@ -61,7 +61,7 @@ def paths_of(reader: Reader, org: str) -> dict[str, str]:
     (user,) = reader.users_by_score(org, Ranking(1))
     return {
         "accounts": "/", "org": org_url(org), "chat": org_url("homebase"), "user": user_url(org, user.user),
-        "hours": "/hours", "health": "/health", "runbooks": "/runbooks", "missing": "/orgs/nobody",
+        "hours": "/hours", "alerts": "/alerts", "health": "/health", "runbooks": "/runbooks", "missing": "/orgs/nobody",
     }  # fmt: skip
 
 

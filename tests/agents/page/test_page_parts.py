@@ -139,7 +139,7 @@ def test_a_card_comes_back_as_it_was() -> None:
         False,
         True,
         1,
-        {"product-events": {"accepted": 7}},
+        {"product-events": {"accepted": 7, "gap": 1}},
     )
     assert list(said.watermarks) == ["9", "10"]
     assert card_of("w/1", card_fields(said), NOW) == said

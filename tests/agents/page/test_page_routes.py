@@ -161,6 +161,13 @@ def test_a_map_is_a_table_with_all_168_hours(served: Served, reader: Reader) -> 
             assert count == ("" if not cell.replies else str(cell.replies))
 
 
+def test_all_open_alerts_have_a_page(served: Served, reader: Reader) -> None:
+    alerts, text = reader.open_alerts(), served.get("/alerts").text
+    assert links_of(text) == [org_url(alert.org) for alert in alerts] and len(alerts) > 2
+    assert f">{alerts[0].former:.2f}</td>" in text and "nobody yet" in text
+    assert "No alert is open on this page" in served.get("/alerts?page=9").text
+
+
 def test_a_user_has_a_page_with_reasons(served: Served, reader: Reader) -> None:
     (user,) = reader.users_by_score("northwind", Ranking(1))
     text = served.get(user_url("northwind", user.user)).text
