@@ -111,6 +111,10 @@ class Reader:
         """Return up to *limit* open alerts, newest first."""
         return self._answer(self._ask.open_alerts(limit))
 
+    def alert_count(self) -> int:
+        """Return how many alerts are open."""
+        return self._answer(self._ask.alert_count())
+
     def totals(self) -> Totals | None:
         """Return the overall figures, or None when Redis has none."""
         return self._answer(self._ask.totals())

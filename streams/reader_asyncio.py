@@ -111,6 +111,10 @@ class AsyncReader:
         """Return up to *limit* open alerts, newest first."""
         return await self._answer(self._ask.open_alerts(limit))
 
+    async def alert_count(self) -> int:
+        """Return how many alerts are open."""
+        return await self._answer(self._ask.alert_count())
+
     async def totals(self) -> Totals | None:
         """Return the overall figures, or None when Redis has none."""
         return await self._answer(self._ask.totals())

@@ -142,6 +142,11 @@ class Questions:
         found = [alert_of(org, fields) for org, fields in zip(orgs, documents, strict=True)]
         return [alert for alert in found if alert is not None and alert.is_open]
 
+    def alert_count(self) -> Question[int]:
+        """Ask how many alerts are open."""
+        (count,) = yield [("ZCARD", f"{self._prefix}alerts:open")]
+        return int(count)
+
     def totals(self) -> Question[Totals | None]:
         """Ask for the overall figures."""
         (fields,) = yield [("HGETALL", f"{self._prefix}totals")]

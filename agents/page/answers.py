@@ -104,6 +104,11 @@ class Answers:
         """Return the open alerts, newest first; at most `MOST_ALERTS`."""
         return await self.ask(self.ask.reader.open_alerts(MOST_ALERTS))
 
+    async def newest_alerts(self, count: int) -> tuple[list[Alert], int]:
+        """Return the newest open alerts, and how many are open."""
+        reader = self.ask.reader
+        return await self.ask(reader.open_alerts(count)), await self.ask(reader.alert_count())
+
     async def workers(self) -> tuple[list[WorkerCard] | None, RedisState]:
         """Return the other workers' cards (None = Redis does not tell), and how Redis is."""
         own = self.card().name

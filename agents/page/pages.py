@@ -61,9 +61,8 @@ class Pages:
         """Show orgs, at risk first."""
         choice = choice_of(request.query, strict=False)
         page, found, lines = await self._answers.orgs(choice)
-        alerts = await self._answers.alerts()
+        alerts, open_alerts = await self._answers.newest_alerts(ALERTS_SHOWN)
         totals = await _or_none(self._answers.totals())
-        by_org = {alert.org: alert for alert in alerts}
         bands = {band: sum(line.band == band for line in lines) for band in reversed(BANDS)}
         pages = choice.part.pages(len(found))
         links = {
@@ -71,7 +70,7 @@ class Pages:
         }  # fmt: skip
         return self.render(
             "accounts.html", here="accounts", choice=choice, orgs=page, found=len(found), total=len(lines), pages=pages,
-            alerts=alerts[:ALERTS_SHOWN], open_alerts=len(alerts), by_org=by_org, totals=totals, bands=bands,
+            alerts=alerts, open_alerts=open_alerts, totals=totals, bands=bands,
             band_links=links, groups=group_types(lines), sorts={name: what for name, (what, _) in SORTS.items()},
             turn=_turns("/", query_of(choice), choice.part, pages),
             sort_links={name: address("/", query_of(choice, sort=name, page="")) for name in SORTS},
@@ -102,8 +101,8 @@ class Pages:
         part, alerts = part_of(request.query), await self._answers.alerts()
         pages = part.pages(len(alerts))
         return self.render(
-            "alerts.html", here="", alerts=alerts[part.skip :][: part.per_page], open_alerts=len(alerts), page=part.page,
-            pages=pages, turn=_turns("/alerts", {}, part, pages), live=ROOT + "/alerts",
+            "alerts.html", here="", alerts=alerts[part.skip :][: part.per_page], open_alerts=len(alerts),
+            page=part.page, pages=pages, turn=_turns("/alerts", {}, part, pages), live=ROOT + "/alerts",
         )  # fmt: skip
 
     async def hours(self, _: web.Request) -> web.Response:

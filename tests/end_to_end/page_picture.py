@@ -22,7 +22,7 @@ FILE = Path(__file__).resolve().parents[2] / "docs" / "page.png"
 NOW = 1_796_040_000.0
 SIZE = {"width": 1180, "height": 1240}
 MOST_BYTES = 200_000
-COLOURS = 144
+COLOURS = 256
 
 
 def main() -> int:
