@@ -1,9 +1,10 @@
 # Everything runs in .venv, which `make env` builds from requirements-dev.lock.
-# Arguments: make demo ARGS=--once, make test ARGS="-k ring", make faults N=10, make env PYTHON=python3.12
+# Arguments: make demo ARGS=--once, make test ARGS="-k ring" JOBS=1, make faults N=10, make env PYTHON=python3.12
 
 PYTHON ?= python3
 ARGS ?=
 N ?= 1
+JOBS ?= 2
 BIN := .venv/bin
 SOURCES := state streams agents reports deploy tests
 
@@ -23,8 +24,8 @@ demo: env ## Run the whole system here, with its own Kafka and Redis (ARGS=--onc
 # breaks the reading: "AST constructor recursion depth mismatch". Without column marks tracebacks read no trees.
 PYTEST := PYTHONNODEBUGRANGES=1 $(BIN)/python -m pytest
 
-test: check ## Check everything, then run all tests but the benchmarks
-	@$(PYTEST) tests --ignore=tests/bench $(ARGS)
+test: check ## Check everything, then run all tests but the benchmarks, two files at a time (JOBS=1: one)
+	@$(PYTEST) tests --ignore=tests/bench -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: env ## The long form of everything that goes wrong on purpose (N=10: ten times as much), then the mutation check
 	@ORGPULSE_FAULTS_N=$(N) $(PYTEST) $(wildcard tests/faults tests/fuzz tests/simulation tests/end_to_end/test_groups.py) -s -p no:logging $(ARGS)

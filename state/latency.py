@@ -13,10 +13,12 @@ from typing import Any
 from state.activity import Correction
 from state.lines import MEASURE, REPLIES, is_part_of, line_of_place
 from state.waits import Waits, week_of_lines
-from state.week import month_start_ms
+from state.week import HOUR_MS, month_of, month_start_ms
 from state.week_grid import WeekGrid
 
 ALL_ORGS = "all"
+_DAY_ANYWHERE_MS = (-14 * HOUR_MS, 38 * HOUR_MS)
+"""From the start of a day in UTC: what its hours may be called elsewhere."""
 OTHER_PLACES = "replies/(other)"
 """The line of channels beyond `max_lines`."""
 
@@ -28,11 +30,13 @@ class Latency:
         self._max_lines = max_lines
         self._orgs: dict[str, dict[str, Waits]] = {}
         self._untold: dict[str, set[int]] = {}  # org → months (UTC) that changed since they were told
-        self._untold_overall: set[int] = set()  # months that changed since the whole was told
+        self._untold_overall: set[int] = set()  # months, in whatever zone, that changed since the whole was told
+        self._changed: set[str] = set()  # orgs with a line that may have been added to since `_gather`
         self._told_overall: set[int] = set()  # months that the whole was told to have anything in
 
     def line(self, org: str, line: str) -> Waits:
         """Return a line to add to; beyond `max_lines` channels share one."""
+        self._changed.add(org)
         lines = self._orgs.setdefault(org, {})
         found = lines.get(line)
         if found is None:
@@ -95,15 +99,13 @@ class Latency:
         """Note that an org's hours are others now."""
         if org in self._orgs:
             self._untold.setdefault(org, set())
-            self._untold_overall.update(self.months(org))
+            self._untold_overall.update(near for month in self.months(org) for near in (month - 1, month, month + 1))
 
     def take_overall(self, zones: Mapping[str, str]) -> dict[int, dict[str, bytes]]:
         """Return all orgs together, each in its zone, by line, of the months that changed since last asked."""
         self._gather()
         changed, self._untold_overall = self._untold_overall, set()
-        # A month in UTC touches its neighbours in other zones.
-        around = sorted({near for month in changed for near in (month - 1, month, month + 1)})
-        found = {month: self._overall(month, zones) for month in around}
+        found = {month: self._overall(month, zones) for month in sorted(changed)}
         found = {month: lines for month, lines in found.items() if lines or month in self._told_overall}
         self._told_overall = (self._told_overall - found.keys()) | {month for month, lines in found.items() if lines}
         return found
@@ -125,7 +127,7 @@ class Latency:
         """Forget what is older than *month* (UTC)."""
         edge_ms = month_start_ms(month, "UTC")
         for org, lines in list(self._orgs.items()):
-            self._untold_overall.update(old for old in self.months(org) if old < month)
+            self._untold_overall.update(old for old in self.months(org) if old <= month)
             for name, waits in list(lines.items()):
                 waits.drop_before(edge_ms)
                 if waits.is_empty:
@@ -163,8 +165,9 @@ class Latency:
 
     def _gather(self) -> None:
         """Note which months changed."""
-        for org, lines in self._orgs.items():
-            for waits in lines.values():
-                if months := waits.take_touched():
-                    self._untold.setdefault(org, set()).update(months)
-                    self._untold_overall.update(months)
+        changed, self._changed = self._changed, set()
+        for org in sorted(changed):
+            for waits in self._orgs.get(org, {}).values():
+                for start_ms in waits.take_touched_days():
+                    self._untold.setdefault(org, set()).add(month_of(start_ms, "UTC"))
+                    self._untold_overall |= {month_of(start_ms + at, "UTC") for at in _DAY_ANYWHERE_MS}

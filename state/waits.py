@@ -88,11 +88,11 @@ class Waits:
         """Return the week of *months* (calendar months in *zone*; None = all there are)."""
         return week_of_lines([self], zone, months)
 
-    def take_touched(self) -> set[int]:
-        """Return the months (UTC) to which something was added since last asked."""
+    def take_touched_days(self) -> list[int]:
+        """Return the starts of the days (UTC, ms) to which something was added since last asked."""
         self._flush()
         days, self._days = self._days, set()
-        return {month_of((day * 96 + _FIRST_QUARTER) * QUARTER_MS, "UTC") for day in days}
+        return [(day * 96 + _FIRST_QUARTER) * QUARTER_MS for day in sorted(days)]
 
     def months(self, zone: str) -> list[int]:
         """Return the calendar months in *zone* in which anything happened, ascending."""
