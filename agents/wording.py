@@ -123,6 +123,6 @@ def age(seconds: float | None) -> str:
     """Return how long ago something was.
 
     >>> age(90), age(None)
-    ('1.5m ago', 'at a time that is not known')
+    ('90s ago', 'at a time that is not known')
     """
     return "at a time that is not known" if seconds is None else f"{two_digits(seconds)} ago"

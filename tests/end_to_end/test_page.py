@@ -288,7 +288,9 @@ def test_a_page_refreshes_itself_while_it_is_looked_at(
     with Served(redis_server.url, topic_prefix, FixedClock(NOW)) as page, chrome.visitor() as visitor:
         visitor.page.clock.install()
         asked: list[str] = []
-        visitor.page.on("request", lambda request: asked.append(request.url.removeprefix(page.url)))
+        visitor.page.on(
+            "request", lambda request: "/static/" in request.url or asked.append(request.url[len(page.url) :])
+        )
         with visitor.page.expect_response("**/api/v1/orgs/northwind"):
             visitor.go(page.url + "/orgs/northwind")
         asked.clear()
@@ -299,3 +301,11 @@ def test_a_page_refreshes_itself_while_it_is_looked_at(
         visitor.page.clock.run_for(10_500)
         visitor.page.locator("dd.big", has_text="47.11").wait_for()
         assert "Updated" in visitor.page.locator("#live").inner_text()
+        assert visitor.page.locator("section[aria-labelledby=contributions] tfoot td").first.inner_text() == "47.11"
+        visitor.page.locator("section[aria-labelledby=contributions] thead button").first.click()
+        first = visitor.texts("section[aria-labelledby=contributions] tbody th")
+        put(redis_server.url, topic_prefix, [made.documents.org(replace(org, score_active=4712), 3, 0)[1]])
+        visitor.page.clock.run_for(10_500)
+        visitor.page.locator("dd.big", has_text="47.12").wait_for()
+        assert "reload to see all" in visitor.page.locator("#live").inner_text()
+        assert visitor.texts("section[aria-labelledby=contributions] tbody th") == first, "what somebody sorted stays"
