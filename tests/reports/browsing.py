@@ -41,12 +41,15 @@ class Visitor:
         found = self.page.locator(selector).all_inner_texts()
         return [" ".join(text.split()) for text in found]
 
-    def violations(self, rules: Sequence[str] = ()) -> list[str]:
-        """Return what axe-core finds to be serious or critical, as text; *rules* = only these, else all."""
+    def violations(self, rules: Sequence[str] = (), within: str = "html") -> list[str]:
+        """Return what axe-core finds to be serious or critical, as text; *rules* = only these, else all.
+
+        Only what lies *within* is looked at.
+        """
         from axe_playwright_python.sync_playwright import Axe
 
         options = {"runOnly": {"type": "rule", "values": list(rules)}} if rules else {}
-        found = Axe().run(self.page, options=options).response["violations"]
+        found = Axe().run(self.page, context=within, options=options).response["violations"]
         return [
             f"{each['id']} ({each['impact']}): {each['help']}: "
             + json.dumps([node["html"][:160] + " " + node["failureSummary"] for node in each["nodes"][:3]])
