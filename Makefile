@@ -49,9 +49,11 @@ lock: ## Write both lock files from pyproject.toml (ARGS=--upgrade: newest indir
 
 docs: env ## Write the generated parts of the documentation
 	@$(BIN)/python -m streams.settings_docs
-	@$(BIN)/python -m deploy.kubernetes.generate
-	@$(BIN)/python -m reports.sample_pictures
 	@$(BIN)/python -m deploy.grafana.generate
+	@$(BIN)/python -m deploy.kubernetes.generate
+	@$(BIN)/python -m agents.page.openapi
+	@$(BIN)/python -m reports.sample_pictures
+	@$(BIN)/python -m tests.end_to_end.page_picture
 
 clean: ## Remove .venv and everything the tools left behind
 	@rm -rf .venv .run build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.cli_errors import ToldError
-from agents.render import RULE_NAMES, percent
 from agents.routing import router_of
+from agents.wording import RULE_NAMES, percent
 from state.activity import Note
 from streams.clock import WallClock
 from streams.generation import with_generation

@@ -189,6 +189,7 @@ class DemoRun:
         )  # fmt: skip
         with self.step("Workers ready"):
             self.crew.wait(self.crew.are_ready, "The workers did not become ready", READY_SECONDS)
+        self.console.print(f"  [bold]The page: {self.crew.addresses[0]}/[/]", highlight=False)
         with self.step(f"Directory: {play.orgs:,} orgs, {play.users:,} users"):
             self.player.start()
             self.crew.wait(

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from agents.demo_figures import Figures
-from agents.render import BAND_NAMES, BAND_STYLES, RULE_NAMES, percent, reasons_line, risk_table, signed
+from agents.render import BAND_STYLES, reasons_line, risk_table, signed
 from agents.render_week import latency_map
+from agents.wording import BAND_NAMES, RULE_NAMES, percent, points_lost
 from streams.published import Alert, LatencyMap, OrgScore
 
 RISK_TITLE = "Orgs at risk, those that lost most first"
@@ -58,16 +58,8 @@ class View:
 
 
 def most_at_risk(orgs: Iterable[OrgScore]) -> list[OrgScore]:
-    """Return the orgs at risk, those that lost most first: points lost since last week, times users in use or licensed.
-
-    By score alone the list would begin with dozens of orgs of one user that has been silent for weeks.
-    """
-
-    def lost(org: OrgScore) -> Decimal:
-        seats = max(org.active_users or 0, org.licensed_users or 0)
-        return ((org.previous or Decimal(0)) - (org.score_active or Decimal(0))) * seats
-
-    return sorted((org for org in orgs if org.band == "at_risk"), key=lambda org: (-lost(org), org.org))
+    """Return the orgs at risk, those that lost most first."""
+    return sorted((org for org in orgs if org.band == "at_risk"), key=lambda org: (-points_lost(org), org.org))
 
 
 def screen(view: View, width: int, height: int) -> RenderableType:
@@ -191,11 +183,15 @@ def log_line(view: View) -> str:
 def _worker_line(worker: WorkerLine) -> Text:
     state = Text("ready", style="green") if worker.ready else Text("not ready", style="yellow")
     line = _labelled(worker.name, f"pid {worker.pid}, ").append_text(state)
-    return line.append(f"   {worker.url}/metrics   {worker.url}/ready", style="default")
+    return (
+        line.append("   page ", style="dim")
+        .append(f"{worker.url}/", style="bold cyan")
+        .append(" /metrics /ready", "dim")
+    )
 
 
 def _short_worker(worker: WorkerLine) -> Text:
-    line = _labelled(worker.name, f"{worker.url}/metrics")
+    line = _labelled(worker.name, f"{worker.url}/", "bold cyan")
     return line if worker.ready else line.append(" not ready", style="yellow")
 
 

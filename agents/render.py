@@ -12,13 +12,13 @@ from decimal import Decimal
 from rich.table import Table
 from rich.text import Text
 
+from agents import wording
+from agents.wording import number, percent
 from streams.published import GroupScore, GroupTotals, OrgScore, Reason, Split, UserScore
 
 NO_DATA = "·"
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 BAND_STYLES = {"healthy": "green", "watch": "yellow", "at_risk": "bold red"}
-BAND_NAMES = {"at_risk": "at risk"}
-RULE_NAMES = {"fall": "fell", "below_threshold": "below threshold"}
 BAR_CELLS = 20
 # Cividis: one hue path from dark blue to yellow, even in lightness, readable with every kind of colour vision.
 CIVIDIS = (
@@ -47,18 +47,9 @@ def colour(ratio: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def percent(score: Decimal | None) -> str:
-    """Return a score as text; none is a dash, not zero.
-
-    >>> percent(Decimal("63.41")), percent(None)
-    ('63.41', '–')
-    """
-    return "–" if score is None else f"{score:.2f}"
-
-
 def band_text(band: str) -> Text:
     """Return a band in its colour."""
-    return Text(BAND_NAMES.get(band, band), style=BAND_STYLES.get(band, ""))
+    return Text(wording.band_name(band), style=BAND_STYLES.get(band, ""))
 
 
 def change_text(now: Decimal | None, before: Decimal | None) -> Text:
@@ -72,7 +63,7 @@ def signed(points: Decimal | None) -> Text:
     """Return points with their sign: green up, red down."""
     if points is None:
         return Text("–", style="dim")
-    return Text(f"{points:+.2f}", style="green" if points > 0 else "red" if points < 0 else "dim")
+    return Text(wording.signed(points), style="green" if points > 0 else "red" if points < 0 else "dim")
 
 
 def risk_table(orgs: Sequence[OrgScore], title: str = "Orgs, lowest score first") -> Table:
@@ -92,7 +83,7 @@ def risk_table(orgs: Sequence[OrgScore], title: str = "Orgs, lowest score first"
             change_text(org.score_active, org.previous),
             percent(org.score_licensed),
             percent(org.score_median),
-            f"{_number(org.active_users)}/{_number(org.licensed_users)}",
+            f"{number(org.active_users)}/{number(org.licensed_users)}",
             reasons_line(org.reasons),
         )
     return table
@@ -100,10 +91,10 @@ def risk_table(orgs: Sequence[OrgScore], title: str = "Orgs, lowest score first"
 
 def reasons_line(reasons: Sequence[Reason], count: int = 2) -> Text:
     """Return the *count* biggest changes since last week; without any, the biggest gaps to the full points."""
-    moved = sorted((r for r in reasons if r.change), key=lambda r: -abs(r.change or Decimal(0)))[:count]
+    moved = wording.main_moves(reasons, count)
     if moved:
         return Text(", ").join(Text(f"{r.attribute} ").append_text(signed(r.change)) for r in moved)
-    gaps = sorted((r for r in reasons if r.of is not None), key=lambda r: r.points - (r.of or Decimal(0)))[:count]
+    gaps = wording.main_gaps(reasons, count)
     return Text(", ".join(f"{r.attribute} {r.points}/{r.of}" for r in gaps), style="dim")
 
 
@@ -150,9 +141,9 @@ def _figures(score: UserScore | OrgScore) -> list[tuple[str, Text]]:
         figures += [
             ("licensed users", Text(percent(score.score_licensed))),
             ("median user", Text(percent(score.score_median))),
-            ("seats in use", Text(f"{_number(score.active_users)} of {_number(score.licensed_users)}")),
-            ("activities", Text(_number(score.activities))),
-            ("transactions", Text(_transactions(score))),
+            ("seats in use", Text(f"{number(score.active_users)} of {number(score.licensed_users)}")),
+            ("activities", Text(number(score.activities))),
+            ("transactions", Text(wording.transactions(score))),
         ]
     if score.split is not None and score.split.total:
         figures.insert(2, ("because of", _causes(score.split)))
@@ -169,16 +160,8 @@ def _figures(score: UserScore | OrgScore) -> list[tuple[str, Text]]:
         figures.append(("coverage", Text(f"{score.coverage:.0%}")))
     end = "–" if score.window_end is None else score.window_end.strftime("%Y-%m-%d %H:%M UTC")
     figures.append(("week until", Text(end).append(" (stale)" if score.stale else "", style="bold yellow")))
-    figures.append(("cut points", Text(_cut_points(score))))
+    figures.append(("cut points", Text(wording.cut_points(score))))
     return figures
-
-
-def _cut_points(score: UserScore | OrgScore) -> str:
-    """Return which cut points a score is by, and whose they are."""
-    if score.calibration == 0 or score.peers == "default":
-        return "shipped defaults"
-    whose = {"all": " of everybody", None: ""}.get(score.peers, f" of {score.peers}")
-    return f"generation {_number(score.calibration)}{whose}"
 
 
 def job_table(by_job_type: Mapping[str, GroupScore]) -> Table:
@@ -189,7 +172,7 @@ def job_table(by_job_type: Mapping[str, GroupScore]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for job, each in by_job_type.items():
         scores = (percent(score) for score in (each.score_active, each.score_licensed, each.score_median))
-        table.add_row(Text(job), *scores, f"{_number(each.active_users)}/{_number(each.licensed_users)}")
+        table.add_row(Text(job), *scores, f"{number(each.active_users)}/{number(each.licensed_users)}")
     return table
 
 
@@ -197,18 +180,12 @@ def group_line(name: str, group: GroupTotals) -> Text:
     """Return what all orgs of a group type score together, to compare one of them with."""
     scores = f"{percent(group.score_active)} over active users, {percent(group.score_licensed)} over licensed ones"
     plural = "" if group.orgs == 1 else "s"
-    return Text(f"{name}: {_number(group.orgs)} org{plural}, {scores}", style="dim")
+    return Text(f"{name}: {number(group.orgs)} org{plural}, {scores}", style="dim")
 
 
 def _causes(split: Split) -> Text:
     """Return the parts of a change that are not zero, in words."""
-    parts = (
-        ("own activity", split.own),
-        ("others' activity", split.population),
-        ("who is counted", split.membership),
-        ("the model", split.configuration),
-    )
-    return Text(", ").join(Text(f"{name} ").append_text(signed(part)) for name, part in parts if part)
+    return Text(", ").join(Text(f"{name} ").append_text(signed(part)) for name, part in wording.causes(split))
 
 
 def _weeks(score: UserScore | OrgScore) -> Text:
@@ -220,13 +197,3 @@ def _weeks(score: UserScore | OrgScore) -> Text:
 def _headline(name: str, value: Decimal | None, score: UserScore | OrgScore) -> list[tuple[str, Text]]:
     shown = Text(percent(value), style="bold").append(" of 100  ").append_text(band_text(score.band))
     return [(name, shown), ("since last week", change_text(value, score.previous))]
-
-
-def _transactions(score: OrgScore) -> str:
-    if score.transactions_cents is None:
-        return _number(score.transactions_count)
-    return f"{_number(score.transactions_count)} worth {Decimal(score.transactions_cents) / 100:,.2f}"
-
-
-def _number(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}"

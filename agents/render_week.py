@@ -36,10 +36,10 @@ def latency_map(
     seconds = [value for value, _ in cells.values()]
     low, high = bounds or (min(seconds, default=1.0), max(seconds, default=1.0))
     texts = {h: short_count(n) if counts else short_duration(value) for h, (value, n) in cells.items()}
-    ratios = {hour: _log_ratio(value, low, high) for hour, (value, _) in cells.items()}
+    ratios = {hour: log_ratio(value, low, high) for hour, (value, _) in cells.items()}
     lines = _week(texts, ratios, title)
     steps = [math.exp(math.log(max(low, 1.0)) + math.log(max(high, 1.0) / max(low, 1.0)) * n / 4) for n in range(5)]
-    legend = _legend([(short_duration(step), _log_ratio(step, low, high)) for step in steps])
+    legend = _legend([(short_duration(step), log_ratio(step, low, high)) for step in steps])
     lines.append(legend if cells else Text("no replies yet", style="dim"))
     return Group(*lines)
 
@@ -98,7 +98,8 @@ def _figure(value: float, show: str) -> str:
     return f"{value * 100:.0f}"
 
 
-def _log_ratio(seconds: float, low: float, high: float) -> float:
+def log_ratio(seconds: float, low: float, high: float) -> float:
+    """Return the place of *seconds* on a logarithmic scale from *low* to *high*, 0-1; below a second is a second."""
     first, last = math.log(max(low, 1.0)), math.log(max(high, 1.0))
     return (math.log(max(seconds, 1.0)) - first) / (last - first) if last > first else 0.5
 

@@ -15,11 +15,13 @@ from faust.types import TP
 from agents.count_people import PARTITION as CENSUS_PARTITION
 from agents.directory import DirectoryReader, directory_limits_of
 from agents.generation_watch import GenerationWatch
+from agents.page.server import Page
 from agents.routing import Router
 from agents.tell_again import TellAgain
 from agents.tick import Ticker
 from agents.transport_figures import TransportFigures
 from agents.wiring import Pipeline, build
+from agents.worker_card import CardWriter, make_card, page_address
 from streams.clock import Clock, WallClock
 from streams.faust_app import ChunkApp
 from streams.http import HttpServer
@@ -27,6 +29,7 @@ from streams.kafka_watch import KafkaWatch
 from streams.log_reader import Follower, read_stretch
 from streams.metrics import Metrics
 from streams.model_file import load_model
+from streams.published_workers import WorkerCard
 from streams.redis_sink import RedisSink, Source
 from streams.restart import Restarts
 from streams.settings import Settings
@@ -114,7 +117,10 @@ class Worker:
             settings.kafka.brokers, (spec.name for spec in topic_specs(settings)), needed_copies(settings),
             pipe.app.transactions, self.clock, self.metrics,
         )  # fmt: skip
-        self.http = HttpServer(settings.web.host, settings.web.port, self.metrics.registry, self.checks)
+        self.page = Page(settings, self.card, self.clock)
+        self.http = HttpServer(
+            settings.web.host, settings.web.port, self.metrics.registry, self.checks, self.page.extend
+        )  # fmt: skip
         self.ticker = Ticker(pipe.app, pipe.fold, settings, topics.activities, self.clock, self.metrics)
         pipe.app.on_owned, pipe.app.on_recovered = self._on_owned, self._on_recovered
         pipe.app.on_revoke = self._on_revoke
@@ -122,7 +128,9 @@ class Worker:
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit code."""
         status = Status(self)
-        redis = [] if self.settings.worker.aside != "no" else [Background(self.sink, self.pipeline.app)]
+        redis: list[TaskService] = []
+        if self.settings.worker.aside == "no":
+            redis = [Background(self.sink, self.pipeline.app), CardWriter(self.settings, self.card, self.clock)]
         waiting = [self.http, self.restarts, self.kafka, self.guard, self.generation, self.directory]
         app, fold = self.pipeline.app, self.pipeline.fold
         stalls = StallWatch(
@@ -147,6 +155,11 @@ class Worker:
             ("partitions", app.flowing and bool(live), f"{len(live)} assigned and recovered"),
             ("redis", *((True, "not told: aside") if self.settings.worker.aside != "no" else self.sink.status)),
         ]
+
+    def card(self) -> WorkerCard:
+        """Return how this worker is."""
+        url, name = page_address(self.http.url, self.settings.web.host), self.settings.worker.name
+        return make_card(name, url, self.metrics, self.checks(), self.clock.now())
 
     async def _on_owned(self, tps: frozenset[TP]) -> None:
         kept = {tp.partition for tp in tps if tp.topic == self.pipeline.topics.activities}

@@ -30,6 +30,8 @@ _TICKS_UNDER_WAY = 20
 """Records of `activities` that may be unread at rest: ticks come four times a second and partition."""
 _SPREAD_SECONDS = 5.0
 _HOUR_MS = 3_600_000
+_OF_WORKERS = ("worker:", "workers")
+"""What workers say of themselves; it tells nothing of the messages and changes all the time."""
 
 Samples = dict[str, dict[tuple[tuple[str, str], ...], float]]  # sample name → sorted labels → value
 Documents = dict[str, dict[str, Any]]  # Redis key without prefix → fields of a hash, or members of a sorted set
@@ -82,10 +84,11 @@ async def _read_raw(brokers: str, prefix: str, topics: Sequence[str]) -> list[Ra
 
 
 def read_redis(url: str, prefix: str) -> Documents:
-    """Return all hashes and sorted sets under *prefix*."""
+    """Return all hashes and sorted sets under *prefix*, but for what workers say of themselves."""
     client: Any = Redis.from_url(url, decode_responses=True)
     try:
-        keys = sorted(client.scan_iter(match=prefix + "*", count=1000))
+        found_keys = client.scan_iter(match=prefix + "*", count=1000)
+        keys = sorted(key for key in found_keys if not key.removeprefix(prefix).startswith(_OF_WORKERS))
         kinds = _piped(client, "type", keys)
         hashes = [k for k, kind in zip(keys, kinds, strict=True) if kind == "hash"]
         ranks = [k for k, kind in zip(keys, kinds, strict=True) if kind == "zset"]

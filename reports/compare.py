@@ -26,7 +26,7 @@ from reports.recount_latency import ALL, WHOLE_WEEK
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _BANDS = ("at_risk", "watch", "healthy")
 _COMPARED = re.compile(r"(user:|org:|latency:\{[^{}]*\}$|orgs:by-score$)")
-"""Months of latency are compared by `compare_lines`."""
+"""Months of latency are compared by `compare_lines`; what workers say of themselves, `worker:…`, is not compared."""
 _OF_MONTHS = {"period", "lines", "months", "target_seconds"}
 _PAST = (
     "previous", "band", "window_end", "calibration", "fence", "schema", "reasons",

@@ -1,6 +1,7 @@
 """The worker's own pages: `/live`, `/ready`, `/metrics` and an index of them.
 
-Invariant: it listens on one address, loopback unless told otherwise, and serves no user's data.
+Invariant: it listens on one address, loopback unless told otherwise. Whoever extends it with further pages takes over
+the index and answers for what they show.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from prometheus_client.exposition import choose_encoder
 
 Check: TypeAlias = tuple[str, bool, str]  # name, passed, detail
 
+STOP_SECONDS = 2.0  # how long answers under way may take when it stops
 INDEX = """orgpulse
 /live     the process answers
 /ready    200 when every check passes, else 503; each check as JSON
@@ -37,11 +39,24 @@ class HttpServer:
     """Serves the pages between `start` and `stop`."""
 
     def __init__(
-        self, host: str, port: int, registry: CollectorRegistry, checks: Callable[[], Sequence[Check]]
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        checks: Callable[[], Sequence[Check]],
+        extend: Callable[[web.Application], None] | None = None,
     ) -> None:
-        """Prepare, without listening; *port* 0 takes a free one, *checks* is called for each `/ready`."""
+        """Prepare, without listening.
+
+        Args:
+            host: Where to listen.
+            port: Likewise; 0 takes a free one.
+            registry: What `/metrics` shows.
+            checks: Called for each `/ready`.
+            extend: Adds further pages, `/` among them, each time listening begins.
+        """
         self.host, self.port = host, port
-        self._registry, self._checks = registry, checks
+        self._registry, self._checks, self._extend = registry, checks, extend
         self._runner: web.AppRunner | None = None
 
     @property
@@ -57,11 +72,13 @@ class HttpServer:
             ListenError: If the port is taken or the address is not this machine's.
         """
         app = web.Application()
-        app.router.add_get("/", self._index)
-        app.router.add_get("/live", self._live)
-        app.router.add_get("/ready", self._ready)
-        app.router.add_get("/metrics", self._metrics)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        for path, handler in (("/live", self._live), ("/ready", self._ready), ("/metrics", self._metrics)):
+            app.router.add_get(path, handler)
+        if self._extend is None:
+            app.router.add_get("/", self._index)
+        else:
+            self._extend(app)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=STOP_SECONDS)
         await runner.setup()
         try:
             await web.TCPSite(runner, self.host, self.port).start()

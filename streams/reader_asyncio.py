@@ -17,6 +17,8 @@ from redis.exceptions import RedisError
 from streams.clock import Clock, WallClock
 from streams.published import Alert, Change, LatencyMap, OrgScore, Totals, UserScore
 from streams.published_chat import ChatActivity
+from streams.published_index import OrgLine
+from streams.published_workers import WorkerCard
 from streams.reader_connect import Connect
 from streams.reader_errors import ReaderError, reader_error
 from streams.reader_questions import ALL, MAX_KEYS, STALE_SECONDS, Question, Questions, Ranking
@@ -109,6 +111,10 @@ class AsyncReader:
         """Return up to *limit* open alerts, newest first."""
         return await self._answer(self._ask.open_alerts(limit))
 
+    async def alert_count(self) -> int:
+        """Return how many alerts are open."""
+        return await self._answer(self._ask.alert_count())
+
     async def totals(self) -> Totals | None:
         """Return the overall figures, or None when Redis has none."""
         return await self._answer(self._ask.totals())
@@ -120,6 +126,18 @@ class AsyncReader:
     async def user_ids(self, org: str, limit: int = MAX_KEYS) -> list[str]:
         """Return up to *limit* users of an org that have a score, lowest first."""
         return await self._answer(self._ask.user_ids(org, limit))
+
+    async def org_lines(self) -> list[OrgLine]:
+        """Return a line of each org that has a score (of the first 10,000), lowest first: enough to choose from."""
+        return await self._answer(self._ask.org_lines())
+
+    async def user_count(self, org: str) -> int:
+        """Return how many users of an org have a score."""
+        return await self._answer(self._ask.user_count(org))
+
+    async def workers(self) -> list[WorkerCard]:
+        """Return what the running workers say of themselves, by name."""
+        return await self._answer(self._ask.workers())
 
     async def orgs_of_user(self, user: str) -> list[str]:
         """Return the orgs (of the first 10,000) in which a user id has a score."""

@@ -15,6 +15,8 @@ from streams.clock import Clock
 from streams.published import Alert, Change, LatencyMap, OrgScore, Totals, UserScore
 from streams.published_chat import ChatActivity, chat_of
 from streams.published_decode import Decoder, alert_of, latency_of
+from streams.published_index import ORGS_A_CALL, OrgLine, command, lines_of
+from streams.published_workers import CARDS, WorkerCard, card_key, card_of
 
 if TYPE_CHECKING:
     from state.lines import Lines, OverallLines
@@ -31,13 +33,17 @@ Question: TypeAlias = Generator[Sequence[Command], list[Any], T]
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Which of a ranking to read: the lowest first unless *highest*, within scores *low* … *high*, of one *band*."""
+    """Which of a ranking to read: the lowest first unless *highest*, within scores *low* … *high*, of one *band*.
+
+    The first *skip* of those are left out.
+    """
 
     count: int
     highest: bool = False
     low: float | None = None
     high: float | None = None
     band: str | None = None
+    skip: int = 0
 
     def command(self, key: str, offset: int, count: int) -> Command:
         """Return the command for *count* members from *offset* on."""
@@ -83,9 +89,9 @@ class Questions:
             (names,) = yield [ranking.command(self._orgs, offset, _page(ranking))]
             asked = yield from self.orgs(names)
             found += [one for one in asked if one is not None and ranking.band in (None, one.band)]
-            if len(names) < _page(ranking) or len(found) >= ranking.count:
+            if len(names) < _page(ranking) or len(found) >= ranking.count + _skipped(ranking):
                 break
-        return found[: ranking.count]
+        return found[_skipped(ranking) :][: ranking.count]
 
     def users_by_score(self, org: str, ranking: Ranking) -> Question[list[UserScore]]:
         """Ask for users of an org in the order of their score."""
@@ -94,9 +100,9 @@ class Questions:
             (names,) = yield [ranking.command(self._users_key(org), offset, _page(ranking))]
             asked = yield from self.users([(org, user) for user in names])
             found += [one for one in asked if one is not None and ranking.band in (None, one.band)]
-            if len(names) < _page(ranking) or len(found) >= ranking.count:
+            if len(names) < _page(ranking) or len(found) >= ranking.count + _skipped(ranking):
                 break
-        return found[: ranking.count]
+        return found[_skipped(ranking) :][: ranking.count]
 
     def latency(self, org: str) -> Question[LatencyMap | None]:
         """Ask for the latency map of an org."""
@@ -136,6 +142,11 @@ class Questions:
         found = [alert_of(org, fields) for org, fields in zip(orgs, documents, strict=True)]
         return [alert for alert in found if alert is not None and alert.is_open]
 
+    def alert_count(self) -> Question[int]:
+        """Ask how many alerts are open."""
+        (count,) = yield [("ZCARD", f"{self._prefix}alerts:open")]
+        return int(count)
+
     def totals(self) -> Question[Totals | None]:
         """Ask for the overall figures."""
         (fields,) = yield [("HGETALL", f"{self._prefix}totals")]
@@ -150,6 +161,29 @@ class Questions:
         """Ask for users of an org that have a score, lowest first."""
         (names,) = yield [("ZRANGE", self._users_key(org), 0, limit - 1)]
         return list(names)
+
+    def org_lines(self) -> Question[list[OrgLine]]:
+        """Ask for a line of each of the first `MAX_KEYS` orgs that have a score, lowest first; two round trips."""
+        orgs = yield from self.org_ids(MAX_KEYS)
+        parts = [orgs[at : at + ORGS_A_CALL] for at in range(0, len(orgs), ORGS_A_CALL)]
+        if not parts:
+            return []
+        replies = yield [command([f"{self._prefix}org:{{{org}}}" for org in part]) for part in parts]
+        return [line for part, reply in zip(parts, replies, strict=True) for line in lines_of(part, reply)]
+
+    def user_count(self, org: str) -> Question[int]:
+        """Ask how many users of an org have a score."""
+        (count,) = yield [("ZCARD", self._users_key(org))]
+        return int(count)
+
+    def workers(self) -> Question[list[WorkerCard]]:
+        """Ask for the cards of the workers that run, by name."""
+        (names,) = yield [("ZRANGE", f"{self._prefix}{CARDS}", 0, MAX_KEYS - 1)]
+        if not names:
+            return []
+        found = yield [("HGETALL", f"{self._prefix}{card_key(name)}") for name in names]
+        cards = (card_of(name, fields, self._clock.now()) for name, fields in zip(names, found, strict=True))
+        return sorted((card for card in cards if card is not None), key=lambda card: card.name)
 
     def orgs_of_user(self, user: str) -> Question[list[str]]:
         """Ask in which of the first `MAX_KEYS` orgs a user id has a score."""
@@ -204,11 +238,18 @@ class Questions:
     def _offsets(self, ranking: Ranking) -> range:
         if not 0 < ranking.count <= MAX_KEYS:
             raise ValueError(f"count is {ranking.count}, must be 1 to {MAX_KEYS}")
-        return range(0, 1 << 32, _page(ranking))
+        if not 0 <= ranking.skip < 1 << 31:
+            raise ValueError(f"skip is {ranking.skip}, must be 0 to {(1 << 31) - 1}")
+        return range(ranking.skip - _skipped(ranking), 1 << 32, _page(ranking))
 
 
 def _page(ranking: Ranking) -> int:
     return ranking.count if ranking.band is None else PAGE
+
+
+def _skipped(ranking: Ranking) -> int:
+    """Return how many documents are read only to be left out: which have the band is seen in them alone."""
+    return 0 if ranking.band is None else ranking.skip
 
 
 def _bounded(wanted: list[T]) -> list[T]:

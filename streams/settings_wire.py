@@ -177,7 +177,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The worker's own pages: `/live`, `/ready` and `/metrics`. They need no password: keep them inside."""
+    """What the worker serves: accounts, an API, `/live`, `/ready`, `/metrics`. It needs no password: keep it inside."""
 
     host: Annotated[
         str, Meta(min_length=1, description="Address to listen on. `0.0.0.0` in a container, where its ports are shut.")

@@ -50,6 +50,7 @@ def test_every_panel_is_there_and_nothing_is_cut_off(width: int, height: int, al
     assert sum("Birch Bank" in line for line in lines) >= 3
     assert sum(line.startswith(("Mon", "Sun")) for line in lines) == 2
     text = "\n".join(lines)
+    assert "http://127.0.0.1:40001/ " in text and "http://127.0.0.1:40002/" in text, "where the page is"
     assert ("No open alerts" in text) == (not alerts)
 
 

@@ -15,12 +15,15 @@ from msgspec.structs import replace
 
 from agents.alert_documents import AlertDocuments
 from agents.chat_documents import ChatDocuments, figures_of
+from agents.worker_card import make_card
 from state.census import Census
 from state.effects import Alert, CellFigures, ChatCounts, GroupScore, GroupTotal, LatencyMap, Summary
 from state.week import cell_name
+from streams.metrics import Metrics
 from streams.published import CELLS, GroupTotals
 from streams.published_chat import chat_of
 from streams.published_decode import Decoder, alert_of, latency_of
+from streams.published_workers import card_fields
 from tests.agents.test_documents import DOCUMENTS, END, org, user
 from tests.state.worlds import examples
 
@@ -241,5 +244,6 @@ def test_every_field_that_is_written_stands_in_the_table_of_fields() -> None:
         "alert": alert.fields,
         "chat": ChatDocuments(DOCUMENTS).write(chat(online=1), 1, 1).fields,
         "changes": {**changed.change, **alert.change},
+        "worker": card_fields(make_card("w", "", Metrics(), [], 1.0)),
     }
     assert named == {(kind, name) for kind, fields in written.items() for name in fields}

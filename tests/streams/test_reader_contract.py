@@ -50,6 +50,10 @@ QUESTIONS: tuple[Callable[[Any], Any], ...] = (
     lambda r: r.org_ids(),
     lambda r: r.user_ids("acme"),
     lambda r: r.orgs_of_user("u1"),
+    lambda r: r.org_lines(),
+    lambda r: r.user_count("acme"),
+    lambda r: r.workers(),
+    lambda r: r.alert_count(),
     lambda r: r.changes(),
     lambda r: r.last_change_id(),
 )

@@ -1,0 +1,1 @@
+"""The page that every worker serves, and the JSON API behind it."""
