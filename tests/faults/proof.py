@@ -25,6 +25,7 @@ from tests.streams import kafka_topics
 
 _MOST_SHOWN = 25
 UNSHOWN = ("lost", "twice")
+MEASURED = {f"measure/{name}" for name, entry in MODEL["measures"].items() if entry.get("hours")}
 
 
 def differences(system: System) -> list[str]:
@@ -56,7 +57,8 @@ def shown(system: System) -> list[str]:
     print(f"{result.keys} keys, {result.fields} fields compared: {dict(result.kinds)}")
     size = system.size
     assert result.kinds["chat"] and result.kinds["user"] > size.users / 2 and result.kinds["latency"] > size.orgs / 2
-    assert result.kinds["metric"] > 4 * size.orgs and result.kinds["totals"]
+    assert result.kinds["metric"] > 4 * size.orgs and result.kinds["totals"] and result.kinds["latency month"]
+    assert set(system.recount.lines.index.unique("line")) >= MEASURED
     return [str(difference) for difference in result.differences]
 
 

@@ -21,8 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import state
 from agents.simulate import Message, directory, history, make_base
+from agents.simulate_service import model_text
 from reports.collect import Rest, by_label, read_metrics, read_raw, wait_at_rest
 from reports.recount import Recount, recount
 from state.shard import Shard
@@ -34,7 +34,8 @@ from tests.end_to_end.durable import restored_shards
 from tests.faults.extent import fresh_seed
 from tests.faults.workers import Flood, Player, Workers, send_all
 
-MODEL = tomllib.loads((Path(state.__file__).parent / "health.toml").read_text("utf-8"))
+MODEL = tomllib.loads(model_text())
+"""The shipped model, with a measure of each sort by hour of the week."""
 _READY_SECONDS = 90.0
 _REST_SECONDS = 120.0
 _POLL_SECONDS = 0.2
@@ -73,7 +74,11 @@ class System:
         self.chance = random.Random(self.seed)
         self.size, self._logs = size or Size(), logs
         name = f"f{self.chance.randrange(10**9)}x{time.monotonic_ns() % 10**6}-"
-        self.settings = override(quick_settings(brokers, redis_url, name), dict(changes or {}))
+        model = logs / "health.toml"
+        model.write_text(model_text(), "utf-8")
+        self.settings = override(
+            quick_settings(brokers, redis_url, name), {"model.file": str(model), **dict(changes or {})}
+        )
         self.workers = Workers(self.settings, workers, logs)
         self.base = make_base(self.seed, self.size.orgs, self.size.users)
         self.sent = 0
