@@ -20,6 +20,7 @@ from reports.compare_lines import compare_lines
 from streams.letters import NOTE_KEY
 from streams.topic_specs import topic_names
 from tests.end_to_end.durable import documents_of, ledger_of, org_weeks
+from tests.faults.hard_talk import KINDS, kinds_in
 from tests.faults.system import MODEL, System
 from tests.streams import kafka_topics
 
@@ -58,7 +59,9 @@ def shown(system: System) -> list[str]:
     size = system.size
     assert result.kinds["chat"] and result.kinds["user"] > size.users / 2 and result.kinds["latency"] > size.orgs / 2
     assert result.kinds["metric"] > 4 * size.orgs and result.kinds["totals"] and result.kinds["latency month"]
-    assert set(system.recount.lines.index.unique("line")) >= MEASURED
+    assert set(system.recount.lines.index.unique("line")) >= MEASURED and result.kinds["measure month"] > size.orgs
+    kinds = kinds_in(system.raw) if system.talks else {}
+    assert not kinds or all(kinds[kind] for kind in KINDS), kinds
     return [str(difference) for difference in result.differences]
 
 
