@@ -63,7 +63,7 @@ def test_equal_figures_are_equal() -> None:
         (changed(WITHIN, -0.1), [f"metric {WITHIN} all"]),
         (changed(APART, 1.0), [f"metric {APART} negative_latency", f"metric {APART} self_reply"]),
         (lambda shown: shown[0].pop(SECONDS), [f"metric {SECONDS} acme/0.8"]),
-        (lambda shown: shown[1].update({ANSWERED: shown[0][ANSWERED]}), [f"metric {ANSWERED} acme", f"metric {ANSWERED} all"]),
+        (lambda shown: shown[0].update({WITHIN: shown[1][WITHIN]}), [f"metric {WITHIN} acme", f"metric {WITHIN} all"]),
     ],
 )  # fmt: skip
 def test_a_wrong_or_missing_figure_is_reported(change: Callable[[list[Samples]], Any], wrong: list[str]) -> None:
