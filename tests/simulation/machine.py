@@ -19,10 +19,12 @@ from tests.simulation.messages import (
     MOST_MESSAGES,
     PEOPLE,
     TALKS,
+    TIMED,
     Talk,
     event,
     from_2099,
     garbage,
+    timed,
     too_late,
 )
 from tests.simulation.proof import differences
@@ -79,6 +81,13 @@ class Simulation(RuleBasedStateMachine):
             for message in TALKS[name](talk):
                 self.world.send(message, partition)
             self.happened[f"talk {name}"] += 1
+
+    @rule(who=_who, hours=_hours, number=st.integers(1, TIMED), partition=_partitions)
+    def timed(self, who: str, hours: int, number: int, partition: int) -> None:
+        """Send events that count by the hour of the week."""
+        for _ in range(number):
+            self.number += 1
+            self.world.send(timed(self.number, who, self.world.now_ms - hours * HOUR_MS), partition)
 
     @rule(which=st.integers(0, 30), partition=_partitions)
     def again(self, which: int, partition: int) -> None:

@@ -112,7 +112,7 @@ def timed(number: int, who: str, time_ms: int) -> Message:
     return _made(NAMES.product_events, fields | more, f"e{number}")
 
 
-KINDS = {"event": event, "login": login, "chat": chat, "trade": trade, "timed": timed}
+KINDS = {"event": event, "login": login, "chat": chat, "trade": trade}
 
 
 class Talk:

@@ -30,6 +30,12 @@ pytestmark = pytest.mark.timeout(300 + 2 * RUNS)
 MOST_ROUNDS = 4
 
 
+class Faults(Simulation):
+    """The same with less that is hard to count: then something that is taken out of the system is missed sooner."""
+
+    conversation = timed = None  # type: ignore[assignment]  # no rules any more
+
+
 class Recounted(Simulation):
     """The same, with a conversation and a measure by the hour of each kind, and the recount is asked in the end."""
 
@@ -38,7 +44,7 @@ class Recounted(Simulation):
     @initialize(partition=st.integers(0, PARTITIONS - 1), talked=TALKED, hours=st.integers(0, 120))
     def everything(self, partition: int, talked: int, hours: int) -> None:
         self.conversation(sorted(TALKS), partition, talked)
-        self.messages([("timed", "bob", hours)] * TIMED, partition)
+        self.timed("bob", hours, TIMED, partition)
 
 
 @pytest.fixture(autouse=True)
@@ -86,5 +92,5 @@ def test_what_is_taken_out_is_missed(mutation: Mutation, monkeypatch: pytest.Mon
     )
     mutation(monkeypatch)
     with pytest.raises((AssertionError, LookupError, DamagedCheckpointError)):  # a torn checkpoint is no state
-        run_state_machine_as_test(Simulation, settings=same_runs_every_time)
+        run_state_machine_as_test(Faults, settings=same_runs_every_time)
     print(f"{mutation.__name__}: found after {Simulation.happened['runs'] + 1} runs")
