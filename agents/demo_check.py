@@ -5,6 +5,7 @@ Invariant: equal only if something of every kind was compared and nothing differ
 
 from __future__ import annotations
 
+import re
 import threading
 import tomllib
 from collections import Counter
@@ -21,6 +22,7 @@ from reports.collect import NotAtRestError, read_changes, read_raw, wait_at_rest
 from reports.compare import Comparison, Difference, compare
 from reports.compare_alerts import compare_alerts
 from reports.compare_chat import compare_chat, compare_chat_metrics
+from reports.compare_latency_metrics import compare_latency_metrics
 from reports.compare_lines import compare_lines
 from reports.recount import Options, Raw, Recount, recount
 from streams.clock import WallClock
@@ -30,11 +32,13 @@ from streams.topic_specs import topic_names
 REST_SECONDS = 120.0
 DIFFERENCES_SHOWN = 12
 _HOUR_MS = 3_600_000
+_MONTH = re.compile(r"latency:\{[^{}]*\}:\S+ (measure|replies)")
 _KINDS = {
     "user": "users: scores, reasons, coverage",
     "org": "orgs: scores, reasons, seats; ranks of users",
     "latency": "latency maps: 168 hours each",
     "latency month": "latency by line, month and hour",
+    "measure month": "measures by month and hour",
     "chat": "chat activity: windows, rate, people",
     "orgs": "rank of orgs",
     "alert": "alerts: topic, Redis, changes, metrics",
@@ -88,7 +92,7 @@ class _Counting(threading.Thread):
         options = Options(
             rolling_months=latency.rolling_months, reply_horizon_days=latency.reply_horizon_days,
             target_seconds=int(latency.target_minutes * 60), quantile=latency.quantile,
-            min_population=self._settings.calibration.min_population,
+            min_population=self._settings.calibration.min_population, teams=self._settings.ingest.teams,
             chat_days=chat.window_days, chat_people=chat.max_people, chat_zones=chat_zones(self._settings),
         )  # fmt: skip
         return recount(self.raw, self.model, as_of_ms, options)
@@ -117,7 +121,8 @@ def check(settings: Settings, crew: Crew) -> Checked:
     )
     comparison.add(compare_lines(found.lines, rest.documents, int(latency.target_minutes * 60_000)))
     comparison.add(compare_chat(found.chat, rest.documents, rest.as_of_ms))
-    comparison.add(compare_chat_metrics(found.chat, rest.metrics, rest.as_of_ms))
+    comparison.add(compare_chat_metrics(found.chat, rest.metrics, rest.as_of_ms, rest.documents))
+    comparison.add(compare_latency_metrics(found, rest.metrics, latency.quantile))
     kafka, store = settings.kafka, settings.redis
     told = read_raw(kafka.brokers, kafka.prefix, ("alerts",))
     comparison.add(compare_alerts(rest, told, read_changes(store.url, store.prefix)))
@@ -157,4 +162,6 @@ def summary(checked: Checked) -> str:
 
 
 def _kind_of(difference: Difference) -> str:
+    if month := _MONTH.match(difference.key):
+        return "measure month" if month[1] == "measure" else "latency month"
     return difference.key.partition(":")[0].partition(" ")[0].replace("alerts", "alert").replace("changes", "alert")

@@ -23,6 +23,7 @@ import redis
 from kafka.errors import KafkaError
 
 from agents.demo_workers import Crew
+from agents.simulate_service import model_text
 from deploy.local.errors import LocalError
 from deploy.local.jars import class_path
 from deploy.local.java import find_java
@@ -55,7 +56,10 @@ class DemoSystem:
     """Everything that runs below the demo's screen."""
 
     def __init__(self, given: Settings, servers: Servers) -> None:
-        """Describe the system; nothing is made yet. Of the *given* settings the model and the latency's are used."""
+        """Describe the system; nothing is made yet. Of the *given* settings the model and the latency's are used.
+
+        Where these name no model it has the shipped one, with measures by hour of the week of what is simulated.
+        """
         self._given, self._servers = given, servers
         self.directory = Path()
         self.settings = given
@@ -154,8 +158,15 @@ class DemoSystem:
             changes |= {"kafka.prefix": f"demo-{token}.", "kafka.application": f"orgpulse-demo-{token}"}
         if self._servers.redis_url:
             changes["redis.prefix"] = f"orgpulse-demo-{token}:"
+        if not model and not shadow:  # a shadow has the measures of the live model
+            changes["model.file"] = str(self._write_model())
         start = Settings(latency=self._given.latency, chat=self._given.chat)
         return override(start, changes)
+
+    def _write_model(self) -> Path:
+        file = (self.directory / "model.toml").absolute()
+        file.write_text(model_text(), encoding="utf-8")
+        return file
 
     def _write_files(self) -> None:
         """Write what another terminal needs: `orgpulse.toml`, and `env` to be sourced."""
@@ -163,6 +174,7 @@ class DemoSystem:
         tables: dict[str, dict[str, str]] = {
             "kafka": {"brokers": kafka.brokers, "prefix": kafka.prefix, "application": kafka.application},
             "redis": {"url": store.url, "prefix": store.prefix},
+            "model": {"file": self.settings.model.file},
         }
         config = self.directory / "orgpulse.toml"
         lines = [

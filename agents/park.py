@@ -128,8 +128,9 @@ class Park:
         if alias.gone:
             if place is not None:
                 del claims[place]
-        elif place is not None:
-            claims[place] = alias
+        elif place is not None:  # said again, or by somebody else: what counts more still counts
+            earliest_ms = min(claims[place].claimed_ms, alias.claimed_ms)
+            claims[place] = msgspec.structs.replace(alias, claimed_ms=earliest_ms)
         elif len(claims) < MAX_CLAIMS:
             claims.append(alias)
         claims.sort(key=lambda claim: (claim.claimed_ms, claim.user))

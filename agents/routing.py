@@ -14,8 +14,8 @@ import numpy as np
 import xxhash
 
 from state.activity import SEPARATOR, Record, Rows, encode_record, only_used
-from state.identity import Link, UserRecord, unlinked_alias
-from streams.parked import Alias, encode_parked
+from state.identity import EVENT, Link, UserRecord, unlinked_alias
+from streams.parked import NO_CLAIM_MS, Alias, encode_parked
 from streams.read_directory import encode_link
 from streams.settings import Settings
 from streams.topic_specs import TopicNames, topic_names
@@ -75,7 +75,10 @@ class Router:
         out = [Outgoing(self._topics.identities, self.partition(link.alias), key, value)]
         for name in (link.alias, unlinked_alias(link.alias)) if record is not None else ():
             assert record is not None
-            claim = Alias(name, record.org, link.user, record.bot, memberships=record.memberships)
+            claim = Alias(
+                name, record.org, link.user, record.bot,
+                claimed_ms=NO_CLAIM_MS if link.by == EVENT else 0, memberships=record.memberships,
+            )  # fmt: skip
             out.append(self.unresolved(name, encode_parked(claim)))
         return out
 

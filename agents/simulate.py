@@ -16,6 +16,7 @@ from agents.simulate_chat import Talk, chat_messages, colleagues, draw_talk, pre
 from agents.simulate_defects import bad_message
 from agents.simulate_events import Encode, event_messages
 from agents.simulate_rhythm import WEEK_SECONDS, Rhythm, make_rhythm, reply_latency_seconds
+from agents.simulate_service import service_messages
 from agents.simulate_syslog import syslog_messages
 from agents.simulate_trade import draw_trade, transaction_messages
 
@@ -23,6 +24,7 @@ __all__ = ["Base", "Message", "directory", "history", "history_in_parts", "live"
 
 # Messages per user and week (transactions: per org and week); 3,200 users and 240 orgs make about 55,000 a week.
 EVENTS_PER_USER, SYSLOG_PER_USER, TALKS_PER_USER, TRADES_PER_ORG = 10.3, 3.4, 0.85, 20.0
+SERVICE_PER_USER = 0.3
 BAD_SHARE, LATE_SHARE, DUPLICATE_SHARE, TOO_LATE_SHARE = 0.001, 0.005, 0.003, 0.00003
 _DAY_SECONDS = 86_400.0
 _NEW_ADDRESS_DAYS, _LEARNED_DAYS = 6.0, 1.5  # before the end: new addresses appear, the directory learns them
@@ -70,6 +72,7 @@ def history_in_parts(base: Base, end: float, weeks: int, cuts: Sequence[float]) 
         _presence(rhythm),
         _trade(rhythm, ids),
         _learned(rhythm),
+        _service(rhythm, ids),
     ]
     streams += [_bad(rhythm, topic, len(streams[index].sent)) for index, topic in enumerate(_BAD_TOPICS)]
     return _merged(streams, end, cuts)
@@ -148,6 +151,13 @@ def _trade(rhythm: Rhythm, ids: str) -> _Stream:
     sent = np.concatenate([trade.times, trade.changed_at[changed]])
     numbers = np.concatenate([np.arange(len(who)), changed + len(who)])
     return _Stream(sent, numbers, transaction_messages(base, rng, trade, ids))
+
+
+def _service(rhythm: Rhythm, ids: str) -> _Stream:
+    base, rng = rhythm.base, generator(rhythm.base.seed, 15)
+    users, times = _activity(rhythm, rng, base.weight, SERVICE_PER_USER)
+    hours = rhythm.local_hour_of_week(base.org_of[users], times)
+    return _Stream(*_repeated(rng, times), service_messages(base, rng, users, hours, times, ids))
 
 
 def _learned(rhythm: Rhythm) -> _Stream:

@@ -17,6 +17,12 @@ from reports.compare import Comparison
 from reports.recount_chat import ChatCount
 
 _LAST = "orgpulse_chat_last_message_timestamp_seconds"
+_AS_TOLD = {
+    "orgpulse_chat_online_members": ("online", None),
+    "orgpulse_chat_messages_per_minute": ("rate_per_minute", "0"),
+    "orgpulse_chat_window_messages": ("messages_10m", "0"),
+}
+"""Series → the field of the document that says the same, and what it is where there is none (None = no series)."""
 _ROUNDED = 0.00051  # messages per minute, shown to three decimals
 _JSON = ("windows", "people")
 
@@ -43,9 +49,23 @@ def compare_chat(chat: ChatCount, documents: Documents, as_of_ms: int) -> Compar
     return result
 
 
-def compare_chat_metrics(chat: ChatCount, metrics: Sequence[Samples], as_of_ms: int) -> Comparison:
-    """Return how the time of the last message, of orgs that have series, differs from the recount."""
+def compare_chat_metrics(
+    chat: ChatCount, metrics: Sequence[Samples], as_of_ms: int, documents: Documents
+) -> Comparison:
+    """Return how the time of the last message differs from the recount, and the other series from the *documents*.
+
+    These are of the moment at which a document was told last, which is compared with the recount (`compare_chat`).
+    """
     result = Comparison()
+    for name, (shown_as, default) in _AS_TOLD.items():
+        told = {key[6:-1]: doc.get(shown_as, default) for key, doc in documents.items()
+                if key.startswith("chat:{") and "deleted" not in doc}  # fmt: skip
+        wanted = {org: float(value) for org, value in told.items() if value is not None}
+        series = {dict(labels)["org"]: value for samples in metrics for labels, value in samples.get(name, {}).items()}
+        for org in sorted(series.keys() | wanted.keys()):
+            result.keys += 1
+            result.kinds["metric"] += 1
+            result.check(f"metric {name} {org}", "", series.get(org), wanted.get(org), _ROUNDED)
     shown = {dict(labels)["org"]: value for samples in metrics for labels, value in samples.get(_LAST, {}).items()}
     recent = chat.messages[chat.messages["time_ms"] >= chat.since_ms(as_of_ms)]
     expected: Mapping[Any, Any] = recent.groupby("org")["time_ms"].max().to_dict()

@@ -1,4 +1,4 @@
-"""Compares the months of latency in Redis with the recount: every line, month and hour of the week.
+"""Compares the months of latency in Redis with the recount: every line, month and hour of the week, also of measures.
 
 Reads the documents as every reader does, which is why it is no part of the recount. Invariant: an hour in which
 anything happened is compared in whole numbers, those of waits in milliseconds, exact unless the line was rounded.
@@ -16,7 +16,7 @@ import numpy as np
 from reports.collect import Documents
 from reports.compare import Comparison
 from reports.recount_latency import ALL
-from state.lines import REPLIES, Lines, OverallLines
+from state.lines import MEASURE, REPLIES, Lines, OverallLines
 from state.week_grid import RELATIVE_ERROR, WeekGrid
 from streams.published_decode import latency_of
 from streams.published_lines import lines_of
@@ -33,8 +33,7 @@ def compare_lines(
 ) -> Comparison:
     """Return how the months in *documents* differ from *lines*, the recount's (see `latency_lines`).
 
-    Without *overall* what is told of all orgs together is left out. Lines of measures are left out: the recount knows
-    of replies only.
+    Without *overall* what is told of all orgs together is left out. What is of measures counts as a kind of its own.
     """
     result, expected = Comparison(), _expected(lines, overall)
     shown: Cells = {}
@@ -47,7 +46,7 @@ def compare_lines(
     for place in sorted(shown.keys() | expected.keys()):
         key = f"latency:{{{place[0]}}}:{place[2]} {place[1]} {place[3]}"
         result.keys += 1
-        result.kinds["latency month"] += 1
+        result.kinds["measure month" if place[1].startswith(MEASURE) else "latency month"] += 1
         ours, theirs = expected.get(place), shown.get(place)
         if ours is None or theirs is None:
             result.check(key, "", None if theirs is None else "there", None if ours is None else "there")
@@ -67,7 +66,7 @@ def _expected(lines: Any, overall: bool) -> Cells:
     for (org, line, month, hour), row in lines.to_dict("index").items():
         if org == ALL and not overall:
             continue
-        cell = found[org, REPLIES if org == ALL else line, month, hour]
+        cell = found[org, REPLIES if org == ALL and line.startswith(REPLIES) else line, month, hour]
         for name in cell:
             cell[name] += int(row[name])
     return dict(found)
@@ -86,7 +85,7 @@ def _orgs(documents: Documents, overall: bool) -> Iterator[tuple[str, Lines | Ov
 
 def _grids(found: Lines | OverallLines) -> Iterator[tuple[str, str, WeekGrid]]:
     """Yield line, month and grid of what holds anything."""
-    for line in (name for name in found.names() if name.startswith(REPLIES)):
+    for line in found.names():
         months = sorted(found.months) if isinstance(found, OverallLines) else found.lines[line].months(found.zone)
         for month in months:
             yield line, f"{month // 12}-{month % 12 + 1:02}", found.grid(line, range(month, month + 1))

@@ -49,6 +49,7 @@ from reports.recount_latency import (
     messages_left,
     rolling_months,
 )
+from reports.recount_measures import with_measures
 from reports.recount_orgs import org_table, org_weeks
 from reports.recount_people import OrgEntry, People, Raw
 from reports.recount_read import Reader, Said
@@ -67,6 +68,8 @@ _COLUMNS = (
     "id",
     "ref",
     "channel",
+    "before_ms",
+    "lacking",
     "topic",
     "partition",
     "offset",
@@ -96,7 +99,7 @@ class Recount:
     ledger: pd.DataFrame  # (topic, partition) → consumed and what became of them; dead:<reason>
     weeks: pd.DataFrame  # (org, ISO week) → activities, active_users, transactions_count, transactions_cents
     entries: dict[str, OrgEntry]  # the directory's word on each org
-    happened: pd.DataFrame  # all that counts, a row each: org, user, measure, time_ms, amount, hour
+    happened: pd.DataFrame  # all that counts, a row each: org, user, measure, time_ms, amount, before_ms, lacking, hour
     people: People
     by_job_type: dict[str, dict[str, Any]]  # org → job type → scores (None = none) and numbers of users
     by_group_type: dict[str, dict[str, Any]]  # group type → orgs, numbers of users and their mean scores
@@ -141,11 +144,13 @@ def recount(raw: Iterable[Raw], model: Mapping[str, Any], as_of_ms: int, options
     zones = {org: entry.zone for org, entry in people.orgs.items()}
     messages = messages_left(events, options.teams)
     replies = matched_replies(messages, options.reply_horizon_days)
+    happened = _happened(events, replies)
     waiting = _Waiting(
         latency_cells(messages, replies, zones, rolling_months(as_of_ms, options.rolling_months), options),
-        latency_lines(messages, replies, zones, options.target_seconds), messages, replies,
+        latency_lines(*with_measures(messages, replies, happened, model), zones, options.target_seconds),
+        messages, replies,
     )  # fmt: skip
-    found = _scored(_happened(events, replies), model, people, as_of_ms, options, waiting, ledger)
+    found = _scored(happened, model, people, as_of_ms, options, waiting, ledger)
     found.chat = ChatCount.of(events, people, options)
     return found
 
@@ -171,7 +176,7 @@ def _gather(records: list[Raw], reader: Reader, people: People, options: Options
             continue
         counts["taken"] += 1
         row = (org, user, said.measure, said.time_ms, said.amount, said.id, said.ref, said.channel)
-        found.rows.append((*row, topic, partition, offset, arrived_ms))
+        found.rows.append((*row, said.before_ms, said.lacking, topic, partition, offset, arrived_ms))
     return found
 
 
@@ -221,9 +226,10 @@ def _happened(events: pd.DataFrame, replies: pd.DataFrame) -> pd.DataFrame:
     trade = events["measure"].isin(["transaction", "transaction_other"])
     latest = events[trade].sort_values(["time_ms", "arrived_ms", "offset"], kind="stable")
     latest = latest.drop_duplicates(["org", "ref"], keep="last")
-    wanted = ["org", "user", "measure", "time_ms", "amount"]
-    given = replies.assign(measure="reply_given", amount=replies["latency_ms"] // 1000)
-    received = replies.assign(user=replies["parent_user"], measure="reply_received", amount=0)
+    wanted = ["org", "user", "measure", "time_ms", "amount", "before_ms", "lacking"]
+    derived = replies.assign(before_ms=0, lacking=False)
+    given = derived.assign(measure="reply_given", amount=replies["latency_ms"] // 1000)
+    received = derived.assign(user=replies["parent_user"], measure="reply_received", amount=0)
     parts = [events[~trade], latest[latest["measure"] == "transaction"], given, received]
     found = pd.concat([part[wanted] for part in parts if len(part)] or [events[wanted]], ignore_index=True)
     return found.assign(hour=found["time_ms"] // _HOUR_MS)

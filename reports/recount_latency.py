@@ -39,14 +39,26 @@ def matched_replies(messages: pd.DataFrame, horizon_days: int) -> pd.DataFrame:
     Replies to oneself and replies that precede their parent measure nothing. `line` is the parent's; `first` says
     whether no other reply to that parent is earlier by (time, id).
     """
-    parents = messages[["org", "id", "user", "time_ms", "line"]]
-    parents = parents.rename(columns={"id": "ref", "user": "parent_user", "time_ms": "parent_ms"})
-    pairs = messages[messages["ref"] != ""].drop(columns="line").merge(parents, on=["org", "ref"])
-    pairs["latency_ms"] = pairs["time_ms"] - pairs["parent_ms"]
+    pairs = _pairs(messages)
     counts = (pairs["user"] != pairs["parent_user"]) & (pairs["latency_ms"] >= 0)
     found = pairs[counts & (pairs["latency_ms"] <= horizon_days * _DAY_MS)]
     in_order = found.sort_values(["time_ms", "id"], kind="stable")
     return found.assign(first=~in_order.duplicated(["org", "ref"]))  # by row, whatever the order
+
+
+def replies_apart(messages: pd.DataFrame) -> dict[str, int]:
+    """Return how many replies measure nothing: `self_reply` to oneself, `negative_latency` before their parent."""
+    pairs = _pairs(messages)
+    own = pairs["user"] == pairs["parent_user"]
+    return {"self_reply": int(own.sum()), "negative_latency": int((~own & (pairs["latency_ms"] < 0)).sum())}
+
+
+def _pairs(messages: pd.DataFrame) -> pd.DataFrame:
+    """Return every reply whose parent is there, with `parent_user`, `parent_ms`, the parent's line and `latency_ms`."""
+    parents = messages[["org", "id", "user", "time_ms", "line"]]
+    parents = parents.rename(columns={"id": "ref", "user": "parent_user", "time_ms": "parent_ms"})
+    pairs = messages[messages["ref"] != ""].drop(columns="line").merge(parents, on=["org", "ref"])
+    return pairs.assign(latency_ms=pairs["time_ms"] - pairs["parent_ms"])
 
 
 def latency_cells(

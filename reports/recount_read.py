@@ -16,6 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from reports.recount_fields import Options, Refused, identity, moment_ms, org_identity, parsed, quantity, refuse, typed
+from reports.recount_measures import span_of
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _LINE_5424 = re.compile(r"<\d{1,3}>1 (?P<time>\S+) (?P<host>\S+) (?P<program>\S+) \S+ \S+ (?P<rest>.*)", re.S)
@@ -28,7 +29,10 @@ _LINE_3164 = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One readable message. `org`/`who` empty = not said; `apart` = ghost, system, edit or identity."""
+    """One readable message. `org`/`who` empty = not said; `apart` = ghost, system, edit or identity.
+
+    By the hour of the week it counts `before_ms` before its time; `lacking` = it has a duration that nobody knows.
+    """
 
     org: str
     who: str
@@ -39,6 +43,8 @@ class Said:
     ref: str = ""
     apart: str = ""
     channel: str = ""
+    before_ms: int = 0
+    lacking: bool = False
 
 
 class Reader:
@@ -46,7 +52,7 @@ class Reader:
 
     def __init__(self, model: Mapping[str, Any], options: Options) -> None:
         self._options = options
-        measures = model.get("measures", {})
+        self._measures = measures = model.get("measures", {})
         self._events = {e: name for name, entry in measures.items() for e in entry.get("events", ())}
         self._actions = {a: name for name, entry in measures.items() for a in entry.get("actions", ())}
         self._readers: dict[str, Callable[[bytes, int], Said]] = {
@@ -77,9 +83,9 @@ class Reader:
 
     def _event(self, value: bytes, _: int) -> Said:
         found = parsed("product-events", value)
-        name, known = found["name"], found["event_id"]
+        name, known, properties = found["name"], found["event_id"], found["properties"]
         if name is None and found["event"] is not None:
-            inner = typed("properties", {} if found["properties"] is None else found["properties"])
+            inner = typed("properties", {} if properties is None else properties)
             name, known = found["event"], known if inner["$insert_id"] is None else inner["$insert_id"]
             found = inner
             if name in ("$identify", "$create_alias"):
@@ -87,8 +93,13 @@ class Reader:
         org = "" if found["org_id"] is None else self._org(found["org_id"])
         measure = self._events.get(self._id(name), "other")
         who, time_ms = self._id(found["distinct_id"]), moment_ms(found["time"])
+        quantity(found["quantity"])
         number = value.decode() if known is None else self._id(known)
-        return Said(org, who, measure, time_ms, quantity(found["quantity"]), f"event:{known is None}:{number}")
+        span = span_of(self._measures.get(measure, {}), properties, found["quantity"], time_ms)
+        return Said(
+            org, who, measure, time_ms, span.amount, f"event:{known is None}:{number}", before_ms=span.before_ms,
+            lacking=span.lacking,
+        )  # fmt: skip
 
     def _namesake(self, name: str, found: dict[str, Any]) -> Said:
         """Two names of one person; what became of that stands in `identities`."""

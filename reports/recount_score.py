@@ -42,7 +42,8 @@ class Rules:
     @classmethod
     def of(cls, model: Mapping[str, Any]) -> Rules:
         """Return the rules in *model*, the parsed TOML."""
-        return cls({**_BUILT_IN, **model.get("measures", {})}, model["attributes"], model.get("bands", {}))
+        own = {name: {**_BUILT_IN.get(name, {}), **entry} for name, entry in model.get("measures", {}).items()}
+        return cls({**_BUILT_IN, **own}, model["attributes"], model.get("bands", {}))
 
     def flagged(self, flag: str) -> list[str]:
         """Return the measures that have *flag* (feature, passive, summed)."""
@@ -65,7 +66,7 @@ def attribute_table(
     """Return (values, known) by (org, user) and attribute of *people*, or of everybody with an activity in *week*.
 
     *week* has a row for each thing that counts in the rolling week that ends in *hour* (since 1970): org, user,
-    measure, amount, time_ms, hour. Lower-is-better values are negated.
+    measure, amount, lacking (it has no amount), time_ms, hour. Lower-is-better values are negated.
     """
     passive = week["measure"].isin(rules.flagged("passive"))
     active = week[~passive & (week["user"] != "")]
@@ -96,7 +97,7 @@ def attribute_table(
 
 def _of_amounts(entry: Mapping[str, Any], week: pd.DataFrame, people: pd.Index[Any]) -> tuple[pd.Series, pd.Series]:
     """Return (value, where there is data) of the kinds that look at single amounts."""
-    rows = week[week["measure"].isin(entry["measures"])]
+    rows = week[week["measure"].isin(entry["measures"]) & ~week["lacking"].astype(bool)]
     if entry["kind"] == "gauge":
         # The newest one; of those of one moment the largest.
         found = rows.sort_values(["time_ms", "amount"]).groupby(["org", "user"])["amount"].last()

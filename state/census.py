@@ -159,9 +159,14 @@ class Census:
         return max(0, min(marks, default=0)) or None
 
     def overall(self, rolling_months: int, quantile: float, target_ms: int) -> LatencyMap:
-        """Return the latency map over all orgs: of the last *rolling_months* up to the newest time (UTC)."""
+        """Return the latency map over all orgs: of the last *rolling_months* up to the newest time (UTC).
+
+        Where nothing ever happened it is of no period.
+        """
         newest = max((s.watermark_ms for s in self.summaries.values()), default=0)
-        months = months_up_to(month_of(max(newest, 0), "UTC"), rolling_months)
+        if newest <= 0:
+            return LatencyMap(ALL_ORGS, LOCAL, "", quantile, {}, target_ms)
+        months = months_up_to(month_of(newest, "UTC"), rolling_months)
         grid = self._lines(months).grid(REPLIES, months)
         cells, whole = cells_of(grid, quantile, target_ms)
         known = [month_name(month) for month in self.months()]

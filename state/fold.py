@@ -97,7 +97,8 @@ class Folder:
         """Count what *record* says; return slots and hours touched."""
         entry = self._subjects.orgs[self._subjects.org_number(record.org)]
         slots = self._subjects.slots(record.subjects)
-        self._replies.correct(record, slots)
+        for kind, more in self._replies.correct(record, slots).items():
+            self.apart[kind] += more
         self._latency.correct(entry.name, record)
         rows = np.array(record.rows, np.int64).reshape(-1, 6)
         measures = np.array([self._catalogue.index(name) for name in record.measures], np.int64)

@@ -135,10 +135,13 @@ class Latency:
         return {line: grid.dump() for line, grid in sorted(merged.items()) if not grid.is_empty}
 
     def drop_before(self, month: int) -> None:
-        """Forget what is older than *month* (UTC)."""
+        """Forget what is older than *month* (UTC); that it is gone is told like any change."""
         edge_ms = month_start_ms(month, "UTC")
         for org, lines in list(self._orgs.items()):
-            self._untold_overall.update(old for old in self.months(org) if old <= month)
+            gone = [old for old in self.months(org) if old < month]
+            if gone:
+                self._untold.setdefault(org, set()).update(gone)
+                self._untold_overall.update(gone, [month])  # whose last day begins in the month before, in the west
             for name, waits in list(lines.items()):
                 waits.drop_before(edge_ms)
                 if waits.is_empty:

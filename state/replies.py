@@ -11,7 +11,7 @@ each pair once, a deleted message never, and one first reply to each answered me
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,8 +140,12 @@ class Replies:
             while (oldest := oldest_ms()) is not None and oldest < edge:
                 drop()
 
-    def correct(self, record: Correction, slots: Slots, from_ms: int = 0) -> None:
-        """Set what *record* says of messages since *from_ms*; *slots* are those of its subjects."""
+    def correct(self, record: Correction, slots: Slots, from_ms: int = 0) -> Counter[str]:
+        """Set what *record* says of messages since *from_ms*; *slots* are those of its subjects.
+
+        Returns:
+            How many more replies measure no waiting, by why.
+        """
         who = slots.tolist()
 
         def named(answers: list[tuple[int, int, int]]) -> list[Answer]:
@@ -153,12 +157,16 @@ class Replies:
         for id_, place, at, where, parent, answers in record.opened:
             if at >= from_ms:
                 entries[id_] = Message(who[place], at, record.places[where], parent, named(answers))
+        apart: Counter[str] = Counter()
         for id_, entry in entries.items():
+            apart.subtract(_apart(self._open.get(id_)))
+            apart.update(_apart(entry))
             self.assign(id_, entry, waiting.get(id_, []))
         for id_, at in record.deleted:
             self._deleted.pop(id_, None)
             if at >= 0:
                 self._deleted[id_] = at
+        return apart
 
     def assign(self, id_: int, entry: Message | None, waiting: list[Answer]) -> None:
         """Set what is known of a message (None = nothing), and who waits for it."""
@@ -234,6 +242,11 @@ class Replies:
     def _drop_deleted(self) -> int:
         self._deleted.popitem(last=False)
         return 1
+
+
+def _apart(entry: Message | None) -> list[str]:
+    """Return of each answer that measures no waiting why it does not."""
+    return [] if entry is None else [kind for kind in map(entry.kind_of, entry.answers) if kind != WAITING]
 
 
 def _match(entry: Message, answer: Answer, kind: str, first: bool, weight: int, again: bool = False) -> Match:

@@ -11,6 +11,9 @@ import msgspec
 from state.membership import Membership, org_at
 from state.records import record_of
 
+NO_CLAIM_MS = 2**63 - 1
+"""Stands for when the directory first said so where it did not: what an event says counts after all that it says."""
+
 
 class Parked(msgspec.Struct, array_like=True, tag="p", frozen=True):
     """An activity of somebody the directory doesn't know; `org` empty = the message didn't say."""
@@ -30,7 +33,10 @@ class Parked(msgspec.Struct, array_like=True, tag="p", frozen=True):
 
 
 class Alias(msgspec.Struct, array_like=True, tag="a", frozen=True):
-    """The directory's word on an alias: whom it leads to (`user` empty = an org; `gone` = nobody any more)."""
+    """What the directory, an operator or an event says of an alias: whom it leads to.
+
+    `user` empty = an org; `gone` = nobody any more.
+    """
 
     alias: str
     org: str
@@ -38,7 +44,7 @@ class Alias(msgspec.Struct, array_like=True, tag="a", frozen=True):
     bot: bool = False
     gone: bool = False
     claimed_ms: int = 0
-    """When the directory first said so (epoch); of several claims the earliest counts."""
+    """When the directory first said so (epoch), 0 = an operator did; of several claims the earliest counts."""
     memberships: list[Membership] = []
     """Of the user; empty = always of `org`."""
 

@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 
 from agents.routing import halves
 from state.activity import Rows, Tick, decode_record, encode_record, unpack
+from state.identity import EVENT, Link, UserRecord
+from streams.parked import Alias, decode_parked
 from tests.agents.by_hand import PARTITIONS, TOPICS, router
+from tests.agents.test_members import NOW_MS
+from tests.agents.test_park import Place, parked
 from tests.state.worlds import Act, examples, rows_of
 
 acts = st.lists(
@@ -65,6 +69,29 @@ def test_packed_rows_fit_into_their_messages(found: list[Act], most: int) -> Non
 def test_a_row_that_fits_in_no_message_is_told_instead_of_halved_for_ever() -> None:
     with pytest.raises(ValueError, match="max_message_bytes"):
         router(100).packed(0, rows_of([Act("a", "x" * 200, "search", 1, 1)]))
+
+
+@pytest.mark.parametrize("event_first", [True, False])
+def test_what_an_event_says_of_an_alias_counts_after_the_directory(event_first: bool) -> None:
+    #  event: zoe is ann    directory: zoe is bob    whoever waits for zoe ► bob, as all that comes later
+    ann = UserRecord("ann", "a", ["ann"], "", True, False)
+    (said,) = [decode_parked(out.value or b"") for out in router().link(Link("zoe", "ann", EVENT), ann)[1:2]]
+    claim = Alias("zoe", "b", "bob", claimed_ms=NOW_MS)
+    place = Place()
+    place.send(*([said, claim] if event_first else [claim, said]))
+    assert place.send(parked()).acts == [("b", "bob", "search", 5)]
+    place.send(
+        Alias("zoe", "a", "ann", claimed_ms=NOW_MS - 1), said
+    )  # the directory says it as well, and said it first
+    assert place.send(parked(offset=6)).acts == [("a", "ann", "search", 6)]
+
+
+def test_what_an_operator_says_of_an_alias_counts_before_the_directory() -> None:
+    ann = UserRecord("ann", "a", ["ann"], "", True, False)
+    (said,) = [decode_parked(out.value or b"") for out in router().link(Link("zoe", "ann"), ann)[1:2]]
+    place = Place()
+    place.send(Alias("zoe", "b", "bob", claimed_ms=1), said, Alias("zoe", "a", "ann", claimed_ms=NOW_MS))
+    assert place.send(parked()).acts == [("a", "ann", "search", 5)]
 
 
 def test_an_orgs_subjects_records_and_ticks_meet_in_one_partition() -> None:

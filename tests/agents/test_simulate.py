@@ -16,6 +16,7 @@ from agents.simulate import Base, Message, directory, history, live, make_base
 from agents.simulate_base import SLIPPING_ORG
 from agents.simulate_defects import BAD_CHAT, BAD_EVENTS, BAD_SYSLOG, BAD_TRANSACTIONS
 from agents.simulate_events import EVENT_NAMES
+from agents.simulate_service import SERVICE_NAMES
 from streams.clock import FixedClock, WallClock
 from streams.model_file import load_model
 from streams.read_chat import chat_reader
@@ -128,7 +129,9 @@ def test_names_are_those_of_the_catalogue_but_for_a_few(played: list[Message]) -
             event = parsed(message)
             names[event.get("event") or event["name"]] += 1
     assert set(EVENT_NAMES) < set(names)
-    assert sum(count for name, count in names.items() if name not in EVENT_NAMES) < 0.01 * names.total()
+    assert set(SERVICE_NAMES) < set(names)
+    known = {*EVENT_NAMES, *SERVICE_NAMES}
+    assert sum(count for name, count in names.items() if name not in known) < 0.01 * names.total()
 
 
 def test_a_few_events_come_twice_and_the_directory_learns_some_addresses_late(

@@ -77,8 +77,10 @@ class MemoryTable:
 class House:
     """Agents, shards and census; `handle` takes a stretch of a raw topic, `rest` lets everything settle."""
 
-    def __init__(self, now_ms: int, model: Model | None = None, min_population: int = 30) -> None:
-        self.settings, clock = Settings(), FixedClock(now_ms / 1000)
+    def __init__(
+        self, now_ms: int, model: Model | None = None, min_population: int = 30, settings: Settings | None = None
+    ) -> None:
+        self.settings, clock = settings or Settings(), FixedClock(now_ms / 1000)
         names, model = topic_names(self.settings), model or load_model("")
         self.counted: Counter[str] = Counter()
         partitions, ingest = self.settings.kafka.partitions, self.settings.ingest

@@ -58,6 +58,7 @@ def test_a_demo_played_once_is_equal_to_its_recount_and_leaves_no_process(tmp_pa
     assert messages > 10_000 and keys > 300 and fields > 5_000
     assert "Northwind Traders" in done.stdout
     assert re.search(r"Open alerts: \d+, the newest first", done.stdout), done.stdout
+    assert re.search(r"measures by month and hour +[1-9][\d,]* +0\n", done.stdout), done.stdout
     assert re.search(r"alerts: topic, Redis, changes, metrics +[1-9]\d* +0\n", done.stdout), done.stdout
     assert processes_of(tmp_path) == []
 

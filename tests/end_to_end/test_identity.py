@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import pytest
 
-from agents.simulate import Message, directory, history
+from agents.simulate import Message, directory
 from agents.simulate_base import SimulatedUser, user_message
 from tests.faults import proof
 from tests.faults.commands import orgpulse
@@ -48,7 +48,7 @@ def test_a_changed_identity_is_as_if_it_had_been_known_from_the_start(
     kafka: Any, redis_server: Any, tmp_path: Path
 ) -> None:
     with System(kafka.bootstrap, redis_server.url, tmp_path, size=Size(12, 120, 3)) as system:
-        messages = list(history(system.base, time.time(), system.size.weeks))
+        messages = system.load(time.time(), system.size.weeks)
         half = len(messages) // 2
         system.send(list(directory(system.base)))
         system.wait_for_directory()

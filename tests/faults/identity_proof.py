@@ -33,6 +33,7 @@ Resolution = Counter[tuple[Subject | None, str, str]]
 PERSONAL = ("product-events", "syslog-activities", "chat-messages")
 _NAMED = re.compile(rb'(?:distinct_id|author|userid)"?[:=] ?(?:"([^"]*)"|([^\s,}\]]+))')
 _GHOST = b'"ghost":1'
+_EDIT = b'"type": "edit"'
 
 
 class Pairs(NamedTuple):
@@ -71,12 +72,13 @@ def resolution(
 ) -> Resolution:
     """Return what became of every message of somebody on the known identity map.
 
-    Ghosts, bots and the messages at the places *apart* (dead letters) are nobody's by contract, and left out.
+    Ghosts, bots, edits and the messages at the places *apart* (dead letters) are nobody's by contract, and left out.
     """
     found: Resolution = Counter()
     for topic, partition, offset, _, value, _ in raw:
         named = _NAMED.search(value or b"") if topic in PERSONAL else None
-        if named is None or _GHOST in (value or b"") or (topic, partition, offset) in apart:
+        said = value or b""
+        if named is None or _GHOST in said or _EDIT in said or (topic, partition, offset) in apart:
             continue
         name = (named[1] or named[2]).decode("utf-8", "replace")
         person = people.owner.get(name)

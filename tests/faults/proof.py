@@ -16,15 +16,18 @@ from reports.collect import read_changes, read_raw
 from reports.compare import Comparison, compare, compare_documents, expected_documents
 from reports.compare_alerts import compare_alerts
 from reports.compare_chat import compare_chat, compare_chat_metrics
+from reports.compare_latency_metrics import compare_latency_metrics
 from reports.compare_lines import compare_lines
 from streams.letters import NOTE_KEY
 from streams.topic_specs import topic_names
 from tests.end_to_end.durable import documents_of, ledger_of, org_weeks
+from tests.faults.hard_talk import KINDS, kinds_in
 from tests.faults.system import MODEL, System
 from tests.streams import kafka_topics
 
 _MOST_SHOWN = 25
 UNSHOWN = ("lost", "twice")
+MEASURED = {f"measure/{name}" for name, entry in MODEL["measures"].items() if entry.get("hours")}
 
 
 def differences(system: System) -> list[str]:
@@ -52,11 +55,16 @@ def shown(system: System) -> list[str]:
     result = compare(system.recount, system.at_rest, MODEL)
     result.add(compare_lines(system.recount.lines, system.at_rest.documents))
     result.add(compare_chat(system.recount.chat, system.at_rest.documents, system.at_rest.as_of_ms))
-    result.add(compare_chat_metrics(system.recount.chat, system.at_rest.metrics, system.at_rest.as_of_ms))
+    rest = system.at_rest
+    result.add(compare_chat_metrics(system.recount.chat, rest.metrics, rest.as_of_ms, rest.documents))
+    result.add(compare_latency_metrics(system.recount, rest.metrics))
     print(f"{result.keys} keys, {result.fields} fields compared: {dict(result.kinds)}")
     size = system.size
     assert result.kinds["chat"] and result.kinds["user"] > size.users / 2 and result.kinds["latency"] > size.orgs / 2
-    assert result.kinds["metric"] > 4 * size.orgs and result.kinds["totals"]
+    assert result.kinds["metric"] > 4 * size.orgs and result.kinds["totals"] and result.kinds["latency month"]
+    assert set(system.recount.lines.index.unique("line")) >= MEASURED and result.kinds["measure month"] > size.orgs
+    kinds = kinds_in(system.raw) if system.talks else {}
+    assert not kinds or all(kinds[kind] for kind in KINDS), kinds
     return [str(difference) for difference in result.differences]
 
 

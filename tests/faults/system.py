@@ -21,10 +21,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import state
 from agents.simulate import Message, directory, history, make_base
+from agents.simulate_service import model_text
 from reports.collect import Rest, by_label, read_metrics, read_raw, wait_at_rest
-from reports.recount import Recount, recount
+from reports.recount import Options, Recount, recount
 from state.shard import Shard
 from streams.sender import Sender
 from streams.settings import Settings, override
@@ -32,9 +32,12 @@ from streams.topic_specs import topic_names
 from streams.topics import create_topics
 from tests.end_to_end.durable import restored_shards
 from tests.faults.extent import fresh_seed
+from tests.faults.hard_talk import TEAMS, hard_talk, mixed_in
 from tests.faults.workers import Flood, Player, Workers, send_all
 
-MODEL = tomllib.loads((Path(state.__file__).parent / "health.toml").read_text("utf-8"))
+MODEL = tomllib.loads(model_text())
+"""The shipped model, with a measure of each sort by hour of the week."""
+OPTIONS = Options(teams=TEAMS)
 _READY_SECONDS = 90.0
 _REST_SECONDS = 120.0
 _POLL_SECONDS = 0.2
@@ -73,10 +76,16 @@ class System:
         self.chance = random.Random(self.seed)
         self.size, self._logs = size or Size(), logs
         name = f"f{self.chance.randrange(10**9)}x{time.monotonic_ns() % 10**6}-"
-        self.settings = override(quick_settings(brokers, redis_url, name), dict(changes or {}))
+        model = logs / "health.toml"
+        model.write_text(model_text(), "utf-8")
+        self.settings = override(
+            quick_settings(brokers, redis_url, name), {"model.file": str(model), **dict(changes or {})}
+        )
         self.workers = Workers(self.settings, workers, logs)
         self.base = make_base(self.seed, self.size.orgs, self.size.users)
         self.sent = 0
+        self.talks = False
+        """Whether hard talk was sent."""
         self._players: list[Player] = []
         self._rest: Rest | None = None
 
@@ -98,7 +107,13 @@ class System:
         """Send the directory, wait until everybody is known, then play the history over about *seconds*."""
         self.send(list(directory(self.base)))
         self.wait_for_directory()
-        return self.play_messages(list(history(self.base, time.time(), self.size.weeks)), seconds)
+        return self.play_messages(self.load(time.time(), self.size.weeks), seconds)
+
+    def load(self, end: float, weeks: int) -> list[Message]:
+        """Return the history of *weeks* weeks up to *end* (epoch seconds), with hard talk in it."""
+        talk = hard_talk(self.base, round(end * 1000), weeks, self.chance)
+        self.talks |= bool(talk)
+        return mixed_in(list(history(self.base, end, weeks)), talk, self.chance)
 
     def play_messages(self, messages: Sequence[Message], seconds: float) -> Player:
         """Send *messages* over about *seconds*, in the background."""
@@ -186,12 +201,12 @@ class System:
     @cached_property
     def recount(self) -> Recount:
         """What the raw topics say, computed by other means."""
-        return recount(self.raw, MODEL, self.at_rest.as_of_ms)
+        return recount(self.raw, MODEL, self.at_rest.as_of_ms, OPTIONS)
 
     def recount_as_of(self, as_of_ms: int) -> Recount:
         """Return the recount as of another moment; the same one while the hour is the same."""
         same = as_of_ms // 3_600_000 == self.recount.as_of_ms // 3_600_000
-        return self.recount if same else recount(self.raw, MODEL, as_of_ms)
+        return self.recount if same else recount(self.raw, MODEL, as_of_ms, OPTIONS)
 
     @cached_property
     def shards(self) -> list[Shard]:
@@ -244,5 +259,6 @@ def quick_settings(brokers: str, redis_url: str, name: str) -> Settings:
             "calibration.every_seconds": 2.0,
             "checkpoint.every_seconds": 3.0,
             "metrics.org_limit": 1000,
+            "ingest.teams": TEAMS,
         },
     )

@@ -12,7 +12,7 @@ from reports.compare import compare
 from reports.recount import recount
 from tests.faults import proof
 from tests.faults.extent import times
-from tests.faults.system import MODEL, Size, System
+from tests.faults.system import MODEL, OPTIONS, Size, System
 
 KILLS = times(6)
 SECONDS_A_KILL = 4.0
@@ -49,6 +49,6 @@ def test_the_comparison_sees_one_message_lost_and_one_counted_twice(system: Syst
     without = [r for r in system.raw if r[0] != "transactions" or r[4] != newest[4]]
     fresh = re.sub(rb'"transaction_id":"[^"]*"', b'"transaction_id":"again"', newest[4] or b"")
     for raw in (without, [*system.raw, (*newest[:2], 10**9, newest[3], fresh, newest[5])]):
-        result = compare(recount(raw, MODEL, system.at_rest.as_of_ms), system.at_rest, MODEL)
+        result = compare(recount(raw, MODEL, system.at_rest.as_of_ms, OPTIONS), system.at_rest, MODEL)
         fields = {difference.field for difference in result.differences if difference.key.startswith("org:")}
         assert fields == {"transactions_count", "transactions_cents"}, result.differences[:20]

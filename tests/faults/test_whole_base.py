@@ -24,6 +24,7 @@ from streams.topic_specs import group_of, topic_names
 from tests.faults import identity_proof, proof
 from tests.faults.extent import N
 from tests.faults.hard_people import WEEKS, HardPeople
+from tests.faults.hard_talk import hard_talk, mixed_in
 from tests.faults.system import MODEL, Size, System, wait_until
 
 LONG = N > 0
@@ -81,12 +82,14 @@ def shuffled(system: System, people: HardPeople) -> list[Message]:
     """Return the history and what hard people do, in any order, with duplicates and e-mails spelled otherwise."""
     chance = system.chance
     found = list(history(system.base, people.end, SIZE.weeks))
+    talk = hard_talk(system.base, round(people.end * 1000), SIZE.weeks, chance)
     people.note_news(found)
     found = [people.spelled_otherwise(message) for message in found] + people.messages
     found += chance.sample(found, int(len(found) * DUPLICATE_SHARE))
     found += people.later
     chance.shuffle(found)
-    return found
+    system.talks = True  # in its own order: which of two messages of one id is the first is no matter of chance
+    return mixed_in(found, talk, chance)
 
 
 def kill_at(system: System, wanted: float) -> tuple[int, int]:

@@ -13,17 +13,31 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from tests.simulation.ground import HOUR_MS, LATENESS_HOURS, PARTITIONS
-from tests.simulation.messages import KINDS, LATER, PEOPLE, event, from_2099, garbage, too_late
+from tests.simulation.messages import (
+    KINDS,
+    LATER,
+    MOST_MESSAGES,
+    PEOPLE,
+    TALKS,
+    TIMED,
+    Talk,
+    event,
+    from_2099,
+    garbage,
+    timed,
+    too_late,
+)
 from tests.simulation.proof import differences
 from tests.simulation.worker import COMMIT_STEPS, Stop
 from tests.simulation.world import World
 
 WORKERS = 3
-_OLDEST_HOURS = 5 * 24
+_OLDEST_HOURS, _SLOWEST_HOURS = 5 * 24, 51
 _partitions = st.integers(0, PARTITIONS - 1)
 _workers = st.integers(0, WORKERS - 1)
 _some = st.integers(1, 4)
 _hours = st.integers(0, _OLDEST_HOURS)
+TALKED = st.integers(_SLOWEST_HOURS, _OLDEST_HOURS)
 _any = st.integers(0, 16)
 _steps = st.sampled_from((*COMMIT_STEPS, "offset", "end", "publish"))  # after something was sent it is worth more
 _who = st.sampled_from(sorted(PEOPLE))
@@ -58,13 +72,31 @@ class Simulation(RuleBasedStateMachine):
         if read:
             self.work_on(0, 8)
 
+    @rule(talks=st.lists(st.sampled_from(sorted(TALKS)), min_size=1, max_size=3), partition=_partitions, hours=TALKED)
+    def conversation(self, talks: list[str], partition: int, hours: int) -> None:
+        """Have people talk in a way that is easily counted wrongly."""
+        for name in talks:
+            talk = Talk(self.number + 1, self.world.now_ms - hours * HOUR_MS)
+            self.number += MOST_MESSAGES
+            for message in TALKS[name](talk):
+                self.world.send(message, partition)
+            self.happened[f"talk {name}"] += 1
+
+    @rule(who=_who, hours=_hours, number=st.integers(1, TIMED), partition=_partitions)
+    def timed(self, who: str, hours: int, number: int, partition: int) -> None:
+        """Send events that count by the hour of the week."""
+        for _ in range(number):
+            self.number += 1
+            self.world.send(timed(self.number, who, self.world.now_ms - hours * HOUR_MS), partition)
+
     @rule(which=st.integers(0, 30), partition=_partitions)
     def again(self, which: int, partition: int) -> None:
         """Send a message once more, to whatever partition."""
         if self.world.sent:
             sent = self.world.sent[-1 - which % len(self.world.sent)]
             # What is too late beside its own partition's newest event need not be so in another one.
-            self.world.send(sent.message, sent.partition if sent.message.reason == "too_late" else partition)
+            stays = sent.message.stays or sent.message.reason == "too_late"
+            self.world.send(sent.message, sent.partition if stays else partition)
             self.happened["duplicate"] += 1
 
     @rule(partition=_partitions, which=st.integers(0, 5))

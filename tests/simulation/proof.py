@@ -240,6 +240,7 @@ def recounts(world: World) -> list[str]:
     expected = expected_documents(found, MODEL, SETTINGS.latency.quantile, SETTINGS.latency.min_count)
     compare_documents(result, world.redis.content(), expected, found, MODEL)
     result.add(compare_lines(found.lines, world.redis.content()))
+    world.happened["measures compared"] += result.kinds["measure month"]
     result.add(compare_chat(found.chat, world.redis.content(), world.now_ms))
     told = {
         tuple(key.removeprefix("org:").split("|")): row for key, row in _weeks(world).items() if key.startswith("org:")

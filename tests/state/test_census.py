@@ -52,6 +52,13 @@ def test_many_partitions_give_the_cut_points_of_one(parts: list[list[int]]) -> N
     assert (split.cuts, split.population) == (whole.cuts, whole.population)
 
 
+@pytest.mark.parametrize("watermark_ms", [0, -1])
+def test_where_nothing_ever_happened_the_map_is_of_no_period(watermark_ms: int) -> None:
+    found = census_of(Summary(0, 1, 0, {}, 0, {}, {}, watermark_ms)).overall(3, 0.8, HOUR)
+    assert (found.period, found.cells, found.months, found.whole) == ("", {}, [], (None, 0, 0, 0, None, 0))
+    assert census_of().overall(3, 0.8, HOUR).period == ""
+
+
 @examples(60)
 @given(partitions)
 def test_the_order_of_arrival_does_not_matter(parts: list[list[int]]) -> None:

@@ -130,6 +130,8 @@ def test_what_is_beyond_the_months_kept_is_forgotten_everywhere() -> None:
     overall(latency, zones)
     latency.drop_before(march + 1)
     assert (latency.orgs(), latency.months("a")) == (["a"], [march + 2])
+    assert latency.take_untold() == {"a": [march, march + 2], "b": [march]}  # what is gone has to go elsewhere too
+    assert latency.month("a", march) == latency.month("b", march) == {}
     assert overall(latency, zones).months[march] == {}
 
 

@@ -183,6 +183,18 @@ def test_corrected_is_as_if_it_had_been_known_from_the_start(seed: int, switch: 
     assert content(play([*log, end])) == content(play([*wanted, end]))
 
 
+EVERYBODY: Identity = NEW | {"r": ("dan", "b")}
+
+
+@examples(20)
+@given(st.integers(0, 10**6), st.integers(0, 12))
+def test_replies_that_measure_nothing_are_as_many_as_if_it_had_been_known(seed: int, switch: int) -> None:
+    batches, _ = world(seed, 12)
+    log: list[Record] = [packed(batch, OLD if n < switch else EVERYBODY) for n, batch in enumerate(batches)]
+    wanted: list[Record] = [packed(batch, EVERYBODY) for batch in batches]
+    assert play([*log, *mended(log, EVERYBODY)]).folder.apart == play(wanted).folder.apart
+
+
 @examples(15)
 @given(st.integers(0, 10**6))
 def test_what_was_corrected_and_taken_back_is_as_before(seed: int) -> None:
@@ -271,6 +283,16 @@ def test_a_reply_to_oneself_becomes_one_to_somebody_else() -> None:
         for hour, (events, _, answered) in described(grid).items()
         if answered
     ] == [(24 + 8, 1, float(HOUR_MS))]
+    assert shard.folder.apart["self_reply"] == 0
+
+
+def test_a_reply_to_somebody_else_becomes_one_to_oneself() -> None:
+    model = model_of(attribute("days", "days_active"))
+    acts = [Act("a", "ann\x1fx", "message", SOME - 2 * HOUR_MS, 7)]
+    acts.append(Act("a", "bob\x1fy", "message", SOME - HOUR_MS, 8, ref=7))
+    shard, _ = after(acts, {"x": ("ann", "a"), "y": ("ann", "a")}, model)
+    assert shard.folder.apart["self_reply"] == 1
+    assert not shard.latency.grid("a", "UTC").replies.any()
 
 
 @pytest.mark.parametrize("behind", ["nothing ever happened there", "a week behind", "a day behind"])
