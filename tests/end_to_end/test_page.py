@@ -142,7 +142,7 @@ def _consumed(card: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_has_a_serious_fault_of_accessibility(chrome: Browser, served: Served, scheme: str) -> None:
+def test_no_page_has_a_fault_of_accessibility(chrome: Browser, served: Served, scheme: str) -> None:
     found = {}
     rules = () if scheme == "light" else ("color-contrast", "link-in-text-block")  # the rest does not depend on it
     with (
