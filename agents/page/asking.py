@@ -40,7 +40,7 @@ class Asking:
         self._clock = clock
         self._lines: list[OrgLine] = []
         self._lines_at: float | None = None
-        self._lock = asyncio.Lock()
+        self._reading: asyncio.Future[list[OrgLine]] | None = None
 
     async def __call__(self, question: Awaitable[T]) -> T:
         """Return the answer to *question*.
@@ -59,12 +59,21 @@ class Asking:
         return answer
 
     async def lines(self) -> list[OrgLine]:
-        """Return a line of each org, at most `KEEP_LINES_SECONDS` old; who asks meanwhile shares one reading."""
-        async with self._lock:
-            if self._lines_at is None or time.monotonic() - self._lines_at > KEEP_LINES_SECONDS:
-                self._lines = await self(self.reader.org_lines())
-                self._lines_at = time.monotonic()
+        """Return a line of each org, at most `KEEP_LINES_SECONDS` old; who asks meanwhile shares one reading.
+
+        Raises:
+            ProblemError: If there is no answer; all who share the reading get it at once.
+        """
+        if self._lines_at is not None and time.monotonic() - self._lines_at <= KEEP_LINES_SECONDS:
             return self._lines
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.ensure_future(self._read_lines())
+        return await asyncio.shield(self._reading)
+
+    async def _read_lines(self) -> list[OrgLine]:
+        self._lines = await self(self.reader.org_lines())
+        self._lines_at = time.monotonic()
+        return self._lines
 
     def _problem(self, error: ReaderError) -> Exception:
         if isinstance(error, RedisAwayError) or self.away_since is None:

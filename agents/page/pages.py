@@ -25,6 +25,7 @@ from agents.wording import difference
 from reports.week_map import summary
 from streams.published import Alert, LatencyMap, OrgScore
 from streams.published_decode import BANDS
+from streams.reader_questions import MAX_KEYS
 
 USERS_A_PAGE = 25
 ALERTS_SHOWN = 8
@@ -69,7 +70,8 @@ class Pages:
             band: address("/", query_of(choice, band=band, page="")) for band in ("", *bands)
         }  # fmt: skip
         return self.render(
-            "accounts.html", here="accounts", choice=choice, orgs=page, found=len(found), total=len(lines), pages=pages,
+            "accounts.html", here="accounts", choice=choice, orgs=page, found=len(found), total=len(lines),
+            most=MAX_KEYS, pages=pages,
             alerts=alerts, open_alerts=open_alerts, totals=totals, bands=bands,
             band_links=links, groups=group_types(lines), sorts={name: what for name, (what, _) in SORTS.items()},
             turn=_turns("/", query_of(choice), choice.part, pages),

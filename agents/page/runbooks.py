@@ -70,7 +70,7 @@ def render(text: str) -> Runbooks:
 def _scrollable(html: str) -> str:
     """Let what is wide scroll by itself, by keyboard too."""
     html = html.replace("<pre>", '<pre tabindex="0">')
-    opened = '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table'
+    opened = '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table'
     return html.replace("<table", opened).replace("</table>", "</table></div>")
 
 

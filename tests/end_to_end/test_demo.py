@@ -56,6 +56,7 @@ def test_a_demo_played_once_is_equal_to_its_recount_and_leaves_no_process(tmp_pa
     assert counted, done.stdout
     messages, keys, fields = (int(number.replace(",", "")) for number in counted.groups())
     assert messages > 10_000 and keys > 300 and fields > 5_000
+    assert re.search(r"The page: http://127\.0\.0\.1:\d+/", done.stdout)
     assert "Northwind Traders" in done.stdout
     assert re.search(r"Open alerts: \d+, the newest first", done.stdout), done.stdout
     assert re.search(r"measures by month and hour +[1-9][\d,]* +0\n", done.stdout), done.stdout

@@ -82,11 +82,11 @@ def expected_map(week: LatencyMap | None) -> list[tuple[str, str]]:
 
 @pytest.mark.kafka
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_what_real_workers_counted_is_what_the_browser_shows(
     kafka: Any, redis_server: LocalRedis, tmp_path: Path, chrome: Browser
 ) -> None:
-    with System(kafka.bootstrap, redis_server.url, tmp_path, size=Size(40, 300, 3)) as system:
+    with System(kafka.bootstrap, redis_server.url, tmp_path, size=Size(25, 160, 2)) as system:
         system.play(3)
         system.rest()
         redis, (url, other) = system.settings.redis, [each.removesuffix("/metrics") for each in system.workers.urls]
@@ -107,7 +107,7 @@ def test_what_real_workers_counted_is_what_the_browser_shows(
             assert visitor.go(url + "/?per_page=100&sort=score") == 200
             orgs = reader.orgs_by_score(Ranking(100))
             rows = [row.split("\t") for row in visitor.page.locator("table.accounts tbody tr").all_inner_texts()]
-            assert len(rows) == len(orgs) > 20
+            assert len(rows) == len(orgs) > 12
             for row, org in zip(rows, orgs, strict=True):
                 assert row[0].startswith(org.name) and row[2].strip() == f"{org.score_active:.2f}"
                 assert row[1].strip() == org.band.replace("_", " ")
@@ -142,7 +142,7 @@ def _consumed(card: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_has_a_serious_fault_of_accessibility(chrome: Browser, served: Served, scheme: str) -> None:
+def test_no_page_has_a_fault_of_accessibility(chrome: Browser, served: Served, scheme: str) -> None:
     found = {}
     rules = () if scheme == "light" else ("color-contrast", "link-in-text-block")  # the rest does not depend on it
     with (

@@ -21,7 +21,7 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 SCREENSHOTS = Path(__file__).parents[2] / ".run" / "screenshots"
-_GRAVE = ("serious", "critical")
+_FAULTS = ("moderate", "serious", "critical")
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Visitor:
         return [" ".join(text.split()) for text in found]
 
     def violations(self, rules: Sequence[str] = (), within: str = "html") -> list[str]:
-        """Return what axe-core finds to be serious or critical, as text; *rules* = only these, else all.
+        """Return what axe-core finds, but for what is minor, as text; *rules* = only these, else all.
 
         Only what lies *within* is looked at.
         """
@@ -54,7 +54,7 @@ class Visitor:
             f"{each['id']} ({each['impact']}): {each['help']}: "
             + json.dumps([node["html"][:160] + " " + node["failureSummary"] for node in each["nodes"][:3]])
             for each in found
-            if each["impact"] in _GRAVE
+            if each["impact"] in _FAULTS
         ]
 
     def overflow(self) -> int:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
-import subprocess
-import sys
-import zipfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,6 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-import agents.page
 from agents.page import draw, runbooks
 from agents.page.assets import FOLDER, Assets
 from agents.page.choose import SORTS, Choice, Part, choose
@@ -57,6 +52,14 @@ def test_runbooks_have_an_anchor_for_each_alert_and_no_html_of_their_own() -> No
     assert '<pre tabindex="0">' in book.html and book.html.count("<table") == 1
 
 
+def test_every_alert_leads_to_its_heading_on_the_page() -> None:
+    rules = "".join(path.read_text("utf-8") for path in (ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
+    wanted = set(re.findall(r"/runbooks#([\w-]+)", rules))
+    path = runbooks.find()
+    assert path is not None and len(wanted) > 15
+    assert wanted <= {anchor for anchor, _ in runbooks.read(path).headings}
+
+
 def test_the_runbooks_of_a_checkout_are_found_and_missing_ones_are_none(tmp_path: Path) -> None:
     assert runbooks.PLACES[0] == ROOT / "docs" / "runbooks.md"
     assert runbooks.find((tmp_path / "no.md",)) is None
@@ -77,29 +80,6 @@ def test_the_chart_library_is_vendored_with_its_licence() -> None:
     library = (FOLDER / "uPlot.iife.min.js").read_text("utf-8")
     assert "v1.6.32" in library.splitlines()[0] and "MIT License" in (FOLDER / "uPlot.LICENSE.txt").read_text("utf-8")
     assert "1.6.32" in (ROOT / "DECISIONS.md").read_text("utf-8")
-
-
-@pytest.mark.slow
-def test_an_installed_wheel_has_templates_files_and_runbooks(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    for name in ("state", "streams", "agents", "reports", "deploy"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    (source / "docs").mkdir()
-    (source / "docs" / "runbooks.md").write_text("# Runbooks\n## OrgAtRisk\n", "utf-8")
-    made = [
-        sys.executable,
-        "-c",
-        f"from setuptools.build_meta import build_wheel; print(build_wheel({str(tmp_path)!r}))",
-    ]
-    subprocess.run(made, cwd=source, check=True, capture_output=True, timeout=120)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    here = Path(agents.page.__file__).parent
-    for path in (*(here / "templates").iterdir(), *(here / "static").iterdir()):
-        assert f"agents/page/{path.parent.name}/{path.name}" in names
-    assert any(name.endswith(".data/data/share/orgpulse/runbooks.md") for name in names)
 
 
 LINES = st.builds(

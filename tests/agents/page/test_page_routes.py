@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -321,6 +322,10 @@ def test_a_redis_that_hangs_holds_a_page_up_for_seconds_only(tmp_path: Any, made
             answer = page.get("/orgs/northwind")
             assert answer.status == 503 and "Redis is away" in answer.text
             assert time.monotonic() - begin < LIMIT_SECONDS + 3
+            with ThreadPoolExecutor(12) as visitors:
+                begin = time.monotonic()
+                assert {answer.status for answer in visitors.map(page.get, ["/"] * 12)} == {503}
+            assert time.monotonic() - begin < LIMIT_SECONDS + 3, "nobody waits for the one before"
             assert page.get("/health").status == 200
         finally:
             os.kill(server.pid, signal.SIGCONT)
