@@ -100,6 +100,18 @@ def test_no_warning_silences_what_somebody_has_to_get_up_for() -> None:
             assert "critical" not in {ALERTS[name]["labels"]["severity"] for name in targets}, rule
 
 
+def test_alerts_about_orgs_that_tell_their_end_do_not_end_while_something_silences_them() -> None:
+    rules = [
+        (matching(r["source_matchers"]), matching(r["target_matchers"])) for r in config_of(SHIPPED)["inhibit_rules"]
+    ]
+    for name in ("OrgpulseOrgFell", "OrgpulseRepliesSlower"):
+        silencing = set().union(*(sources for sources, targets in rules if name in targets))
+        held_by = {each for each, rule in ALERTS.items() if rule["labels"]["about"] == "input"}
+        assert 'ALERTS{about="input", alertstate="firing"}' in ALERTS[name]["expr"]
+        (named,) = re.findall(r'ALERTS\{alertname=~"([^"]+)", alertstate="firing"\}', ALERTS[name]["expr"])
+        assert held_by | set(named.split("|")) == silencing
+
+
 def firing(name: str, **labels: str) -> dict[str, Any]:
     """Return an alert as Prometheus sends it, but for its times."""
     return {
