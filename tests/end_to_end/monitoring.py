@@ -1,8 +1,8 @@
 """A real Prometheus, a real Alertmanager and somebody who is told: with what ships, at a test's pace.
 
 Owns how the shipped configuration is shortened: Prometheus asks every two seconds (a busy worker needs one to answer)
-and evaluates every second, `for` and `keep_firing_for` are a second (not of alerts about the system), Alertmanager
-waits a second for more; addresses are those of the test. Expressions, labels, routes and inhibition stay as they are.
+and evaluates every second, `for` and `keep_firing_for` are seconds (not of alerts about the system), Alertmanager waits
+a second for more; addresses are those of the test. Expressions, labels, routes and inhibition stay as they are.
 Invariant: every process that was started has ended when its `with` block has.
 """
 
@@ -28,7 +28,7 @@ from tests.faults.system import wait_until
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 RULES = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
-PACE, ASKED = "1s", "2s"
+PACE, ASKED, KEPT = "1s", "2s", "5s"
 _START_SECONDS = 30.0
 
 
@@ -185,7 +185,7 @@ def hurried(path: Path) -> dict[str, Any]:
     for group in file["groups"]:
         for rule in group["rules"]:
             if rule.get("labels", {}).get("about") != "system":
-                rule |= {key: PACE for key in ("for", "keep_firing_for") if key in rule}
+                rule |= {key: pace for key, pace in (("for", PACE), ("keep_firing_for", KEPT)) if key in rule}
     return file
 
 

@@ -83,5 +83,5 @@ def once_and_its_end(life: Life, prometheus: Prometheus, manager: Alertmanager, 
     come("OrgpulseInputMissing", "resolved", topic="product-events")
     assert statuses("OrgpulseOrgFell", org="acme") == ["firing", "resolved"]
     assert statuses("OrgpulseInputMissing") == ["firing", "resolved"]
-    assert {each.name for each in inbox.told()} == {"OrgpulseOrgFell", "OrgpulseInputMissing"}, inbox.told()
+    assert {each.name for each in inbox.told()} == {"OrgpulseOrgFell", "OrgpulseInputMissing"}
     assert prometheus.rule_problems() == []
