@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -75,16 +76,55 @@ def test_matchers_name_alerts_that_exist() -> None:
     assert named <= ALERTS.keys()
 
 
+def matching(matchers: Sequence[str]) -> set[str]:
+    """Return the alerts that all of *matchers* (of an inhibit rule) fit."""
+    found = set()
+    for name, rule in ALERTS.items():
+        labels = {"alertname": name, **rule["labels"]}
+        parts = [re.fullmatch(r'(\w+) (=~|!=|=) "(.*)"', matcher) for matcher in matchers]
+        fits = {
+            "=": lambda value, wanted: value == wanted,
+            "!=": lambda value, wanted: value != wanted,
+            "=~": lambda value, wanted: re.fullmatch(wanted, value) is not None,
+        }
+        if all(part is not None and fits[part[2]](labels[part[1]], part[3]) for part in parts):
+            found.add(name)
+    return found
+
+
+def test_no_warning_silences_what_somebody_has_to_get_up_for() -> None:
+    for rule in config_of(SHIPPED)["inhibit_rules"]:
+        sources, targets = matching(rule["source_matchers"]), matching(rule["target_matchers"])
+        assert sources and targets, rule
+        if not {ALERTS[name]["labels"]["severity"] for name in sources} <= {"critical"}:
+            assert "critical" not in {ALERTS[name]["labels"]["severity"] for name in targets}, rule
+
+
+def test_alerts_about_orgs_that_tell_their_end_do_not_end_while_something_silences_them() -> None:
+    rules = [
+        (matching(r["source_matchers"]), matching(r["target_matchers"])) for r in config_of(SHIPPED)["inhibit_rules"]
+    ]
+    for name in ("OrgpulseOrgFell", "OrgpulseRepliesSlower"):
+        silencing = set().union(*(sources for sources, targets in rules if name in targets))
+        held_by = {each for each, rule in ALERTS.items() if rule["labels"]["about"] == "input"}
+        assert 'ALERTS{about="input", alertstate="firing"}' in ALERTS[name]["expr"]
+        (named,) = re.findall(r'ALERTS\{alertname=~"([^"]+)", alertstate="firing"\}', ALERTS[name]["expr"])
+        assert held_by | set(named.split("|")) == silencing
+
+
 def firing(name: str, **labels: str) -> dict[str, Any]:
-    """Return an alert as Prometheus sends it."""
-    now = datetime.now(UTC)
-    all_labels = {"alertname": name, **ALERTS[name]["labels"], **labels}
+    """Return an alert as Prometheus sends it, but for its times."""
     return {
-        "labels": all_labels,
+        "labels": {"alertname": name, **ALERTS[name]["labels"], **labels},
         "annotations": {"summary": "…"},
-        "startsAt": now.isoformat(),
-        "endsAt": (now + timedelta(minutes=5)).isoformat(),
     }
+
+
+def lasting(alerts: Sequence[dict[str, Any]], minutes: float) -> list[dict[str, Any]]:
+    """Return *alerts* as they began a minute ago and go on for *minutes*; 0 = they are over."""
+    now = datetime.now(UTC)
+    times = {"startsAt": now - timedelta(minutes=1), "endsAt": now + timedelta(minutes=minutes)}
+    return [alert | {key: moment.isoformat() for key, moment in times.items()} for alert in alerts]
 
 
 EVERYTHING = [firing(name, org="acme", topic="t", partition="0", instance="one") for name in ALERTS]
@@ -171,13 +211,12 @@ def test_an_alert_that_another_one_explains_is_silent_and_no_other(tmp_path: Pat
     settled = "OrgpulseActivitiesStayUnderWay/last"
     with Inbox() as inbox, Alertmanager(tmp_path / "alertmanager", inbox.address) as manager:
         for case, (alerts, silent) in EXPLAINED.items():
-            manager.post([*alerts, *last])
+            manager.post(lasting([*alerts, *last], minutes=5))
             wait_until(lambda: "" if manager.states().get(settled) == "suppressed" else "not settled", 10)
             states = {key: state for key, state in manager.states().items() if not key.endswith("/last")}
             assert len(states) == len(alerts), case
             assert {key for key, state in states.items() if state == "suppressed"} == silent, case
-            over = datetime.now(UTC).isoformat()
-            manager.post([alert | {"endsAt": over} for alert in (*alerts, *last)])
+            manager.post(lasting([*alerts, *last], minutes=0))
             wait_until(lambda: "" if not manager.states() else "still there", 10)
 
 
