@@ -72,7 +72,7 @@ class Simulation(RuleBasedStateMachine):
         if read:
             self.work_on(0, 8)
 
-    @rule(talks=st.lists(st.sampled_from(sorted(TALKS)), min_size=1, max_size=3), partition=_partitions, hours=TALKED)
+    @rule(talks=st.lists(st.sampled_from(sorted(TALKS)), min_size=2, max_size=4), partition=_partitions, hours=TALKED)
     def conversation(self, talks: list[str], partition: int, hours: int) -> None:
         """Have people talk in a way that is easily counted wrongly."""
         for name in talks:
