@@ -6,6 +6,7 @@ Invariant: exits 0 only after a clean stop.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import sys
 
 import click
@@ -37,6 +38,7 @@ def worker(settings: Settings, started_anew: str) -> None:
     from agents.run_worker import Worker
 
     configure(settings.log.level, settings.log.format)
+    faulthandler.enable()  # should native code bring the process down, the log says where
     try:
         import uvloop
     except ImportError:  # not on every platform; only a matter of speed

@@ -9,6 +9,7 @@ to the committed offset gives.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
@@ -54,6 +55,8 @@ from streams.transport import Chunk
 
 _log = structlog.get_logger(__name__)
 Replay = Callable[[int, int, int], Awaitable[Any]]
+_TURN_SECONDS = 0.05
+"""How long a backlog's chunk is applied before others have their turn."""
 _TOO_LATE = Rejected("too_late", "beyond the allowed lateness of its shard")
 
 
@@ -123,27 +126,48 @@ class FoldAgent:
 
     def handle(self, chunk: Chunk) -> Outcome | None:
         """Apply *chunk*; with a tick in it, return its effects."""
+        said: list[list[Effect]] = []
+        rows = sum([self._apply(chunk.tp.partition, record, said) for record in chunk.records])
+        return self._end(chunk, rows, said)
+
+    async def handle_in_turns(self, chunk: Chunk) -> Outcome | None:
+        """Do as `handle`, letting others have their turn every now and then.
+
+        A backlog's chunk may take many seconds. Meanwhile transactions of other partitions would run into their time
+        limits, and the worker would begin anew, and again.
+        """
+        loop, rows, said = asyncio.get_running_loop(), 0, list[list[Effect]]()
+        turn_ends = loop.time() + _TURN_SECONDS
+        for record in chunk.records:
+            rows += self._apply(chunk.tp.partition, record, said)
+            if loop.time() > turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = loop.time() + _TURN_SECONDS
+        return self._end(chunk, rows, said)
+
+    def _apply(self, partition: int, record: Any, said: list[list[Effect]]) -> int:
+        """Apply one record of the log, add what its tick says to *said*, and return how many activities it held."""
+        shard, rows = self.shards[partition], 0
+        if record.offset < shard.position:
+            return 0
+        assert record.value is not None, "only orgpulse writes to activities"
+        found = decode_record(record.value)
+        if isinstance(found, Rows):
+            rows = len(found.measure)
+            self._arrivals.setdefault(partition, []).append(found.arrived)
+        effects = shard.apply(found, record.offset)
+        if effects is not None:
+            said.append(effects)
+        return rows
+
+    def _end(self, chunk: Chunk, rows: int, said: list[list[Effect]]) -> Outcome | None:
         partition = chunk.tp.partition
         shard = self.shards[partition]
-        arrivals = self._arrivals.setdefault(partition, [])
-        effects: list[Effect] | None = None
-        rows = 0
-        for record in chunk.records:
-            if record.offset < shard.position:
-                continue
-            assert record.value is not None, "only orgpulse writes to activities"
-            found = decode_record(record.value)
-            if isinstance(found, Rows):
-                rows += len(found.measure)
-                arrivals.append(found.arrived)
-            said = shard.apply(found, record.offset)
-            if said is not None:
-                effects = said if effects is None else effects + said
         if rows:
             self.last_rows_at[partition] = self._clock.now()
             self._checkpoints.count(partition, rows)
         shard.position = max(shard.position, chunk.next_offset)
-        return None if effects is None else self._outcome(shard, effects)
+        return self._outcome(shard, [effect for effects in said for effect in effects]) if said else None
 
     def final(self, partition: int) -> list[Outgoing]:
         """Return the records of a last checkpoint before the partition is given up."""
@@ -182,7 +206,7 @@ class FoldAgent:
         out += self._ledger.keep_shares(shard.partition, SHARD, shares_of(shard))
         if self._checkpoints.is_due(shard.partition):
             out += self._checkpoints.make(shard)
-        arrivals, self._arrivals[shard.partition] = self._arrivals[shard.partition], []
+        arrivals = self._arrivals.pop(shard.partition, [])
         outcomes = {source: list(counts) for source, counts in shard.outcomes.items()}
 
         def publish() -> None:

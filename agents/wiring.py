@@ -120,7 +120,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
         clock,
     )
     fold.chat = ChatDocuments(documents, chat_zones(settings))
-    add_chunk_agent(app, topics.activities, fold.handle, name="fold", kept=True)
+    add_chunk_agent(app, topics.activities, fold.handle_in_turns, name="fold", kept=True)
     people = CountPeople(
         lambda: Census(settings.calibration.min_population, model.population.peers), census_table, documents, metrics,
         topics.activities, kafka.partitions, map_settings_of(settings),

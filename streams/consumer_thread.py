@@ -110,6 +110,14 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
 
     _method_queue: Questions | None = None
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Take a plain loop, which nobody closes while others may still wake it or its sockets are open.
+
+        mode's own would be uvloop's in a worker, closed by the thread at its end; after a failure that brought the
+        process down (a call of a null pointer), so that it did not start anew.
+        """
+        super().__init__(*args, thread_loop=asyncio.SelectorEventLoop(), **options)
+
     @property
     def method_queue(self) -> Questions:
         """What is asked of this thread."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
+import pytest
 from faust.types import TP
 
 from agents.checkpoints import Checkpoints
@@ -63,6 +64,40 @@ def test_an_event_that_is_late_for_its_shard_is_counted_among_the_dead_letters()
     assert [out.topic for out in all_records(outcome)].count(names.dead_letters) == 1
     outcome.after_commit()
     assert metrics.dead_letters.value("product-events", "too_late") == 1
+
+
+def test_a_long_chunk_lets_others_have_their_turn_and_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.fold._TURN_SECONDS", 0.0)
+    model, clock, names = model_of(), FixedClock(NOON / 1000), topic_names(Settings())
+    log = [rows_of([Act("acme", "ann", "search", NOON + n, n)], first_offset=n) for n in range(50)]
+    records = [Record(at_, encode_record(record)) for at_, record in enumerate([*log, Tick(NOON + 50, 0)])]
+    chunk: Any = SomeChunk(TP("activities", 0), records, 51)
+    outcomes, turns = [], 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def in_turns(agent: FoldAgent) -> Any:
+        task = asyncio.create_task(others())
+        found = await agent.handle_in_turns(chunk)
+        task.cancel()
+        return found
+
+    for _ in range(2):
+        metrics = Metrics()
+        agent = FoldAgent(
+            lambda partition: Shard(partition, model, Limits()), NeverDue(), Documents(model, names, 0, 1),  # type: ignore[arg-type]
+            DeadLetters(names.dead_letters, clock.now, 1000), Ledger(Table(), metrics), names.summaries, metrics, clock,
+        )  # fmt: skip
+        agent.shards[0] = Shard(0, model, Limits())
+        outcomes.append(asyncio.run(in_turns(agent)) if outcomes else agent.handle(chunk))
+        if len(outcomes) == 1:
+            assert turns == 0
+    assert turns >= 50
+    assert outcomes[0].records == outcomes[1].records and len(outcomes[0].records) > 2
 
 
 def test_values_told_again_are_never_older_than_their_fence_says() -> None:

@@ -95,7 +95,7 @@ class Mangler:
             return self._line(odd.STAMPS, odd.PRIORITIES, odd.DATA)
         fields, twice = self.fields(topic), b""
         if topic == "product-events" and chance.random() < 0.05:
-            fields[b"quantity"] = chance.choice((b"4611686018427387904", b"-4611686018427387904"))  # an integer, but huge
+            fields[b"quantity"] = chance.choice((b"4611686018427387904", b"-4611686018427387904"))  # huge
         for _ in range(chance.randrange(1, 4)):
             name = chance.choice([*fields] if fields and chance.random() < 0.8 else _EXTRA)
             kind = chance.choice((odd.NUMBERS, odd.TEXTS, odd.TEXTS, odd.TIMES, odd.SHAPES))
