@@ -111,12 +111,12 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
     _method_queue: Questions | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        """Take a plain loop, which nobody closes while others may still wake it or its sockets are open.
+        """Bring a loop of its own, for then mode's thread does not close it at its end.
 
-        mode's own would be uvloop's in a worker, closed by the thread at its end; after a failure that brought the
-        process down (a call of a null pointer), so that it did not start anew.
+        Others may still wake it and its connections may be open, if the worker fails; a worker was seen to die of a
+        null pointer in this thread then, instead of beginning anew. The loop goes with the process.
         """
-        super().__init__(*args, thread_loop=asyncio.SelectorEventLoop(), **options)
+        super().__init__(*args, thread_loop=asyncio.new_event_loop(), **options)
 
     @property
     def method_queue(self) -> Questions:
