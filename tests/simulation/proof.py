@@ -273,11 +273,15 @@ def _weeks(world: World) -> dict[str, dict[str, Any]]:
 
 
 def _without(documents: dict[str, dict[str, Any]], *names: str) -> dict[str, dict[str, Any]]:
-    """Return *documents* without the fields *names*, and chat activity without what changes as time passes."""
+    """Return *documents* without the fields *names*, and chat activity without what changes as time passes.
+
+    Chat that has left its window is a tombstone for whoever told of it before, and nothing for others.
+    """
     of_chat = {*names, *_OF_THE_MOMENT}
     return {
         key: {n: v for n, v in fields.items() if n not in (of_chat if key.startswith("chat:") else names)}
         for key, fields in documents.items()
+        if not (key.startswith("chat:") and "deleted" in fields)
     }
 
 
