@@ -116,12 +116,9 @@ class Waits:
         """Return waits (ms) begun in the quarters from *start_ms* to before *stop_ms*, and how often each occurred."""
         self._flush()
         start, stop = (time_ms // QUARTER_MS - _FIRST_QUARTER for time_ms in (start_ms, stop_ms))
-        keys, counts = _range_of(self._waits, start, stop, _PLACE_SHIFT)
-        back, back_counts = _range_of(self._back, start, stop, _PLACE_SHIFT)
-        if len(back):
-            keys, counts = sum_by_key(np.concatenate([keys, back]), np.concatenate([counts, back_counts]))
-            keys, counts = keys[counts > 0], counts[counts > 0]
-        return waits_of(keys), counts
+        cells = (_range_of(cells, start, stop, _PLACE_SHIFT) for cells in (self._waits, self._back))
+        keys, counts = _net(*cells)
+        return waits_of(keys[counts > 0]), counts[counts > 0]
 
     def merge(self, other: Waits) -> None:
         """Add all of *other*."""
@@ -206,11 +203,7 @@ class Waits:
 
     def _left(self) -> tuple[Wides, Counts]:
         """Return keys and counts of the waits that were not taken back."""
-        (keys, counts), (back, back_counts) = self._waits.read(), self._back.read()
-        if not len(back):
-            return keys, counts
-        keys, counts = sum_by_key(np.concatenate([keys, back]), np.concatenate([counts, back_counts]))
-        return keys[counts != 0], counts[counts != 0]
+        return _net(self._waits.read(), self._back.read())
 
     def _bound(self) -> None:
         """Round once there were more than EXACT_WAITS distinct entries."""
@@ -259,6 +252,14 @@ def _range_of(cells: Cells, start: int, stop: int, shift: int) -> tuple[Wides, C
     edges = [min(max(edge, 0), _LAST_PLACE) << shift for edge in (start, stop)]
     here = slice(*np.searchsorted(keys, np.array(edges, np.uint64)))
     return keys[here], counts[here]
+
+
+def _net(waits: tuple[Wides, Counts], back: tuple[Wides, Counts]) -> tuple[Wides, Counts]:
+    """Return keys and counts of *waits* less those that were taken *back*."""
+    if not len(back[0]):
+        return waits
+    keys, counts = sum_by_key(np.concatenate([waits[0], back[0]]), np.concatenate([waits[1], back[1]]))
+    return keys[counts != 0], counts[counts != 0]
 
 
 def _rounded(keys: Wides, counts: Counts) -> WideCells:

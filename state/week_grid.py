@@ -65,8 +65,7 @@ def rounded_ms(waits_ms: Longs) -> Longs:
 
 def rounded_keys(keys: Wides) -> Wides:
     """Return *keys* with their waits rounded (`rounded_ms`)."""
-    waits = (keys & _WAIT).astype(np.int64)
-    return (keys & ~_WAIT) | rounded_ms(waits).astype(np.uint64)
+    return (keys & ~_WAIT) | rounded_ms(waits_of(keys)).astype(np.uint64)
 
 
 def squeezed(exact: bool, columns: list[Any]) -> bytes:
@@ -139,7 +138,7 @@ class WeekGrid:
     @property
     def waits_ms(self) -> Longs:
         """Return each distinct wait in ms."""
-        return (self.keys & _WAIT).astype(np.int64)
+        return waits_of(self.keys)
 
     @property
     def firsts(self) -> NDArray[np.bool_]:

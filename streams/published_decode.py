@@ -60,7 +60,7 @@ class Decoder:
             return UserScore(
                 org=org,
                 user=user,
-                score=_decimal(fields.get("score")),
+                score=decimal_of(fields.get("score")),
                 first_week=fields.get("first_week") == "1",
                 **self._common(fields),
             )
@@ -74,9 +74,9 @@ class Decoder:
                 org=org,
                 name=fields.get("name") or org,
                 group_type=fields.get("group_type") or None,
-                score_active=_decimal(fields.get("score_active")),
-                score_licensed=_decimal(fields.get("score_licensed")),
-                score_median=_decimal(fields.get("score_median")),
+                score_active=decimal_of(fields.get("score_active")),
+                score_licensed=decimal_of(fields.get("score_licensed")),
+                score_median=decimal_of(fields.get("score_median")),
                 active_users=whole_of(fields.get("active_users")),
                 licensed_users=whole_of(fields.get("licensed_users")),
                 activities=whole_of(fields.get("activities")),
@@ -122,13 +122,13 @@ class Decoder:
         end, coverage = moment_of(fields.get("window_end")), fields.get("coverage")
         age, stale = self.age(end)
         return {
-            "previous": _decimal(fields.get("previous")),
+            "previous": decimal_of(fields.get("previous")),
             "band": fields["band"],
             "coverage": float(coverage) if coverage else None,
             "reasons": tuple(_reason(entry) for entry in json.loads(fields.get("reasons") or "[]")),
             "split": _split(json.loads(fields.get("change") or "{}")),
-            "history": tuple(_decimal(week) for week in json.loads(fields.get("history") or "[]")),
-            "trend": _decimal(fields.get("trend")),
+            "history": tuple(decimal_of(week) for week in json.loads(fields.get("history") or "[]")),
+            "trend": decimal_of(fields.get("trend")),
             "peers": fields.get("peers") or None,
             "window_end": end,
             "calibration": whole_of(fields.get("calibration")),
@@ -169,8 +169,8 @@ def alert_of(org: str, fields: Fields) -> Alert | None:
             fields["kind"],
             fields.get("rule", ""),
             fields["fingerprint"],
-            _decimal(fields.get("score")),
-            _decimal(fields.get("from")),
+            decimal_of(fields.get("score")),
+            decimal_of(fields.get("from")),
             moment_of(fields.get("since")),
             moment_of(fields.get("until")),
             fields.get("acknowledged_by") or None,
@@ -217,7 +217,7 @@ def moment_of(text: str | None) -> datetime | None:
 
 def _reason(entry: Mapping[str, str]) -> Reason:
     return Reason(
-        entry["attribute"], Decimal(entry["points"]), _decimal(entry.get("of")), _decimal(entry.get("change"))
+        entry["attribute"], Decimal(entry["points"]), decimal_of(entry.get("of")), decimal_of(entry.get("change"))
     )
 
 
@@ -230,9 +230,9 @@ def _split(parts: Mapping[str, str]) -> Split | None:
 def _by_job_type(found: Mapping[str, Mapping[str, Any]]) -> dict[str, GroupScore]:
     return {
         job: GroupScore(
-            _decimal(each["score_active"]),
-            _decimal(each["score_licensed"]),
-            _decimal(each["score_median"]),
+            decimal_of(each["score_active"]),
+            decimal_of(each["score_licensed"]),
+            decimal_of(each["score_median"]),
             int(each["active_users"]),
             int(each["licensed_users"]),
         )
@@ -246,14 +246,15 @@ def _by_group_type(found: Mapping[str, Mapping[str, Any]]) -> dict[str, GroupTot
             int(each["orgs"]),
             int(each["active_users"]),
             int(each["licensed_users"]),
-            _decimal(each["score_active"]),
-            _decimal(each["score_licensed"]),
+            decimal_of(each["score_active"]),
+            decimal_of(each["score_licensed"]),
         )
         for group, each in found.items()
     }
 
 
-def _decimal(text: str | None) -> Decimal | None:
+def decimal_of(text: str | None) -> Decimal | None:
+    """Return a figure; None where there is none."""
     return Decimal(text) if text else None
 
 

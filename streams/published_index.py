@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from streams.published_decode import Reading, moment_of, whole_of
+from streams.published_decode import Reading, decimal_of, moment_of, whole_of
 
 ORGS_A_CALL = 500
 FIELDS = (
@@ -69,14 +69,10 @@ def _line(org: str, values: dict[str, str | bool]) -> OrgLine | None:
             fields.get("name") or org,
             fields["band"],
             fields.get("group_type") or None,
-            _decimal(fields.get("score_active")),
-            _decimal(fields.get("previous")),
+            decimal_of(fields.get("score_active")),
+            decimal_of(fields.get("previous")),
             whole_of(fields.get("active_users")),
             whole_of(fields.get("licensed_users")),
             moment_of(fields.get("alert_since")),
         )
     return None
-
-
-def _decimal(text: str | None) -> Decimal | None:
-    return Decimal(text) if text else None

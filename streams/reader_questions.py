@@ -7,7 +7,7 @@ HGETALL, so no document is ever half of one write and half of another.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -27,6 +27,7 @@ PAGE = 500  # members of a ranking looked at per round trip while a band is look
 ALL = "all"  # the org that stands for every org together, in latency
 
 T = TypeVar("T")
+S = TypeVar("S", OrgScore, UserScore)
 Command: TypeAlias = tuple[str | int, ...]
 Question: TypeAlias = Generator[Sequence[Command], list[Any], T]
 
@@ -84,25 +85,11 @@ class Questions:
 
     def orgs_by_score(self, ranking: Ranking) -> Question[list[OrgScore]]:
         """Ask for orgs in the order of their score."""
-        found: list[OrgScore] = []
-        for offset in self._offsets(ranking):
-            (names,) = yield [ranking.command(self._orgs, offset, _page(ranking))]
-            asked = yield from self.orgs(names)
-            found += [one for one in asked if one is not None and ranking.band in (None, one.band)]
-            if len(names) < _page(ranking) or len(found) >= ranking.count + _skipped(ranking):
-                break
-        return found[_skipped(ranking) :][: ranking.count]
+        return self._ranked(self._orgs, ranking, self.orgs)
 
     def users_by_score(self, org: str, ranking: Ranking) -> Question[list[UserScore]]:
         """Ask for users of an org in the order of their score."""
-        found: list[UserScore] = []
-        for offset in self._offsets(ranking):
-            (names,) = yield [ranking.command(self._users_key(org), offset, _page(ranking))]
-            asked = yield from self.users([(org, user) for user in names])
-            found += [one for one in asked if one is not None and ranking.band in (None, one.band)]
-            if len(names) < _page(ranking) or len(found) >= ranking.count + _skipped(ranking):
-                break
-        return found[_skipped(ranking) :][: ranking.count]
+        return self._ranked(self._users_key(org), ranking, lambda users: self.users([(org, user) for user in users]))
 
     def latency(self, org: str) -> Question[LatencyMap | None]:
         """Ask for the latency map of an org."""
@@ -234,6 +221,19 @@ class Questions:
 
     def _users_key(self, org: str) -> str:
         return f"{self._prefix}org:{{{org}}}:users:by-score"
+
+    def _ranked(
+        self, key: str, ranking: Ranking, documents: Callable[[list[str]], Question[list[S | None]]]
+    ) -> Question[list[S]]:
+        """Ask for *documents* of the members of a ranking, until there are enough of the band."""
+        found: list[S] = []
+        for offset in self._offsets(ranking):
+            (names,) = yield [ranking.command(key, offset, _page(ranking))]
+            asked = yield from documents(names)
+            found += [one for one in asked if one is not None and ranking.band in (None, one.band)]
+            if len(names) < _page(ranking) or len(found) >= ranking.count + _skipped(ranking):
+                break
+        return found[_skipped(ranking) :][: ranking.count]
 
     def _offsets(self, ranking: Ranking) -> range:
         if not 0 < ranking.count <= MAX_KEYS:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from grafana_foundation_sdk.builders import table
+
 from deploy.grafana import hours_orgs
 from deploy.grafana.ask import DIFFERENCE
 from deploy.grafana.board import Board, Row, org_variable
-from deploy.grafana.colours import LATENCY_STEPS
+from deploy.grafana.colours import LATENCY_STEPS, Steps
 from deploy.grafana.panels import Ask, Property, Says, figure, lines, property_of, rows
 from deploy.grafana.shapes import matrix
 
@@ -43,6 +45,20 @@ def _week_of(org: str) -> str:
     """Return p80 over the replies of the rolling week. Of all orgs together every worker shows those of its own."""
     replies = f'orgpulse_org_week_replies{{org="{org}", org'
     return f'histogram_quantile(0.8, max by (le) ({replies}!="all"}}) or sum by (le) ({replies}="all"}}))'
+
+
+def _map(says: Says, cell: str, steps: Steps) -> table.Panel:
+    """Return *cell* as a table of days and hours, coloured by *steps*."""
+    return rows(
+        24,
+        says,
+        _with_empty_cells(cell),
+        transformations=matrix("weekday", "hour", "Day"),
+        overrides=_DAY_COLUMN,
+        steps=steps,
+        coloured=True,
+        decimals=1,
+    )
 
 
 _FIGURES = Row(
@@ -104,8 +120,7 @@ _MAPS = Row(
     "Hours of the week: $org",
     13,
     [
-        rows(
-            24,
+        _map(
             Says(
                 "Waiting for an answer, p80, by the hour of the message",
                 _HOURS + " Dark is quick, yellow slow; empty = no reply."
@@ -113,15 +128,10 @@ _MAPS = Row(
                 "s",
                 _NO_MAP,
             ),
-            _with_empty_cells(_CELL),
-            transformations=matrix("weekday", "hour", "Day"),
-            overrides=_DAY_COLUMN,
-            steps=LATENCY_STEPS,
-            coloured=True,
-            decimals=1,
+            _CELL,
+            LATENCY_STEPS,
         ),
-        rows(
-            24,
+        _map(
             Says(
                 "Difference to a week ago",
                 "The map above less the one of a week ago: orange = people wait longer now, blue = shorter, grey ="
@@ -129,15 +139,10 @@ _MAPS = Row(
                 "s",
                 _NOT_YET,
             ),
-            _with_empty_cells(f"{_CELL} - {_before(1)}"),
-            transformations=matrix("weekday", "hour", "Day"),
-            overrides=_DAY_COLUMN,
-            steps=DIFFERENCE,
-            coloured=True,
-            decimals=1,
+            f"{_CELL} - {_before(1)}",
+            DIFFERENCE,
         ),
-        rows(
-            24,
+        _map(
             Says(
                 "Difference to the mean of the four weeks before",
                 "The map above less the mean of those of one to four weeks ago, as far as Prometheus has them; colours"
@@ -145,12 +150,8 @@ _MAPS = Row(
                 "s",
                 _NOT_YET,
             ),
-            _with_empty_cells(f"{_CELL} - {_mean_before(4)}"),
-            transformations=matrix("weekday", "hour", "Day"),
-            overrides=_DAY_COLUMN,
-            steps=DIFFERENCE,
-            coloured=True,
-            decimals=1,
+            f"{_CELL} - {_mean_before(4)}",
+            DIFFERENCE,
         ),
     ],
 )
