@@ -36,6 +36,7 @@ from tests.faults.workers import Workers
 DATA = Path(os.environ.get("ORGPULSE_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 T = TypeVar("T")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+PATIENCE_SECONDS = 240.0
 SKETCH_ERROR = 0.005  # state/durations.py: exact up to 256 durations a cell and month, 0.4 % above
 
 pytestmark = [
@@ -66,15 +67,15 @@ def imported(kafka: Any, redis_server: Any, name: str, tmp_path: Path, *command:
     with Workers(settings, 1, tmp_path):
         done = subprocess.run(
             [sys.executable, "-m", "agents.cli", "import", *command, "--state-dir", str(tmp_path / "state")],
-            env={**os.environ, **environment_of(settings)}, capture_output=True, text=True, timeout=120,
+            env={**os.environ, **environment_of(settings)}, capture_output=True, text=True, timeout=400,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         yield settings
 
 
 def once_complete(read: Callable[[], T], measure: Callable[[T], int], wanted: int) -> T:
-    """Read until *measure* of what was read is *wanted*; after a minute give what there is."""
-    deadline = time.monotonic() + 60
+    """Read until *measure* of what was read is *wanted*; after some minutes give what there is."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while measure(found := read()) != wanted and time.monotonic() < deadline:
         time.sleep(0.5)
     return found
