@@ -74,9 +74,14 @@ def imported(kafka: Any, redis_server: Any, name: str, tmp_path: Path, *command:
 
 
 def once_complete(read: Callable[[], T], measure: Callable[[T], int], wanted: int) -> T:
-    """Read until *measure* of what was read is *wanted*; after some minutes give what there is."""
+    """Read until *measure* of what was read is *wanted*.
+
+    Raises:
+        AssertionError: If it is not after some minutes.
+    """
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while measure(found := read()) != wanted and time.monotonic() < deadline:
+    while (now := measure(found := read())) != wanted:
+        assert time.monotonic() < deadline, f"{now} instead of {wanted}"
         time.sleep(0.5)
     return found
 
@@ -87,7 +92,7 @@ def shown_map(settings: Settings, org: str, messages: int) -> dict[str, str]:
     def read() -> dict[str, str]:
         return dict(read_redis(settings.redis.url, settings.redis.prefix).get(f"latency:{{{org}}}", {}))
 
-    return once_complete(read, lambda m: sum(int(v) for k, v in m.items() if k.endswith(":messages")), messages)
+    return once_complete(read, lambda shown: int(shown.get("all:messages", 0)), messages)
 
 
 def weekly_transactions(settings: Settings) -> dict[tuple[str, str], tuple[int, int]]:
