@@ -81,6 +81,7 @@ class FoldAgent:
         self._week_replies = WeekReplies(metrics.orgs)
         self.shards: dict[int, Shard] = {}
         self.sink: RedisSink | None = None
+        self.on_turn: Callable[[], None] = lambda: None
         self.shadow: ShadowTeller | None = None
         self.replayed = 0
         """Records that restores have replayed since the start."""
@@ -136,7 +137,7 @@ class FoldAgent:
 
     async def handle_in_turns(self, chunk: Chunk) -> Outcome | None:
         """Do as `handle`, in turns with others: a backlog's chunk may take many seconds, and so may one record."""
-        turns, rows, said = Turns(), 0, list[list[Effect]]()
+        turns, rows, said = Turns(self.on_turn), 0, list[list[Effect]]()
         for record in chunk.records:
             self._under_way[chunk.tp.partition] = work = Work(self._steps(chunk.tp.partition, record, said))
             rows += await turns.through(work)

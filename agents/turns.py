@@ -7,7 +7,7 @@ Without that, transactions of other partitions run into their time limits, and t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -41,7 +41,9 @@ class Work(Generic[T]):
 class Turns:
     """One's own turns on the running loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_turn: Callable[[], None] = lambda: None) -> None:
+        """Begin; *on_turn* is called at each turn's end."""
+        self._on_turn = on_turn
         self._loop = asyncio.get_running_loop()
         self._ends = self._loop.time() + TURN_SECONDS
 
@@ -50,6 +52,7 @@ class Turns:
         while True:
             more = work.step()
             if self._loop.time() > self._ends:
+                self._on_turn()
                 await asyncio.sleep(0)
                 self._ends = self._loop.time() + TURN_SECONDS
             if not more:
