@@ -16,6 +16,7 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import orjson
@@ -43,7 +44,7 @@ from streams.topics import connected_admin, create_topics, members_of_group
 from streams.transactions import Outgoing
 
 PUBLISHED, OWN, SHIPPED = "published", "own", "shipped"
-"""By which cut points weeks are closed: those that they were, those of a count of its own, those in the model's file."""
+"""By which cut points weeks are closed: those they were published by, those of a count of its own, the model's."""
 _POLL_SECONDS = 0.3
 _LEFT_SECONDS = 15.0  # beyond the session timeout: so long a dead run's workers may take to leave
 _BLOCK = 5_000
@@ -60,9 +61,10 @@ class Run:
 
     def __init__(
         self, live: Settings, name: str, reach: Reach, source: RawSource, logs: Path, clock: Clock, *,
-        model: str = "", cut_points: str = PUBLISHED, time_zone: str = "", directory_as_of_ms: int = 0, workers: int = 1,
+        model: str = "", cut_points: str = PUBLISHED, time_zone: str = "", directory_as_of_ms: int = 0,
+        workers: int = 1,
     ) -> None:  # fmt: skip
-        """Describe it; *model* is a file (empty = the live one), *time_zone* an IANA zone for every org of the directory.
+        """Describe it; *model* is a file (empty = the live one), *time_zone* one for every org of the directory.
 
         Raises:
             NamespaceError: If the name is of no use.
@@ -245,10 +247,10 @@ async def _blocks(records: AsyncIterator[RawRecord]) -> AsyncIterator[list[RawRe
         yield block
 
 
-async def _behind(space: Settings, ends: dict[object, int]) -> bool:
+async def _behind(space: Settings, ends: dict[Any, int]) -> bool:
     """Say whether the group has not handled its log of activities up to *ends*."""
     done = await committed_of(space.kafka.brokers, group_of(space))
-    return any(done.get(tp, 0) < end for tp, end in ends.items())  # type: ignore[call-overload]
+    return any(done.get(tp, 0) < end for tp, end in ends.items())
 
 
 def _day(stamp_ms: int) -> str:

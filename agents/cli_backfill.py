@@ -48,7 +48,8 @@ class _Named(click.Group):
 
 
 @click.group(
-    cls=_Named, context_settings={"ignore_unknown_options": True}, options_metavar="", subcommand_metavar="NAME --from WEEK"
+    cls=_Named, context_settings={"ignore_unknown_options": True}, options_metavar="",
+    subcommand_metavar="NAME --from WEEK",
 )  # fmt: skip
 def backfill() -> None:
     """Compute weeks anew in a namespace of their own, from the source topics or from files.

@@ -20,7 +20,7 @@ from agents.importers.syslog import read_syslog
 from agents.importers.transactions import read_transactions
 from agents.save_topics import DIRECTORY, MEMBERS, MESSAGES, topic_of
 from streams.log_state import ends_of, first_from, starts_of, stretches
-from streams.raw_files import Manifest, RawFilesError, RawRecord, read_manifest, read_segment
+from streams.raw_files import Manifest, RawFilesError, RawRecord, Segment, read_manifest, read_segment
 from streams.settings import Settings
 
 Rows = list[dict[bytes, bytes]]
@@ -147,7 +147,7 @@ class SavedTopics:
         """As the manifest has it."""
         return sum(segment.raw_bytes for source in MESSAGES for _, segment in self._wanted(source))
 
-    def _wanted(self, source: str) -> list[tuple[int, object]]:
+    def _wanted(self, source: str) -> list[tuple[int, Segment]]:
         return [(n, found) for n, found in self._manifest.segments(source) if found.newest_ms >= self._from_ms]
 
     async def directory(self) -> AsyncIterator[RawRecord]:

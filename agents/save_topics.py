@@ -95,8 +95,8 @@ class Save:
                 manifest.sources[source] = Kept(topic, ids[topic], [Partition() for _ in range(width)])
             elif (kept.topic, kept.topic_id, len(kept.partitions)) != (topic, ids[topic], width):
                 raise RawFilesError(
-                    f"{self._folder} holds {kept.topic} (id {kept.topic_id}), and the topic is {topic} (id {ids[topic]}) "
-                    "now: it was made anew, or the settings are of another system",
+                    f"{self._folder} holds {kept.topic} with the id {kept.topic_id}, and now there is {topic} with "
+                    f"{ids[topic]}: it was made anew, or the settings are of another system",
                     "Save into another folder.",
                 )
 
