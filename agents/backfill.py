@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from agents.backfill_cuts import cuts_of, pins
+from agents.backfill_cuts import pins
 from agents.backfill_reach import Reach, arrived_from_ms
 from agents.backfill_room import check_room
 from agents.ledger_sum import accounts_of
@@ -169,8 +169,10 @@ class Run:
             rows = await self._source.people()
             await (carry_people(self._live, self.space) if rows is None else carry_rows(rows, self.space))
         if self._kept:
-            found = await cuts_of(self._live, load_model(self._live.model.file).population.peers)
-            await send_all(self.space, pins(found, self.space))
+            peers = load_model(self._live.model.file).population.peers
+            records, lost = await pins(self._live, self.space, *self._reach.labels, peers)
+            await send_all(self.space, records)
+            self.record = msgspec.structs.replace(self.record, lost_cut_points=lost)
 
     def _in_zone(self, value: bytes | None) -> bytes | None:
         """Return an org's entry with the zone that was asked for."""

@@ -54,6 +54,8 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True):
     source: str = "topics"
     """Where messages came from: the live topics, or a folder."""
     cut_points: str = "published"
+    lost_cut_points: list[int] = []
+    """Generations that published rows name, and whose cut points nobody knows any more."""
     directory_as_of: str = ""
     time_zone: str = ""
     model: str = ""
