@@ -163,7 +163,8 @@ def _show(found: Outcome, top: int) -> None:
     _say_gaps(console, found)
     scores = found.scores
     if scores.equal or scores.different:
-        console.print(f"Scores as of the same hour: {scores.equal} are equal, {len(scores.different)} differ.")
+        rest = f"; {scores.other_hours} are as of other hours or by other cut points" if scores.other_hours else ""
+        console.print(f"Scores as of the same hour: {scores.equal} are equal, {len(scores.different)} differ{rest}.")
     elif scores.other_hours:
         console.print(f"Scores are as of other hours ({scores.other_hours} subjects), so they are not compared.")
 

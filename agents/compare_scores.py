@@ -6,6 +6,7 @@ weeks does not know. Invariant: scores as of other hours are counted, never comp
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import orjson
@@ -15,7 +16,7 @@ from streams.settings import Settings
 from streams.topic_specs import topic_names
 
 _FIELDS = ("score", "score_active", "score_licensed", "score_median", "band", "coverage", "active_users", "activities")
-_AS_OF = ("window_end", "calibration")
+_Score = Mapping[str, str]
 _HOUR_CHARS = 13  # of an ISO time, up to the hour
 
 
@@ -29,6 +30,7 @@ class ScoresCompared:
     only: dict[str, str] = field(default_factory=dict)
     """Subject → the side that has a score of it."""
     other_hours: int = 0
+    """Subjects whose scores are as of other hours, or by cut points of other generations."""
 
 
 async def compare_scores(space: Settings, live: Settings, org: str | None = None) -> ScoresCompared:
@@ -37,28 +39,33 @@ async def compare_scores(space: Settings, live: Settings, org: str | None = None
     Raises:
         OperatorError: If a topic is missing or could not be read to its end.
     """
-    here, there = [await _scores(settings) for settings in (space, live)]
     found = ScoresCompared()
-    for subject in sorted(here.keys() | there.keys()):
-        if org is not None and subject.partition(":")[2].partition("/")[0] != org:
-            continue
-        mine, other = here.get(subject), there.get(subject)
-        if mine is None or other is None:
-            found.only[subject] = "here" if other is None else "there"
-        elif any(mine.get(name, "")[:_HOUR_CHARS] != other.get(name, "")[:_HOUR_CHARS] for name in _AS_OF):
-            found.other_hours += 1
-        else:
-            differing = {n: (mine[n], other[n]) for n in _FIELDS if n in mine and mine[n] != other.get(n)}
-            if differing:
-                found.different[subject] = differing
-            else:
-                found.equal += 1
+    for here, there in zip(*[await _scores(settings) for settings in (space, live)], strict=True):
+        as_of_same_hour = _hour(here) == _hour(there)
+        for subject in sorted(here.keys() | there.keys()):
+            if org in (None, subject.partition(":")[2].partition("/")[0]):
+                _compare(found, subject, here.get(subject), there.get(subject), as_of_same_hour)
     return found
 
 
-async def _scores(settings: Settings) -> dict[str, dict[str, str]]:
-    return {
-        key.decode(): orjson.loads(value)
-        for content in await content_of(settings.kafka.brokers, topic_names(settings).scores)
-        for key, value in content.items()
-    }
+def _compare(found: ScoresCompared, subject: str, mine: _Score | None, other: _Score | None, same_hour: bool) -> None:
+    """Add one subject to *found*."""
+    if mine is None or other is None:
+        found.only[subject] = "here" if other is None else "there"
+    elif not same_hour or mine.get("calibration") != other.get("calibration"):
+        found.other_hours += 1
+    elif differing := {n: (mine[n], other.get(n, "")) for n in _FIELDS if n in mine and mine[n] != other.get(n)}:
+        found.different[subject] = differing
+    else:
+        found.equal += 1
+
+
+def _hour(scores: Mapping[str, _Score]) -> str:
+    """Return the hour that a partition has come to: a score that did not change since is not told again."""
+    return max((found.get("window_end", "") for found in scores.values()), default="")[:_HOUR_CHARS]
+
+
+async def _scores(settings: Settings) -> list[dict[str, _Score]]:
+    """Return subject → document, by partition."""
+    contents = await content_of(settings.kafka.brokers, topic_names(settings).scores)
+    return [{key.decode(): orjson.loads(value) for key, value in content.items()} for content in contents]
