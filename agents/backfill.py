@@ -77,7 +77,6 @@ class Run:
             "time.allowed_lateness_hours": reach.lateness_hours,
             "model.file": model or live.model.file,
             "model.shadow": "",
-            "worker.restart": False,
         }
         if cut_points != OWN:
             changes["calibration.min_population"] = _NOBODY

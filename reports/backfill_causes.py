@@ -160,8 +160,8 @@ class Explain:
         """Return why an event that the other side counted was not counted in that week on *side*, and the evidence."""
         looked, other = self._sides[side], self._sides[HERE if side == THERE else THERE]
         known = looked.events.get(key)
-        if side == HERE and event.user and event.user not in looked.users and self._was_member(event, other):
-            return DELETED, f"{event.user} is in the directory no more"
+        if (gone := self._gone(event if side == HERE else known)) is not None:
+            return DELETED, f"{gone} is in the directory no more"
         if known is not None and known.outcome == LATE:
             return LATE_EVENTS, f"came too late {side}"
         if key in looked.letters:
@@ -180,10 +180,12 @@ class Explain:
             return FORGOTTEN, f"the log {side} tells of no event before {_day(looked.known_from_ms)} for certain"
         return (MISSING_HERE if side == HERE else MISSING_THERE), f"no such message {side}"
 
-    def _was_member(self, event: Event, side: Side) -> bool:
-        return any(not told.gone for _, told in side.members.get((event.org, event.user), ())) or (
-            event.user in side.users
-        )
+    def _gone(self, published: Event | None) -> str | None:
+        """Return whose event it was when it was published, if the directory of the backfill knows them no more."""
+        if published is None or not published.user or published.user in self._sides[HERE].users:
+            return None
+        told = self._sides[THERE].members.get((published.org, published.user), ())
+        return published.user if any(not member.gone for _, member in told) else None
 
     def _remainder(self, row: RowDifference, explained: Counter[str]) -> None:
         """See whether the events found add up to what differs."""
