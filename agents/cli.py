@@ -126,8 +126,7 @@ class OrgpulseGroup(click.Group):
 def orgpulse(ctx: click.Context, config: Path | None) -> None:
     """Health scores per user and organisation, and reply latency by hour of week, live from Kafka."""
     # The Kafka client warns about each refused connection; commands tell the outcome once instead.
-    for library in ("kafka", "aiokafka"):
-        logging.getLogger(library).setLevel(logging.ERROR)
+    logging.getLogger("kafka").setLevel(logging.ERROR)
     if not ctx.meta[_HELP_KEY]:
         ctx.obj = load_settings(config_in_use(config))
 

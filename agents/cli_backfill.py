@@ -6,6 +6,7 @@ Invariant: what will be missing is said, and asked about, before anything is com
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 import time
@@ -26,7 +27,7 @@ from state.week import UnknownZoneError, zone_of
 from streams.clock import WallClock
 from streams.generation import with_generation
 from streams.model_file import load_model
-from streams.namespace import NamespaceError, backfill_of, drop, names_of, namespace_of
+from streams.namespace import backfill_of, drop, names_of, namespace_of
 from streams.settings import Settings
 from streams.topic_specs import group_of
 from streams.topics import connected_admin, members_of_group
@@ -68,6 +69,8 @@ def backfill() -> None:
       orgpulse backfill drop check
       orgpulse backfill run --help             all options
     """
+    # A topic that was just made has no leader for a moment; the client tries again, and would warn each time.
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
 
 @backfill.command(_RUN)
@@ -187,16 +190,12 @@ def list_(settings: Settings) -> None:
     live = with_generation(settings, patience_seconds=_PATIENCE_SECONDS)
     table = Table("name", "weeks", "state", "from", "messages", "cut points", "begun")
     for name in asyncio.run(names_of(live)):
-        try:
-            found = asyncio.run(backfill_of(namespace_of(live, name)))
-        except NamespaceError:
-            found = None
-        if found is None:
-            table.add_row(name, "", "cut off")
+        found = asyncio.run(backfill_of(namespace_of(live, name)))
+        if found is None:  # deleted meanwhile
             continue
         state = found.state if found.state == "done" or _is_computed(live, name) else "cut off"
         count = sum(sum(days.values()) for days in found.messages.values())
-        weeks = f"{found.first_week} to {found.last_week}"
+        weeks = f"{found.first_week} to {found.last_week}" if found.first_week else ""
         table.add_row(name, weeks, state, found.source, f"{count:,}", found.cut_points, found.begun)
     if table.row_count:
         Console().print(table)

@@ -126,8 +126,7 @@ async def names_of(live: Settings) -> list[str]:
 async def backfill_of(space: Settings) -> Backfill | None:
     """Return what the namespace with the settings *space* says of itself, None = there is none.
 
-    Raises:
-        NamespaceError: If there are topics of that name, but no backfill wrote them.
+    One that was cut off before it said anything is being computed, by nobody.
     """
     control = topic_names(space).control
     try:
@@ -135,10 +134,7 @@ async def backfill_of(space: Settings) -> Backfill | None:
     except TopicMissingError:
         return None
     if KEY not in content:
-        raise NamespaceError(
-            f"topic {control} is of no backfill that got as far as saying so",
-            "Delete it with `orgpulse backfill drop` if it is yours, or choose another name.",
-        )
+        return Backfill(name=control.rpartition(_MARK)[2].removesuffix(".control"))
     return msgspec.json.decode(content[KEY], type=Backfill)
 
 
