@@ -45,8 +45,8 @@ class CutsKept:
     """By generation."""
     last: Calibration | None = None
     """In force now."""
-    models: set[str] = field(default_factory=set)
-    """Digests of the models that closed weeks."""
+    former_model_until_ms: int = 0
+    """Weeks that ended up to then were closed by an earlier model; 0 = none were."""
 
 
 async def cuts_of(settings: Settings, peers: str, wanted: Iterable[int]) -> CutsKept:
@@ -62,7 +62,8 @@ async def cuts_of(settings: Settings, peers: str, wanted: Iterable[int]) -> Cuts
         with suppress(DamagedCheckpointError):
             segments = whole(content) if content else {}
             if "closing:cuts" in segments:
-                found.models.add(decode(segments["closing:model"]))
+                from_ms = decode(segments["closing:from"])
+                found.former_model_until_ms = max(found.former_model_until_ms, from_ms)
                 found.known |= {each.generation: each for each in _closes(segments, peers) if each.generation}
     (census,) = await content_of(brokers, names.census_changelog)
     if _LAST in census:

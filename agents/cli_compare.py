@@ -89,8 +89,8 @@ def _compare(live: Settings, name: str, first: str | None, last: str | None, org
         raise ToldError(f'there is no backfill "{name}"', f"There are: {known}. `orgpulse backfill {name} --from …`")
     if record.state != "done":
         raise ToldError(
-            f'the backfill "{name}" is not finished (begun {record.begun})',
-            f"Wait for it, or begin anew: orgpulse backfill {name} --from {record.first_week} --to {record.last_week}",
+            f'the backfill "{name}" is not finished',
+            f"Wait for its end, or run the same `orgpulse backfill {name} --from …` again: it begins anew.",
         )
     weeks = _weeks(record, first, last, int(clock.now() * 1000))
     here, there = (asyncio.run(week_documents(side, *weeks)) for side in (space, live))

@@ -63,7 +63,7 @@ async def evidence_of(settings: Settings, model: Model, span: Span, clock: Clock
     side.waiting = await _waiting(settings)
     side.users = frozenset((await read_directory(settings)).users)
     kept = await cuts_of(settings, model.population.peers, span.generations)
-    side.cuts, side.digests = kept.known, frozenset(kept.models)
+    side.cuts, side.former_model_until_ms = kept.known, kept.former_model_until_ms
     return side
 
 

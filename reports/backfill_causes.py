@@ -19,7 +19,7 @@ from state.activity import Calibration, Member, Org
 from state.carry import CARRY_WEEKS
 from state.health import Model
 from state.trace import ACCEPTED, LATE, Event, Key
-from state.week import iso_time, week_label, week_number, week_of
+from state.week import iso_time, week_end_ms, week_label, week_number, week_of
 
 LATE_EVENTS, REFUSED, DIRECTORY, DELETED = "late", "refused", "directory", "deleted"
 MISSING_HERE, MISSING_THERE, ZONE = "missing here", "missing there", "time zone"
@@ -70,8 +70,8 @@ class Side:
     corrected: AbstractSet[str] = field(default_factory=frozenset)
     """Orgs in which something was corrected."""
     model: Model | None = None
-    digests: AbstractSet[str] = field(default_factory=frozenset)
-    """Of the models that closed weeks."""
+    former_model_until_ms: int = 0
+    """Weeks that ended up to then were closed by an earlier model, of which nothing is known; 0 = none were."""
 
     def zone(self, org: str) -> str:
         """Return the org's time zone as it was told last."""
@@ -220,7 +220,9 @@ class Explain:
             return
         self._membership(row)
         here, there = self._sides[HERE], self._sides[THERE]
-        if here.model is not None and there.model is not None and self._models_differ():
+        if week_end_ms(week_number(row.week), "UTC") <= there.former_model_until_ms:
+            _note(row, MODEL, f"closed by an earlier model, which was changed on {_day(there.former_model_until_ms)}")
+        elif here.model is not None and there.model is not None and here.model.digest != there.model.digest:
             words = "; ".join(self._model_words[:4])
             _note(row, MODEL, f"fingerprint {here.model.digest[:12]} here, {there.model.digest[:12]} there: {words}")
         self._cut_points(row)
@@ -231,11 +233,6 @@ class Explain:
                     _note(
                         row, cause, f"by what else was counted in {row.org}: a user's share of the org is another one"
                     )
-
-    def _models_differ(self) -> bool:
-        here, there = self._sides[HERE], self._sides[THERE]
-        assert here.model is not None and there.model is not None
-        return here.model.digest != there.model.digest or bool(there.digests - {here.model.digest})
 
     def _membership(self, row: RowDifference) -> None:
         """Note what the directory says otherwise by now than when the row was told."""

@@ -48,7 +48,7 @@ def explained(
 
 
 def side(**fields: Any) -> Side:
-    return replace(Side(users={"ann", "bob"}, model=MODEL, digests=frozenset({MODEL.digest})), **fields)
+    return replace(Side(users={"ann", "bob"}, model=MODEL), **fields)
 
 
 MORE = row(activities=2, counts={"search": 2})
@@ -142,6 +142,11 @@ def test_another_model_is_told_with_what_differs() -> None:
     assert found.differences[0].causes == ["model"] and "weight 4 → 5" in found.differences[0].why[0]
 
 
+def test_a_week_that_was_closed_before_the_model_was_changed_is_another_models() -> None:
+    found, _ = explained([row(score="11.00")], [row()], side(), side(former_model_until_ms=TOLD_MS))
+    assert found.differences[0].causes == ["model"] and "earlier model" in found.differences[0].why[0]
+
+
 def test_other_cut_points_explain_only_what_they_are_of() -> None:
     changed = row(score="11.00", contributions={"searches": "11.00"})
     here, there = (
@@ -156,7 +161,8 @@ def test_other_cut_points_explain_only_what_they_are_of() -> None:
 
 
 def test_a_share_of_the_org_follows_what_others_did_and_the_org_follows_its_users() -> None:
-    mine, other = [MORE, row("bob", score="9.00"), row("", counts={"search": 3})], [row(), row("bob"), row("")]
+    mine = [MORE, row("bob", score="9.00"), row("", counts={"search": 3})]
+    other = [row(), row("bob"), row("", counts={"search": 2})]
     ours = side(events=events(event(), event(), event("bob")))
     theirs = side(events=events(event(), event(outcome="late"), event("bob")))
     found, _ = explained(mine, other, ours, theirs)
