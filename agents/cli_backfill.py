@@ -30,9 +30,11 @@ from streams.model_file import load_model
 from streams.namespace import backfill_of, drop, names_of, namespace_of
 from streams.settings import Settings
 from streams.topic_specs import group_of
-from streams.topics import connected_admin, members_of_group
+from streams.topics import NOBODY_CAN_TELL, connected_admin, members_of_group
 
 _PATIENCE_SECONDS = 5.0
+_COORDINATOR_SECONDS = 15.0
+_PAUSE_SECONDS = 0.3
 _RUN = "run"
 
 
@@ -219,8 +221,11 @@ def drop_(settings: Settings, name: str) -> None:
 
 def _is_computed(live: Settings, name: str) -> bool:
     """Say whether workers run in the namespace."""
+    group, deadline = group_of(namespace_of(live, name)), time.monotonic() + _COORDINATOR_SECONDS
     with connected_admin(live, wait_seconds=10.0) as admin:
-        return bool(members_of_group(admin, group_of(namespace_of(live, name))))
+        while (members := members_of_group(admin, group)) == NOBODY_CAN_TELL and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
+    return bool(members)
 
 
 def _ask(work: steps.Run, *, yes: bool) -> None:

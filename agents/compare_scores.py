@@ -1,7 +1,7 @@
 """Compares scores of a backfill with live ones, where both are as of the same hour.
 
-Owns what of a score's document can be compared: the score itself, not what it has come from, which a backfill of few
-weeks does not know. Invariant: scores as of other hours are counted, never compared.
+Owns what of a score's document can be compared: the score itself, not what it has come from (nor the band, which it
+leaves only by more than a little): a backfill of few weeks does not know that. Invariant: scores as of other hours are counted, never compared.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from streams.log_state import content_of
 from streams.settings import Settings
 from streams.topic_specs import topic_names
 
-_FIELDS = ("score", "score_active", "score_licensed", "score_median", "band", "coverage", "active_users", "activities")
+_FIELDS = ("score", "score_active", "score_licensed", "score_median", "coverage", "active_users", "activities")
 _Score = Mapping[str, str]
 _HOUR_CHARS = 13  # of an ISO time, up to the hour
 

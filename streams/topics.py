@@ -39,6 +39,7 @@ FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 3.0
 CONFIG_WAIT_SECONDS = 10.0
 GONE_WAIT_SECONDS = 90.0
+NOBODY_CAN_TELL = "nobody can tell"
 
 
 class BrokerError(Exception):
@@ -125,7 +126,7 @@ def members_of_group(admin: Any, group: str) -> str:
     try:
         return ", ".join(str(member["member_id"]) for member in admin.describe_groups([group])[group]["members"])
     except CoordinatorNotAvailableError:  # while brokers restart, or for a moment on a new cluster
-        return "nobody can tell"
+        return NOBODY_CAN_TELL
 
 
 def create_topics(settings: Settings, *, repair: bool = False, wait_seconds: float = 30.0) -> list[str]:

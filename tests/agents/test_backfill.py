@@ -19,7 +19,7 @@ from agents.raw_source import ImportFiles, SavedTopics, Topics, files_in
 from agents.save_topics import Save
 from state.week import HOUR_MS, week_label, week_number, week_of
 from streams.clock import WallClock
-from streams.model_file import load_model
+from streams.model_file import load_model, text_of
 from streams.namespace import Backfill, NamespaceError, backfill_of, checked_name, drop, names_of, namespace_of, say
 from streams.raw_files import MANIFEST, RawFilesError, RawRecord
 from streams.settings import Settings, override
@@ -171,7 +171,7 @@ def test_files_to_import_are_read_by_their_folders(settings: Settings, tmp_path:
     (tmp_path / "events").mkdir()
     (tmp_path / "mail" / "acme").mkdir(parents=True)
     (tmp_path / "events" / "a.jsonl").write_text('{"name": "Search", "distinct_id": "ann", "time": 1790000000}\n')
-    mail = "From x\nFrom: Ann <ann@acme.example>\nMessage-ID: <1@x>\nDate: Mon, 5 Oct 2026 10:00:00 +0000\n\nhello\n"
+    mail = "From x Mon Oct  5 10:00:00 2026\nFrom: Ann <ann@acme.example>\nMessage-ID: <1@x>\nDate: Mon, 5 Oct 2026 10:00:00 +0000\n\nhello\n"
     (tmp_path / "mail" / "acme" / "help.mbox").write_text(mail)
     source = files_in(tmp_path, settings, NOW_MS)
     assert isinstance(source, ImportFiles) and asyncio.run(source.prepare(5)) == 2
@@ -209,7 +209,7 @@ def test_a_name_in_use_and_an_unfinished_backfill_are_refused(settings: Settings
     assert "there is no backfill" in refused(compare, settings, "check")
     create_topics(space)  # cut off before it said anything
     assert "is not finished" in refused(compare, settings, "check")
-    asyncio.run(say(space, Backfill(name="check", state="done", first_week=week, last_week=week)))
+    asyncio.run(say(space, Backfill(name="check", state="done", first_week=week, last_week=week, model=text_of(""))))
     assert "there is a backfill" in refused(backfill, settings, "check", "--from", week)
     assert "check" in invoked(backfill, settings, "list").output
     assert f"is of {week} to {week}" in refused(compare, settings, "check", "--from", "2026-W01", "--to", "2026-W01")
