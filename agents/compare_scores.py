@@ -1,7 +1,8 @@
 """Compares scores of a backfill with live ones, where both are as of the same hour.
 
-Owns what of a score's document can be compared: the score itself, not what it has come from (nor the band, which it
-leaves only by more than a little): a backfill of few weeks does not know that. Invariant: scores as of other hours are counted, never compared.
+Owns what of a score's document can be compared: the score itself, not what it has come from, nor its band, which is
+left only by more than a little: a backfill of few weeks does not know that. Invariant: scores as of other hours are
+counted, never compared.
 """
 
 from __future__ import annotations

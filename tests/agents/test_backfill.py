@@ -171,7 +171,10 @@ def test_files_to_import_are_read_by_their_folders(settings: Settings, tmp_path:
     (tmp_path / "events").mkdir()
     (tmp_path / "mail" / "acme").mkdir(parents=True)
     (tmp_path / "events" / "a.jsonl").write_text('{"name": "Search", "distinct_id": "ann", "time": 1790000000}\n')
-    mail = "From x Mon Oct  5 10:00:00 2026\nFrom: Ann <ann@acme.example>\nMessage-ID: <1@x>\nDate: Mon, 5 Oct 2026 10:00:00 +0000\n\nhello\n"
+    from_line = "From x Mon Oct  5 10:00:00 2026\n"
+    mail = (
+        f"{from_line}From: Ann <ann@acme.example>\nMessage-ID: <1@x>\nDate: Mon, 5 Oct 2026 10:00:00 +0000\n\nhello\n"
+    )
     (tmp_path / "mail" / "acme" / "help.mbox").write_text(mail)
     source = files_in(tmp_path, settings, NOW_MS)
     assert isinstance(source, ImportFiles) and asyncio.run(source.prepare(5)) == 2
