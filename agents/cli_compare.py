@@ -22,8 +22,9 @@ from agents.cli_progress import progress
 from agents.compare_evidence import Span, evidence_of
 from agents.compare_scores import ScoresCompared, compare_scores
 from agents.week_documents import WeekDocuments, week_documents
-from reports.backfill_causes import MEANINGS, Explain, Explained
+from reports.backfill_causes import Explain
 from reports.backfill_rows import Compared, RowDifference, compare_rows, number
+from reports.backfill_side import MEANINGS, Explained
 from state.health import Model
 from state.model_diff import differences as model_differences
 from state.week import week_end_ms, week_label, week_number

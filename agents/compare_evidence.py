@@ -16,7 +16,7 @@ from agents.ingest import ids_of, salt_of
 from agents.mend import told_from_ms
 from agents.routing import router_of
 from agents.wiring import limits_of, sources
-from reports.backfill_causes import Side
+from reports.backfill_side import Side
 from state.activity import decode_record
 from state.health import Model
 from state.trace import Key, Trace

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from reports.backfill_causes import Explain, Explained, Side
+from reports.backfill_causes import Explain
 from reports.backfill_rows import Compared, compare_rows
+from reports.backfill_side import Explained, Side
 from state.activity import Calibration, Member, Org
 from state.trace import Event
 from state.week import week_end_ms, week_number
