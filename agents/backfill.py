@@ -77,6 +77,7 @@ class Run:
             "time.allowed_lateness_hours": reach.lateness_hours,
             "model.file": model or live.model.file,
             "model.shadow": "",
+            "ingest.flood_ratio": 1.0,  # bad messages of then are dead letters here as well, and no alarm
         }
         if cut_points != OWN:
             changes["calibration.min_population"] = _NOBODY

@@ -24,7 +24,7 @@ from agents.compare_scores import ScoresCompared, compare_scores
 from agents.week_documents import WeekDocuments, week_documents
 from reports.backfill_causes import Explain
 from reports.backfill_rows import Compared, RowDifference, compare_rows, number
-from reports.backfill_side import MEANINGS, Explained
+from reports.backfill_side import MEANINGS, UNEXPLAINED, Explained
 from state.health import Model
 from state.model_diff import differences as model_differences
 from state.week import week_end_ms, week_label, week_number
@@ -102,7 +102,13 @@ def _compare(live: Settings, name: str, first: str | None, last: str | None, org
     explained = Explained()
     if rows.differences:
         explained = _explain(rows, live, _as_computed(space, record), (mine, theirs), there, weeks, clock)
-    scores = asyncio.run(compare_scores(space, live, org))
+    scores = asyncio.run(compare_scores(space, live, weeks[1], org))
+    by_org: dict[str, list[str]] = {}
+    for each in rows.differences:
+        by_org.setdefault(each.org, []).extend(each.causes)
+    for subject in scores.different:
+        causes = by_org.get(subject.partition(":")[2].partition("/")[0], [UNEXPLAINED])
+        scores.causes[subject] = list(dict.fromkeys(causes))
     return Outcome(record, weeks, rows, explained, scores)
 
 
@@ -167,7 +173,7 @@ def _show(found: Outcome, top: int) -> None:
         rest = f"; {scores.other_hours} are as of other hours or by other cut points" if scores.other_hours else ""
         console.print(f"Scores as of the same hour: {scores.equal} are equal, {len(scores.different)} differ{rest}.")
     elif scores.other_hours:
-        console.print(f"Scores are as of other hours ({scores.other_hours} subjects), so they are not compared.")
+        console.print(f"Scores ({scores.other_hours}) are as of other hours than the backfill's: not compared.")
 
 
 def _say_gaps(console: Console, found: Outcome) -> None:
@@ -242,7 +248,10 @@ def _as_json(found: Outcome) -> dict[str, Any]:
         "lost_cut_points": found.record.lost_cut_points,
         "scores": {
             "equal": scores.equal,
-            "different": scores.different,
+            "different": {
+                subject: {"fields": fields, "causes": scores.causes[subject]}
+                for subject, fields in scores.different.items()
+            },
             "only": dict(Counter(scores.only)),
             "as_of_other_hours": scores.other_hours,
         },

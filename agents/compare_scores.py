@@ -1,14 +1,15 @@
 """Compares scores of a backfill with live ones, where both are as of the same hour.
 
 Owns what of a score's document can be compared: the score itself, not what it has come from, nor its band, which is
-left only by more than a little: a backfill of few weeks does not know that. Invariant: scores as of other hours are
-counted, never compared.
+left only by more than a little: a backfill of few weeks does not know that. Invariant: scores as of other hours, or
+of weeks that the backfill is not of, are counted, never compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import orjson
 
@@ -28,21 +29,25 @@ class ScoresCompared:
     equal: int = 0
     different: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
     """Subject → field → (here, there)."""
+    causes: dict[str, list[str]] = field(default_factory=dict)
+    """Subject → the causes of what differs in its org's weeks."""
     only: dict[str, str] = field(default_factory=dict)
     """Subject → the side that has a score of it."""
     other_hours: int = 0
-    """Subjects whose scores are as of other hours, or by cut points of other generations."""
+    """Subjects whose scores are as of other hours or weeks, or by cut points of other generations."""
 
 
-async def compare_scores(space: Settings, live: Settings, org: str | None = None) -> ScoresCompared:
+async def compare_scores(space: Settings, live: Settings, last: str, org: str | None = None) -> ScoresCompared:
     """Return how scores in *space* differ from those in *live*, of everybody or of one org.
+
+    Scores of a week after *last* (ISO) are no part of the backfill.
 
     Raises:
         OperatorError: If a topic is missing or could not be read to its end.
     """
     found = ScoresCompared()
     for here, there in zip(*[await _scores(settings) for settings in (space, live)], strict=True):
-        as_of_same_hour = _hour(here) == _hour(there)
+        as_of_same_hour = (hour := _hour(here)) == _hour(there) and _week(hour) <= last
         for subject in sorted(here.keys() | there.keys()):
             if org in (None, subject.partition(":")[2].partition("/")[0]):
                 _compare(found, subject, here.get(subject), there.get(subject), as_of_same_hour)
@@ -59,6 +64,15 @@ def _compare(found: ScoresCompared, subject: str, mine: _Score | None, other: _S
         found.different[subject] = differing
     else:
         found.equal += 1
+
+
+def _week(hour: str) -> str:
+    """Return the ISO week (UTC) of an hour, empty for none.
+
+    >>> _week("2026-11-30T13"), _week("")
+    ('2026-W49', '')
+    """
+    return "{0}-W{1:02d}".format(*datetime.fromisoformat(hour).isocalendar()) if hour else ""
 
 
 def _hour(scores: Mapping[str, _Score]) -> str:

@@ -190,7 +190,7 @@ class Explain:
     def _membership(self, row: RowDifference) -> None:
         """Note what the directory says otherwise by now than when the row was told."""
         here, there = self._sides[HERE], self._sides[THERE]
-        told_ms = self._told_ms.get(row.key, 0)
+        told_ms = self._told_ms.get(row.key)  # None = no row was: then it is as of now
         places = {place for place in here.members.keys() | there.members.keys() if place[0] == row.org}
         for place in sorted(places if not row.user else places & {(row.org, row.user)}):
             now, then = _last(here.members.get(place, ())), _last(there.members.get(place, ()), told_ms)

@@ -22,7 +22,7 @@ from typing import Any
 import orjson
 import pytest
 
-from agents.simulate import Message, directory, history
+from agents.simulate import Message, directory, history, history_in_parts
 from agents.simulate_base import user_message
 from agents.week_documents import week_documents
 from state.week import week_label, week_of
@@ -51,12 +51,15 @@ class Played:
         base, now = system.base, time.time()
         system.send(list(directory(base)))
         system.wait_for_directory()
-        system.send(list(history(base, now - 11 * WEEK_SECONDS, 2)))
-        system.rest()
+        # The week before is counted first, so that the week is closed by cut points of a count, not the shipped ones.
+        self.week = week_label(week_of(int((now - 12 * WEEK_SECONDS) * 1000), "UTC"))
+        monday = week_end_ms(week_number(self.week) - 1, "UTC") / 1000
+        for part in history_in_parts(base, now - 11 * WEEK_SECONDS, 3, (monday,)):
+            system.send(list(part))
+            system.rest()
         self.first_part = asyncio.run(self._ends())
         system.send(list(history(base, now, 2)))
         system.rest()
-        self.week = week_label(week_of(int((now - 12 * WEEK_SECONDS) * 1000), "UTC"))
         self.rows = self.published()
 
     @property
@@ -156,7 +159,7 @@ def test_a_week_computed_from_the_topics_is_the_published_one(played: Played) ->
     assert "Done in" in played.backfill("topics")
     found = played.compare("topics")
     assert found["equal"] > 30 and found["different"] == 0 and not found["scores"]["different"]
-    assert {row["calibration"] for row in played.rows.values()}
+    assert max(row["calibration"] for row in played.rows.values()) > 0
     told = played.run("backfill", "list")
     assert "topics" in told and "done" in told
 
