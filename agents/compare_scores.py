@@ -72,7 +72,7 @@ def _week(hour: str) -> str:
     >>> _week("2026-11-30T13"), _week("")
     ('2026-W49', '')
     """
-    return "{0}-W{1:02d}".format(*datetime.fromisoformat(hour).isocalendar()) if hour else ""
+    return "{}-W{:02d}".format(*datetime.fromisoformat(hour).isocalendar()) if hour else ""
 
 
 def _hour(scores: Mapping[str, _Score]) -> str:

@@ -25,7 +25,7 @@ import pytest
 from agents.simulate import Message, directory, history, history_in_parts
 from agents.simulate_base import user_message
 from agents.week_documents import week_documents
-from state.week import week_label, week_of
+from state.week import week_end_ms, week_label, week_number, week_of
 from streams.log_state import ends_of, unread_of
 from streams.namespace import backfill_of, names_of, namespace_of
 from streams.settings import Settings
