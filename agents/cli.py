@@ -34,6 +34,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "model": ("agents.cli_model:model", "Check, show and compare health models before they go live."),
     "calibrate": ("agents.cli_calibrate:calibrate", "Find the score below which orgs leave, from a list of who left."),
     "rebuild": ("agents.cli_rebuild:rebuild", "Compute everything anew from the source topics, and swap."),
+    "backfill": ("agents.cli_backfill:backfill", "Compute weeks anew in a namespace of their own; save raw topics."),
+    "compare": ("agents.cli_compare:compare", "Say how a backfill's weeks differ from what was published, and why."),
     "settings": ("agents.cli_settings:settings_command", "Show the settings in effect."),
 }
 """Command → (where it lives, what it does in one line)."""

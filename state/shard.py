@@ -125,6 +125,8 @@ class Shard:
             case Calibration() if record.model:
                 if self.shadow is not None:
                     self.shadow.learn(record)
+            case Calibration() if record.since_ms:
+                self.closing.pin(record)
             case Calibration():
                 self.board.learn(record)
             case Correction():
