@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "model": ("agents.cli_model:model", "Check, show and compare health models before they go live."),
     "calibrate": ("agents.cli_calibrate:calibrate", "Find the score below which orgs leave, from a list of who left."),
     "rebuild": ("agents.cli_rebuild:rebuild", "Compute everything anew from the source topics, and swap."),
+    "sink": ("agents.cli_sink:sink", "Keep history in PostgreSQL or as Parquet files, from Kafka."),
     "settings": ("agents.cli_settings:settings_command", "Show the settings in effect."),
 }
 """Command → (where it lives, what it does in one line)."""
