@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import sys
+from pathlib import Path
 
 import click
 
@@ -74,6 +75,35 @@ def _once(settings: Settings, create: bool, from_start: bool) -> None:
             click.echo(f"{partitions} partitions will be read again from where their topics begin")
     except StoreAwayError as error:
         raise ToldError(f"PostgreSQL: {error}", "Check [sink] postgres_url, and that the server runs.") from None
+
+
+@sink.command()
+@click.option("--from-start", is_flag=True, help="Delete the files, so that all are written anew; then end.")
+@_started_anew
+@click.pass_obj
+def parquet(settings: Settings, from_start: bool, started_anew: str) -> None:
+    """Keep the weeks of users and orgs as Parquet files, one for each week and partition.
+
+    Readers see one row per subject and week, the newest: DuckDB, pandas and Spark read the directory as it is.
+
+    \b
+    Examples:
+      ORGPULSE_SINK_PARQUET_DIRECTORY=/data/weeks orgpulse sink parquet
+      duckdb -c "SELECT week, count(*) FROM '/data/weeks/week=*/part-*.parquet' GROUP BY week"
+    \b
+    Health:  http://HOST:PORT/live, /ready, /metrics ([web] host, [sink] port)
+    """
+    del started_anew  # read from the command line itself (streams.restart)
+    if from_start:
+        from agents.sinks.parquet_store import ParquetStore
+
+        files = ParquetStore(Path(settings.sink.parquet_directory)).forget(settings.kafka.partitions)
+        click.echo(f"{files} files deleted; the sink writes them anew when it is started")
+        return
+    from agents.sinks.parquet import ParquetSink
+
+    _begin(settings)
+    sys.exit(ParquetSink(settings).run())
 
 
 def _begin(settings: Settings) -> None:

@@ -17,7 +17,6 @@ from agents.sinks.errors import StoreAwayError
 from agents.sinks.figures import SinkFigures
 from agents.sinks.patience import Patience
 from streams.clock import Clock, WallClock
-from streams.errors import OperatorError
 from streams.faust_app import ChunkApp, make_app
 from streams.http import HttpServer
 from streams.kafka_watch import KafkaWatch
@@ -109,6 +108,7 @@ class Process:
         kafka = self.settings.kafka
         return make_app(
             f"{kafka.application}-sink-{self.kind}", kafka.brokers, partitions=kafka.partitions,
+            instance_id=self.settings.worker.name if self.settings.worker.static_membership else None,
             max_chunk=self.settings.sink.chunk_records, session_timeout_seconds=kafka.session_timeout_seconds,
             heartbeat_seconds=min(3.0, kafka.session_timeout_seconds / 4),
             broker_max_poll_interval=_MAX_IDLE_SECONDS,
@@ -150,6 +150,3 @@ class Status(TaskService):
             mine.metrics.rebalances.add(mine.app.rebalances - rebalances)
             rebalances = mine.app.rebalances
             await asyncio.sleep(_STATUS_SECONDS)
-
-
-__all__ = ["OperatorError", "Process", "StoreReady"]

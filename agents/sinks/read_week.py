@@ -104,6 +104,11 @@ class Key(NamedTuple):
     user: str
     week: str
 
+    @property
+    def subject(self) -> str:
+        """The subject as documents name it."""
+        return f"user:{self.org}/{self.user}" if self.user else f"org:{self.org}"
+
 
 _week, _score = msgspec.json.Decoder(_Week), msgspec.json.Decoder(_Score)
 
