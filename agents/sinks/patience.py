@@ -33,6 +33,7 @@ class Patience:
         self._longest_pause_seconds = longest_pause_seconds
         self._problem, self._tries = "not asked yet", 0
         self._since, self._told_at = clock.now(), float("-inf")
+        figures.set_up(False)
 
     @property
     def well(self) -> bool:

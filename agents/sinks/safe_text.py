@@ -16,9 +16,9 @@ from streams.reading import Rejected
 
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 # An escaped NUL, any half of a pair (whole pairs too), a number with a long exponent or very many digits.
-_SUSPECT = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]|[0-9][eE][+-]?[0-9]{3}|[0-9]{40}")
-_LONGEST_NUMBER_CHARS = 40
-_LARGEST_NUMBER = 1e300
+_SUSPECT = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]|[0-9][eE][+-]?[0-9]{3}|[0-9]{200}")
+_LONGEST_NUMBER_CHARS = 300
+_LARGEST_EXPONENT = 260
 LONGEST_NAME_CHARS = 500
 """Names that are indexed (job types, group types) are cut here: a row of an index holds 2,704 bytes at most."""
 
@@ -65,7 +65,8 @@ def fit_json(raw: bytes) -> tuple[str, bool]:
 
 def _number(text: str, changed: list[bool]) -> Any:
     """Return a number as it was written, or as text when it is too long or too large to be one for readers."""
-    if len(text) <= _LONGEST_NUMBER_CHARS and abs(float(text)) <= _LARGEST_NUMBER:
+    exponent = text.lower().partition("e")[2] or "0"
+    if len(text) <= _LONGEST_NUMBER_CHARS and abs(int(exponent)) <= _LARGEST_EXPONENT:
         return orjson.Fragment(text.encode())
     changed.append(True)
     return text

@@ -27,5 +27,6 @@ def postgres() -> Iterator[LocalPostgres]:
 def database(postgres: LocalPostgres, topic_prefix: str) -> str:
     """The address of an empty database."""
     name = topic_prefix.replace("-", "_")
+    postgres.start()  # the test before may have left it down
     postgres.ask(f'CREATE DATABASE "{name}"')
     return postgres.url(name)
