@@ -151,8 +151,7 @@ class ParquetSink:
         await self.store.hold(tp.partition for tp in tps)
         ids = self.process.ids(tps)
         marks = {(tp.topic, tp.partition): self.store.mark(tp.partition, ids[tp.topic, tp.partition]) for tp in tps}
-        self.process.stored = {place: mark.next_offset or 0 for place, mark in marks.items()}
-        await follow_store(self.process.app, tps, marks)
+        self.process.stored = await follow_store(self.process.app, tps, marks)
 
     async def _on_revoke(self, tps: frozenset[TP]) -> None:
         await self._flush_once(sorted(tps))

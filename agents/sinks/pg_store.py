@@ -85,6 +85,23 @@ class PgStore:
         finally:
             await let_go(connection)
 
+    async def begin(self, starts: Mapping[tuple[str, int], int]) -> None:
+        """Note where partitions begin that nothing is stored of; from now on a position that is gone was taken away."""
+        connection = await self._open(())
+
+        async def work() -> None:
+            async with connection.cursor() as cursor:
+                await cursor.executemany(
+                    "UPDATE sink_position SET next_offset = %s WHERE topic = %s AND partition = %s"
+                    " AND next_offset IS NULL",
+                    [(start, *place) for place, start in sorted(starts.items())],
+                )
+
+        try:
+            await in_time(connection, self._settings.timeout_seconds, work)
+        finally:
+            await let_go(connection)
+
     async def forget_positions(self) -> int:
         """Let everything be read from where the topics begin; return how many partitions that are."""
         connection = await self._open(())
@@ -167,9 +184,9 @@ async def _write(connection: Connection, stretch: Stretch, epoch: int, changes: 
     )
     row = await cursor.fetchone()
     where = f"{stretch.topic}-{stretch.partition}"
-    if row is None or row[0] != epoch:
-        raise PositionMovedError(f"the database no longer knows {where}, or knows another topic of that name")
-    known = stretch.begin if row[1] is None else int(row[1])
+    if row is None or row[0] != epoch or row[1] is None:
+        raise PositionMovedError(f"the database no longer knows up to where it holds {where}")
+    known = int(row[1])
     if known < stretch.begin:
         raise PositionMovedError(f"the database holds {where} up to {known}, and {stretch.begin} was to come next")
     written = Written()

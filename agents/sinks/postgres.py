@@ -50,7 +50,7 @@ class PostgresSink:
 
     async def _on_owned(self, tps: frozenset[TP]) -> None:
         marks = await self.store.marks(self.process.ids(tps))
-        await follow_store(self.process.app, tps, marks)
+        await self.store.begin(await follow_store(self.process.app, tps, marks))
         for topic, feed in self._feeds.items():
             feed.assigned({tp.partition: marks[topic, tp.partition].epoch for tp in tps if tp.topic == topic})
 

@@ -65,6 +65,7 @@ class Log:
         await store.prepare(create=True)
         try:
             marks = await store.marks({(self.topic, 0): "id"})
+            await store.begin({(self.topic, 0): 0})
             for first in range(begin, end, size):
                 last = min(first + size, end)
                 taken = self.intake.take(self.records[first:last], 0, marks[self.topic, 0].epoch)
@@ -252,7 +253,7 @@ def test_a_lower_fence_does_not_replace_a_row_even_without_a_position(postgres: 
     log = weeks_of(database)
     log.add(week("user:o/a", "2026-W40", score="10.00"), week("user:o/a", "2026-W40", score="20.00"))
     log.store()
-    postgres.ask("UPDATE usage.sink_position SET next_offset = NULL", url=database)
+    postgres.ask("UPDATE usage.sink_position SET next_offset = 0", url=database)
     assert log.store(0, 1).rows == {("user_score", "unchanged"): 1}
     assert scores(postgres, database) == [("a", "2026-W40", "final", "20.00", 1)]
 
@@ -268,6 +269,7 @@ def test_what_a_topic_made_anew_says_counts_more(postgres: LocalPostgres, databa
     again.add(week("user:o/a", "2026-W40", score="30.00"))
 
     async def write() -> None:
+        await store.begin({("weeks", 0): 0})
         changes = again.intake.take(again.records, 0, 1).changes
         await store.write(again.intake.tables, Stretch("weeks", 0, 0, 1), 1, changes)
         await store.close()
@@ -297,6 +299,7 @@ def test_rows_that_do_not_fit_are_found_among_many_and_told_again_until_the_offs
         store = PgStore(log.settings)
         await store.prepare(create=True)
         await store.marks({("weeks", 0): "id"})
+        await store.begin({("weeks", 0): 0})
         try:
             await store.write(log.intake.tables, Stretch("weeks", 0, 0, 300), 0, spoiled)
             return await store.write(log.intake.tables, Stretch("weeks", 0, 0, 300), 0, spoiled)  # its offset got lost
