@@ -27,7 +27,7 @@ from agents.sinks.pg_tables import (
 from agents.sinks.place import fence_of
 from agents.sinks.read_event import read_event
 from agents.sinks.read_people import UserRow, claims_after, read_link, read_org, read_user
-from agents.sinks.read_week import WeekRow, read_score, read_week, subject_key, week_key
+from agents.sinks.read_week import Judge, WeekRow, read_score, read_week, subject_key, week_key
 from agents.sinks.safe_text import fit_json
 from state.health import Model
 from streams.read_directory import DirectoryLimits
@@ -59,7 +59,7 @@ class Weeks:
     tables = (USER_SCORE, COMPANY_SCORE)
 
     def __init__(self, model: Model) -> None:
-        self._model = model
+        self._judge = Judge(model)
 
     def take(self, records: Sequence[Any], partition: int, epoch: int) -> Taken:
         """Return what *records* lead to."""
@@ -68,7 +68,7 @@ class Weeks:
             fence = fence_of(epoch, record.offset)
             try:
                 key = week_key(record.key)
-                row = None if record.value is None else read_week(key, record.value, self._model)
+                row = None if record.value is None else read_week(key, record.value, self._judge)
             except Rejected as error:
                 taken.letters.append((record, error))
                 continue

@@ -21,8 +21,7 @@ from agents.sinks.parquet_files import Fenced
 from agents.sinks.parquet_store import ParquetStore
 from agents.sinks.place import fence_of
 from agents.sinks.process import Process
-from agents.sinks.read_week import read_week, week_key
-from state.health import Model
+from agents.sinks.read_week import Judge, read_week, week_key
 from streams.chunks import add_chunk_agent
 from streams.clock import Clock
 from streams.dead_letters import DeadLetters
@@ -75,7 +74,7 @@ class ParquetSink:
         mine, topics = self.process, self.process.topics
         self.store = ParquetStore(Path(settings.sink.parquet_directory))
         self._settings, self._topic = settings.sink, topics.weeks
-        self._model: Model = load_model(settings.model.file)
+        self._judge = Judge(load_model(settings.model.file))
         self._letters = DeadLetters(topics.dead_letters, mine.clock.now, settings.ingest.max_value_bytes)
         self._waiting: dict[TP, Waiting] = {}
         self._locks: dict[TP, asyncio.Lock] = {}
@@ -93,7 +92,7 @@ class ParquetSink:
         for record in chunk.records:
             try:
                 key = week_key(record.key)
-                row = None if record.value is None else read_week(key, record.value, self._model)
+                row = None if record.value is None else read_week(key, record.value, self._judge)
             except Rejected as error:
                 waiting.letters.append(self._letters.letter(error, "weeks", tp.partition, record))
                 waiting.counts["dead_lettered"] += 1

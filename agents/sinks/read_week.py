@@ -139,8 +139,31 @@ def week_key(key: bytes | None) -> Key:
     return Key(*subject_of_key(subject), week)
 
 
-def read_week(key: Key, value: bytes, model: Model) -> WeekRow:
-    """Return the row in *value*; bands and coverage by *model*.
+class Judge:
+    """Says what a week's score and data amount to, by one model."""
+
+    def __init__(self, model: Model) -> None:
+        self._bands = model.bands
+        self._weights = {each.name: each.weight for each in model.attributes}
+        self._whole = sum(self._weights.values())
+
+    def band(self, score: str | None) -> str | None:
+        """Return the band of a week's score: by the edges alone, since a closed week has no band to leave."""
+        if score is None:
+            return None
+        points = int(score.replace(".", ""))
+        return BAND_NAMES[(points >= self._bands.at_risk) + (points >= self._bands.healthy)]
+
+    def coverage(self, attributes: Mapping[str, int] | None) -> str | None:
+        """Return the share of the model's weight that had data; None where the week was scored by another model."""
+        if attributes is None or not attributes.keys() <= self._weights.keys():
+            return None
+        share = sum([self._weights[name] for name in attributes]) * 10_000 // self._whole
+        return f"{share / 10_000:.4f}"
+
+
+def read_week(key: Key, value: bytes, judge: Judge) -> WeekRow:
+    """Return the row in *value*; *judge* says its band and coverage.
 
     Raises:
         Rejected: If it can't be read, or is about something else than its key says.
@@ -149,10 +172,10 @@ def read_week(key: Key, value: bytes, model: Model) -> WeekRow:
     if Key(found.org, found.user or "", found.week) != key:
         raise Rejected("bad_id", "key and value are about different subjects or weeks")
     seats = None if key.user else _seats(found.score, found.score_licensed)
-    coverage = _coverage(model, found.attributes) if key.user else seats
+    coverage = judge.coverage(found.attributes) if key.user else seats
     return WeekRow(
         key.org, key.user, key.week, _monday(key.week), found.state, found.score, found.score_licensed,
-        found.score_median, band_of(model, found.score), coverage, found.contributions, found.attributes,
+        found.score_median, judge.band(found.score), coverage, found.contributions, found.attributes,
         found.calibration, found.activities, found.active_users or 0, found.transactions_count,
         found.transactions_cents, found.replies, found.reply_latency_seconds_sum, found.counts, found.sums,
     )  # fmt: skip
@@ -175,14 +198,6 @@ def read_score(key: bytes | None, value: bytes) -> LiveRow:
     return LiveRow(subject, org, user, moment, score or None, found.band or None, found.coverage or None, value)
 
 
-def band_of(model: Model, score: str | None) -> str | None:
-    """Return the band of a week's score: by the edges alone, since a closed week has no band to leave."""
-    if score is None:
-        return None
-    points, bands = int(score.replace(".", "")), model.bands
-    return BAND_NAMES[(points >= bands.at_risk) + (points >= bands.healthy)]
-
-
 def subject_key(key: bytes | None) -> str:
     """Return the subject that a record of `scores` is about.
 
@@ -192,15 +207,6 @@ def subject_key(key: bytes | None) -> str:
     subject = _text(key)
     subject_of_key(subject)
     return subject
-
-
-def _coverage(model: Model, attributes: Mapping[str, int] | None) -> str | None:
-    """Return the share of the model's weight that had data; None where the week was scored by another model."""
-    weights = {each.name: each.weight for each in model.attributes}
-    if attributes is None or not attributes.keys() <= weights.keys():
-        return None
-    share = sum(weights[name] for name in attributes) * 10_000 // sum(weights.values())
-    return f"{share / 10_000:.4f}"
 
 
 def _seats(active: str | None, licensed: str | None) -> str | None:

@@ -66,9 +66,13 @@ class House:
             for number in self._processes:
                 print(f"--- sink {number}\n{self.said(number)[-4000:]}")
 
+    def port_settings(self, number: int = 0) -> Settings:
+        """Return the settings of a sink, with its port."""
+        return override(self.settings, {"sink.port": self._ports[number]})
+
     def start(self, number: int = 0, changes: Mapping[str, Any] | None = None) -> None:
         """Start a sink."""
-        settings = override(self.settings, {"sink.port": self._ports[number], **(changes or {})})
+        settings = override(self.port_settings(number), dict(changes or {}))
         with self.log(number).open("ab") as log:
             self._processes[number] = subprocess.Popen(
                 [sys.executable, "-m", "agents.cli", "sink", self.kind],

@@ -55,7 +55,9 @@ def why_not() -> str:
 class LocalPostgres:
     """A server; `url(...)` is where it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        """Make its files; *durable* brings every commit to the disk, as a server in use does."""
+        self._durable = durable
         programs, user = find_programs(), as_user()
         assert programs is not None and user is not None
         self._programs, self._user = programs, user
@@ -80,7 +82,8 @@ class LocalPostgres:
 
     def start(self) -> None:
         """Start, and return when it answers; what a killed server left behind is waited for."""
-        options = "fsync=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=60"
+        options = ["shared_buffers=32MB", "max_connections=60", "max_wal_size=2GB"]
+        options += [] if self._durable else ["fsync=off", "full_page_writes=off"]
         settings = [word for option in options for word in ("-c", option)]
         command: list[str | Path] = [
             *self._user, self._programs / "postgres", "-D", self.data, "-h", HOST, "-p", str(self.port),
