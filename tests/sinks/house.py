@@ -108,6 +108,16 @@ class House:
         """Wait for a sink to end by itself and return its exit code."""
         return self._processes[number].wait(timeout=PATIENCE_SECONDS)
 
+    def peak_bytes(self, number: int = 0) -> int:
+        """Return how much memory a sink has had at most (resident)."""
+        status = Path(f"/proc/{self._processes[number].pid}/status").read_text()
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+    def cpu_seconds(self, number: int = 0) -> float:
+        """Return how much processor time a sink has used."""
+        fields = Path(f"/proc/{self._processes[number].pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / 100
+
     def log(self, number: int) -> Path:
         """Return where a sink's log is."""
         return self._logs / f"sink-{number}.log"
