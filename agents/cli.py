@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rebuild": ("agents.cli_rebuild:rebuild", "Compute everything anew from the source topics, and swap."),
     "backfill": ("agents.cli_backfill:backfill", "Compute weeks anew in a namespace of their own; save raw topics."),
     "compare": ("agents.cli_compare:compare", "Say how a backfill's weeks differ from what was published, and why."),
+    "sink": ("agents.cli_sink:sink", "Keep history in PostgreSQL or as Parquet files, from Kafka."),
     "settings": ("agents.cli_settings:settings_command", "Show the settings in effect."),
 }
 """Command → (where it lives, what it does in one line)."""

@@ -25,6 +25,7 @@ from streams.settings_file import (
     table_of,
     unknown_name,
 )
+from streams.settings_sink import SinkSettings
 from streams.settings_wire import (
     KafkaSettings,
     LogSettings,
@@ -82,6 +83,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chat: ChatSettings = msgspec.field(default_factory=ChatSettings)
     dedupe: DedupeSettings = msgspec.field(default_factory=DedupeSettings)
     checkpoint: CheckpointSettings = msgspec.field(default_factory=CheckpointSettings)
+    sink: SinkSettings = msgspec.field(default_factory=SinkSettings)
     metrics: MetricsSettings = msgspec.field(default_factory=MetricsSettings)
     log: LogSettings = msgspec.field(default_factory=LogSettings)
 
