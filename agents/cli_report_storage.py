@@ -31,16 +31,20 @@ _TABLES = ("projects", "users", "bandwidth", "tallies", "nodes", "payments", "re
 @click.option("--months", type=click.IntRange(1, 60), default=6, show_default=True, help="Full months before it.")
 @click.option("--free-gb", type=click.IntRange(0), default=50, show_default=True,
               help="A project with at most this limit (GB of 10⁹ bytes) is free.")  # fmt: skip
-@click.option("--file", "named", multiple=True, metavar="TABLE[:REGION]=PATH", help="What a file is, if its name says not.")
+@click.option(
+    "--file", "named", multiple=True, metavar="TABLE[:REGION]=PATH", help="What a file is, if its name says not."
+)
 @click.option("--map", "maps", multiple=True, metavar="TABLE.COLUMN=NAME", help="What a column is called in the files.")
 @click.option("--regions", default="ap,eu,us", show_default=True, help="Names that tell a region in names of files.")
 @click.option("--delimiter", default=",", show_default=True, help="Between columns.")
 @click.option("--time-format", "time_formats", multiple=True, metavar="PATTERN",
               help="How times are written that are not ISO 8601, as %m/%d/%y %H:%M.")  # fmt: skip
-@click.option("--keep-duplicates", multiple=True, type=click.Choice(_TABLES), help="Count equal rows of this table too.")
+@click.option(
+    "--keep-duplicates", multiple=True, type=click.Choice(_TABLES), help="Count equal rows of this table too."
+)
 @click.option("--from-topic", is_flag=True, help="Read the topic of product events instead of files.")
 @click.pass_obj
-def storage(settings: Settings, paths: tuple[Path, ...], out: Path, before: Any, **options: Any) -> None:
+def storage(settings: Settings, /, paths: tuple[Path, ...], out: Path, before: Any, **options: Any) -> None:
     """Say what each user of a storage network does: one row a user, in Parquet and CSV, and a page to read.
 
     Reads CSV exports, plain or gzip, from the files and folders named. Which table and region a file holds is seen from
@@ -71,7 +75,7 @@ def storage(settings: Settings, paths: tuple[Path, ...], out: Path, before: Any,
             written = write_tables(tables_of(report), out, told)
         from reports.storage_files import put
 
-        put(out / "storage.html", lambda new: new.write_text(page(report), "utf-8"))
+        put(out / "storage.html", lambda new: new.write_bytes(page(report).encode()))
     except OSError as error:
         raise ToldError(f"{error.filename or out} can't be written: {error.strerror}", "Name another --out") from error
     _show(report)
@@ -79,7 +83,8 @@ def storage(settings: Settings, paths: tuple[Path, ...], out: Path, before: Any,
 
 
 def _from_files(paths: Sequence[Path], out: Path, options: dict[str, Any]) -> list[Any]:
-    from reports.storage_read import find_exports, parse_names, read_export
+    from reports.storage_find import find_exports, parse_names
+    from reports.storage_read import read_export
 
     regions = tuple(part.strip().lower() for part in options["regions"].split(",") if part.strip())
     if len(options["delimiter"]) != 1:
@@ -109,7 +114,7 @@ def _from_files(paths: Sequence[Path], out: Path, options: dict[str, Any]) -> li
 
 
 def _named(text: str) -> Any:
-    from reports.storage_read import Export
+    from reports.storage_find import Export
     from reports.storage_tables import TABLES
 
     what, sign, path = text.partition("=")

@@ -32,9 +32,7 @@ class Combined:
     counts: pd.DataFrame
 
 
-def combined(
-    table: Table, files: Sequence[Loaded], before: pd.Timestamp, keep_twice: Collection[str] = ()
-) -> Combined:
+def combined(table: Table, files: Sequence[Loaded], before: pd.Timestamp, keep_twice: Collection[str] = ()) -> Combined:
     """Return the rows of *files* that are before the moment *before*, each once.
 
     Args:
@@ -50,7 +48,7 @@ def combined(
         counts.loc[file.region, ["rows", "bad"]] += [file.rows, file.rows - len(file.frame)]
     frame = pd.concat([file.frame for file in files], ignore_index=True)
     lengths = [len(file.frame) for file in files]
-    region = np.repeat([regions.index(file.region) for file in files], lengths)
+    region: Any = np.repeat([regions.index(file.region) for file in files], lengths)
     kept = _before(frame, table, before)
     _count(counts, "after_cut", region[~kept])
     frame, region = frame[kept].reset_index(drop=True), region[kept]
@@ -62,7 +60,7 @@ def combined(
         _count(counts, "superseded", region[~kept])
         frame, region = frame[kept].reset_index(drop=True), region[kept]
     _count(counts, "kept", region)
-    frame[REGION] = pd.Categorical.from_codes(region, regions)
+    frame[REGION] = pd.Categorical.from_codes(region, pd.Index(regions))
     return Combined(frame.drop(columns=REST), counts)
 
 
@@ -100,7 +98,7 @@ def _newest(frame: pd.DataFrame, table: Table) -> Mask:
 
 
 def _codes(values: pd.Series) -> Any:
-    """Return small numbers in the place of *values*: equal ones where values are equal, nothing being equal to itself."""
+    """Return a number for each of *values*, the same for equal ones; nothing is equal to nothing."""
     return pd.factorize(values)[0]
 
 

@@ -103,9 +103,7 @@ class EventTables:
             rows = len(arrays[REST]) + sum(each.rows for each in bad)
             loaded = Loaded(table, "", self._topic, frame_of(table, arrays), rows, bad)
             loaded.mixed = {column: count for (name, column), count in self.mixed.items() if name == table.name}
-            loaded.spellings = {
-                column: texts for (name, column), texts in self.spellings.items() if name == table.name
-            }
+            loaded.spellings = {column: texts for (name, column), texts in self.spellings.items() if name == table.name}
             found.append(loaded)
         return found
 
@@ -219,7 +217,7 @@ def _decoded(value: bytes | None) -> tuple[str, Row, Row]:
 
 
 def _time_us(value: Any, column: str) -> int:
-    """Return a time as microseconds since 1970: ISO 8601, or seconds, milliseconds or microseconds told by their size."""
+    """Return microseconds since 1970 of ISO 8601, or of seconds, milliseconds or microseconds, told by their size."""
     if value is None or value == "":
         raise _Refused("empty", column)
     if isinstance(value, str):

@@ -20,14 +20,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from reports.storage_tables import DOWNLOAD, UPLOAD, StorageError
+from reports.storage_sums import Ints, added, exact_sums, lists_of
+from reports.storage_tables import DOWNLOAD, UPLOAD
 
 GB = 1_000_000_000
 FREE_BYTES = 50 * GB
 DIRECTIONS = {"upload": UPLOAD, "download": DOWNLOAD}
-Ints = NDArray[np.int64]
 Frames = Mapping[str, pd.DataFrame]
 """Table → rows as `reports.storage_combine` leaves them; a table that was not exported is missing."""
 _HOUR_US = 3_600_000_000
@@ -100,31 +99,35 @@ def user_features(frames: Frames, window: Window, free_bytes: int = FREE_BYTES) 
 def users_of(frames: Frames) -> pd.Index:
     """Return the ids of all users, in order."""
     parts = [frames[name]["user_id"] for name in ("users", "projects", "bandwidth") if name in frames]
-    return pd.Index(pd.concat(parts).dropna().unique(), dtype="str").sort_values()
+    found: pd.Index = pd.Index(pd.concat(parts).dropna().unique(), dtype="str").sort_values()
+    return found
 
 
 def tiers_of(projects: pd.DataFrame, free_bytes: int) -> pd.Series:
     """Return the tier of each project; nothing where no limit is known."""
     limit = projects["usage_limit"]
-    return pd.Series(
-        np.where(limit.isna(), None, np.where(limit.fillna(0) <= free_bytes, "free", "paid")), projects.index, "object"
-    )
+    known = limit.notna()
+    found = pd.Series(None, projects.index, "object")
+    found[known] = np.where(limit[known].to_numpy(np.int64) <= free_bytes, "free", "paid")
+    return found
 
 
 def _project_columns(projects: pd.DataFrame, users: pd.Index, free_bytes: int) -> dict[str, Any]:
-    place = users.get_indexer(projects["user_id"])
+    place = users.get_indexer(pd.Index(projects["user_id"]))
     tiers = tiers_of(projects, free_bytes)
     counts = {name: _counted(place[(tiers == name).to_numpy()], len(users)) for name in ("free", "paid")}
     every = _counted(place, len(users))
     created = projects["created_at"].notna().to_numpy()
-    tier = np.where(counts["paid"] > 0, "paid", np.where(counts["free"] > 0, "free", None))
+    tier = np.full(len(users), None, object)
+    tier[counts["free"] > 0] = "free"
+    tier[counts["paid"] > 0] = "paid"
     return {
         "tier": pa.array(tier, pa.string()),
         "projects": every,
         "free_projects": counts["free"],
         "paid_projects": counts["paid"],
         "projects_without_limit": every - counts["free"] - counts["paid"],
-        "projects_created": _lists(
+        "projects_created": lists_of(
             place[created], _micros(projects["created_at"][created]), len(users), _TIME, every_one=True
         ),
     }
@@ -135,7 +138,7 @@ def traffic_of(frames: Frames, users: pd.Index, window: Window) -> Traffic | Non
     if "bandwidth" not in frames:
         return None
     rows = frames["bandwidth"]
-    who = users.get_indexer(user_of_rows(rows, frames["projects"]))
+    who = users.get_indexer(pd.Index(user_of_rows(rows, frames["projects"])))
     direction = rows["action"].to_numpy(np.int64) - UPLOAD
     counts = (who >= 0) & ((direction == 0) | (direction == 1))
     micros = _micros(rows["interval_start"])[counts]
@@ -178,13 +181,11 @@ def _traffic_columns(frames: Frames, users: pd.Index, window: Window) -> dict[st
     last = f"last_{len(months)}_months"
     for at, direction in enumerate(DIRECTIONS):
         found[f"{direction}s_{last}"] = _or_nulls(None if rows is None else rows[:, at].sum(axis=1), size)
-        found[f"{direction}_bytes_{last}"] = _or_nulls(None if byte_sums is None else _added(byte_sums[:, at]), size)
+        found[f"{direction}_bytes_{last}"] = _or_nulls(None if byte_sums is None else added(byte_sums[:, at]), size)
     for month_at, month in enumerate(months):
-        both = None if byte_sums is None else _added(byte_sums[:, :, month_at])
+        both = None if byte_sums is None else added(byte_sums[:, :, month_at])
         found[f"bandwidth_gb_{month.replace('-', '_')}"] = _gigabytes(both, size)
-    found[f"bandwidth_gb_{last}"] = _gigabytes(
-        None if byte_sums is None else _added(byte_sums.reshape(size, -1)), size
-    )
+    found[f"bandwidth_gb_{last}"] = _gigabytes(None if byte_sums is None else added(byte_sums.reshape(size, -1)), size)
     found[f"inline_bytes_{last}"] = _or_nulls(inline, size)
     found |= _all_time_columns(traffic, size)
     for at, direction in enumerate(DIRECTIONS):
@@ -192,7 +193,7 @@ def _traffic_columns(frames: Frames, users: pd.Index, window: Window) -> dict[st
             found[f"{direction}_hours"] = pa.nulls(size, pa.list_(_HOUR))
         else:
             here = inside & (traffic.direction == at)
-            found[f"{direction}_hours"] = _lists(traffic.user[here], traffic.hour[here] * 3_600_000, size, _HOUR)
+            found[f"{direction}_hours"] = lists_of(traffic.user[here], traffic.hour[here] * 3_600_000, size, _HOUR)
     return found
 
 
@@ -207,7 +208,7 @@ def _all_time_columns(traffic: Traffic | None, size: int) -> dict[str, Any]:
     for at, direction in enumerate(DIRECTIONS):
         found[f"{direction}s_all_time"] = rows[:, at]
         found[f"{direction}_bytes_all_time"] = byte_sums[:, at]
-    found["bandwidth_gb_all_time"] = _gigabytes(_added(byte_sums), size)
+    found["bandwidth_gb_all_time"] = _gigabytes(added(byte_sums), size)
     return found
 
 
@@ -227,7 +228,7 @@ def _stored_columns(frames: Frames, users: pd.Index) -> dict[str, Any]:
             "stored_at": pa.nulls(size, _TIME),
         }
     newest = latest_sizes(frames["tallies"])
-    place = users.get_indexer(user_of_rows(newest, frames["projects"]))
+    place = users.get_indexer(pd.Index(user_of_rows(newest, frames["projects"])))
     known = place >= 0
     place, newest = place[known], newest[known]
     sums = exact_sums(place, newest["remote"].to_numpy(np.int64), size)
@@ -239,38 +240,6 @@ def _stored_columns(frames: Frames, users: pd.Index) -> dict[str, Any]:
         "stored_gb": pa.array(sums / GB, mask=missing),
         "stored_at": pa.array(at, mask=missing).cast(pa.int64()).cast(_TIME),
     }
-
-
-def exact_sums(places: Ints, values: Ints, size: int) -> Ints:
-    """Return the sum of *values* (each below 2^60 in size) at each of *size* places, exactly.
-
-    Raises:
-        StorageError: If a sum might not fit into 64 bits.
-
-    >>> exact_sums(np.array([0, 0, 2]), np.array([2**59, 1, 7]), 3).tolist() == [2**59 + 1, 0, 7]
-    True
-    """
-    sums, high = np.zeros(size, np.int64), np.zeros(size, np.int64)
-    np.add.at(sums, places, values)
-    # The upper halves can't overflow; what they leave out is less than one each.
-    np.add.at(high, places, values >> 32)
-    count = np.bincount(places, minlength=size) if len(places) else np.zeros(size, np.int64)
-    _check((np.abs(high) + count) < 1 << 30)
-    return sums
-
-
-def _added(sums: Ints) -> Ints:
-    """Return sums along the last axis, exactly."""
-    _check((np.abs(sums) >> 32).sum(axis=-1) + sums.shape[-1] < 1 << 30)
-    return sums.sum(axis=-1)
-
-
-def _check(fits: Any) -> None:
-    if not np.all(fits):
-        raise StorageError(
-            "bytes or amounts of one user, node or wallet add up to more than 2^62",
-            "The export is damaged: look for rows with huge numbers, and export them again",
-        )
 
 
 def _counted(places: Any, size: int) -> Ints:
@@ -290,14 +259,3 @@ def _micros(times: pd.Series) -> Ints:
     """Return times that are all known as microseconds since 1970."""
     found: Ints = times.astype("datetime64[us, UTC]").astype("int64").to_numpy()
     return found
-
-
-def _lists(places: Any, values: Ints, size: int, kind: Any, *, every_one: bool = False) -> Any:
-    """Return a list for each of *size* places: its values in order, each once unless *every_one* is wanted."""
-    order = np.lexsort((values, places))
-    places, values = places[order], values[order]
-    if not every_one and len(values):
-        new = np.concatenate([[True], (np.diff(places) != 0) | (np.diff(values) != 0)])
-        places, values = places[new], values[new]
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(places, minlength=size))]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.int64()).cast(kind))

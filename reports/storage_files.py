@@ -6,6 +6,7 @@ Invariant: a file holds either what it held before or all of the new content.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,13 @@ def write_tables(tables: dict[str, pa.Table], folder: Path, told: Callable[[int,
         told(done, len(tables))
         for suffix, write in (("parquet", _parquet), ("csv", _csv)):
             path = folder / f"{PREFIX}{name}.{suffix}"
-            put(path, lambda new, table=table, write=write: write(table, new))
+            put(path, partial(write, table))
             files.append(path)
     told(len(tables), len(tables))
     return files
 
 
-def put(path: Path, write: Callable[[Path], None]) -> None:
+def put(path: Path, write: Callable[[Path], object]) -> None:
     """Let *write* make a new file, and put it at *path* at once."""
     new = path.with_name(f".{path.name}.new")
     try:
@@ -63,7 +64,7 @@ def _csv(table: pa.Table, path: Path) -> None:
 
 
 def flat(table: pa.Table) -> pa.Table:
-    """Return the table with what CSV can hold: times as 2021-04-30T23:00:00Z, lists as their parts with blanks between."""
+    """Return the table with what CSV can hold: times as 2021-04-30T23:00:00Z, lists as parts with blanks between."""
     return pa.table({name: _flat(table.column(name)) for name in table.column_names})
 
 

@@ -1,7 +1,7 @@
 """Nodes of a storage network, what they were paid, and the wallets behind them.
 
-Invariant: amounts stay whole millionths until the end, where they become decimals with six places; a node that was never
-contacted is in no table but the one that says so.
+Invariant: amounts stay whole millionths until the end, where they become decimals with six places; a node that was
+never contacted is in no table but the one that says so.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import pandas as pd
 import pyarrow as pa
 
 from reports.storage_combine import REGION
-from reports.storage_features import Frames, Ints, exact_sums
+from reports.storage_features import Frames
+from reports.storage_sums import Ints, exact_sums
 from reports.storage_tables import NODES, NUMBER, TIME
 
 UNITS = pa.decimal128(38, 6)
@@ -56,7 +57,7 @@ def why_never(contact: pd.Series, before: pd.Timestamp) -> pd.Series:
 
 
 def node_tables(frames: Frames, before: pd.Timestamp) -> Nodes | None:
-    """Return the nodes that were contacted, with payments and receipts, and their wallets; None = nothing of it is there.
+    """Return the nodes that were contacted, with what they were paid, and their wallets; None = there is nothing.
 
     A node that several regions list is one row, of the region that contacted it last; it was never contacted if none
     ever did.
@@ -82,7 +83,7 @@ def node_tables(frames: Frames, before: pd.Timestamp) -> Nodes | None:
 
 
 def _contacted(frames: Frames, before: pd.Timestamp) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return one row a node with its `regions`, and the nodes left out; without a list of nodes those that were paid."""
+    """Return one row a node with its `regions`, and those left out; without a list of nodes, who was paid."""
     if "nodes" not in frames:
         ids = [frames[name]["node_id"] for name in ("payments", "receipts") if name in frames]
         every = pd.concat(ids).drop_duplicates().sort_values() if ids else pd.Series([], dtype="str")
@@ -106,7 +107,7 @@ def _paid(frames: Frames, name: str, ids: pd.Index) -> pd.DataFrame | None:
     if name not in frames:
         return None
     rows = frames[name]
-    place = ids.get_indexer(rows["node_id"])
+    place = ids.get_indexer(pd.Index(rows["node_id"]))
     rows, place = rows[place >= 0], place[place >= 0]
     grouped = rows["period"].astype("object").groupby(place)
     found = pd.DataFrame({"rows": np.bincount(place, minlength=len(ids))})
@@ -118,13 +119,11 @@ def _paid(frames: Frames, name: str, ids: pd.Index) -> pd.DataFrame | None:
     return found
 
 
-def _wallets(
-    frames: Frames, nodes: pd.DataFrame, paid: pd.DataFrame | None, received: pd.DataFrame | None
-) -> pa.Table:
+def _wallets(frames: Frames, nodes: pd.DataFrame, paid: pd.DataFrame | None, received: pd.DataFrame | None) -> pa.Table:
     payers = frames.get("payers")
     parts = [nodes["wallet"].dropna()] + ([] if payers is None else [payers["wallet"]])
     wallets = pd.Index(pd.concat(parts).unique(), dtype="str").sort_values()
-    place = wallets.get_indexer(nodes["wallet"])
+    place = wallets.get_indexer(pd.Index(nodes["wallet"]))
     has = place >= 0
     size = len(wallets)
     columns: dict[str, Any] = {
@@ -137,7 +136,7 @@ def _wallets(
     if payers is None:
         columns |= {"payer_rows": pa.nulls(size, pa.int64()), "payer_amount": pa.nulls(size, UNITS)}
     else:
-        at = wallets.get_indexer(payers["wallet"])
+        at = wallets.get_indexer(pd.Index(payers["wallet"]))
         columns["payer_rows"] = np.bincount(at, minlength=size)
         columns["payer_amount"] = _units(exact_sums(at, payers["amount"].to_numpy(np.int64), size), size)
     return pa.table(columns)

@@ -30,7 +30,8 @@ _PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_
 body { margin: 0 auto; max-width: 1100px; padding: 20px 24px 60px; background: var(--ground); color: var(--ink);
   font: 14px/1.45 system-ui, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif;
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
-h1 { font-size: 22px; margin: 0 0 6px; } h2 { font-size: 17px; margin: 30px 0 6px; } h3 { font-size: 14px; margin: 20px 0 4px; }
+h1 { font-size: 22px; margin: 0 0 6px; } h2 { font-size: 17px; margin: 30px 0 6px; }
+h3 { font-size: 14px; margin: 20px 0 4px; }
 p { margin: 6px 0; } .soft, figcaption, caption { color: var(--soft); font-size: 13px; text-align: left; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; background: var(--panel); }
 th, td { padding: 3px 10px; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
@@ -65,7 +66,7 @@ traffic are settled ones. A project is free up to a limit of {{ free }} GB.</p>
 <tr>{% for value, numeric in row %}<td{% if numeric %} class="number"{% endif %}>{{ value }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody></table></div>
-{% if section.more %}<p class="soft">{{ section.more }} more rows in storage-quality-{{ section.name }}.csv.</p>{% endif %}
+{% if section.more %}<p class="soft">{{ section.more }} more in storage-quality-{{ section.name }}.csv.</p>{% endif %}
 {% else %}<p>Nothing found.</p>{% endif %}
 {% endfor %}
 </main></body></html>
@@ -126,9 +127,7 @@ def _pictures(report: StorageReport) -> list[str]:
             (f"{d}ed", [_sum(users, f"{d}_bytes_{m.replace('-', '_')}") / GB for m in months]) for d in DIRECTIONS
         ]
         made.append(bars("Traffic by month", list(months), by_month, " GB"))
-        active = [
-            (f"with {d}s", [_above(users, f"{d}s_{m.replace('-', '_')}") for m in months]) for d in DIRECTIONS
-        ]
+        active = [(f"with {d}s", [_above(users, f"{d}s_{m.replace('-', '_')}") for m in months]) for d in DIRECTIONS]
         made.append(bars("Users by month", list(months), active))
         labels, counts = _by_size({f"{d}ed": users.column(f"{d}_bytes_{last}") for d in DIRECTIONS})
         made.append(bars("Users by bytes in these months", labels, counts))

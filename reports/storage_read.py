@@ -1,4 +1,4 @@
-"""Reads the files of an export: which there are, whose columns are which, what their cells say.
+"""Reads the files of an export: what their cells say.
 
 Invariant: every row of a file is in its frame or counted among the bad rows with a reason and the place of the first.
 """
@@ -8,9 +8,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +19,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from reports.storage_tables import ID, TABLES, Column, StorageError, Table, region_of, table_of
+from reports.storage_find import Export, Names, columns_in
+from reports.storage_tables import ID, Column, StorageError, Table
 from reports.storage_values import Mask, parsed
 
-REGIONS = ("ap", "eu", "us")
 _GZIP_MAGIC = b"\x1f\x8b"
-_SUFFIXES = (".csv", ".csv.gz")
 _HEAD_BYTES = 1 << 16
 REST = "_rest"
 """A hash of the columns that nothing is made of: two rows that differ there are not the same row."""
 
-Names = Mapping[tuple[str, str], str]
-"""(Table, column) → what the column is called in the files."""
-
-
-@dataclass(frozen=True, slots=True)
-class Export:
-    """One file: the table it holds, and its region (empty = not said)."""
-
-    path: Path
-    table: Table
-    region: str
-
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """Rows of a file that were left out for one reason in one column, and the first of them (rows count from 1)."""
+    """Rows of a file that were left out for one reason in one column, and the first of them."""
 
     table: str
     region: str
@@ -54,6 +40,7 @@ class Bad:
     column: str
     rows: int
     first: str
+    """Its number, the first line of names being 1; of messages partition and offset."""
     value: str
 
 
@@ -74,40 +61,7 @@ class Loaded:
     """By id column, how many cells are not in lower case."""
 
 
-def find_exports(
-    paths: Iterable[Path], regions: tuple[str, ...] = REGIONS, skip: Path | None = None
-) -> tuple[list[Export], list[Path]]:
-    """Return the exports among *paths* (folders are searched), in order, and the CSV files that are none by their names.
-
-    Args:
-        paths: Files and folders.
-        regions: Names that tell a region in a file's name or folders.
-        skip: A folder to pass over: the one that results go to.
-
-    Raises:
-        StorageError: If there is no such file.
-    """
-    found: dict[Path, Export] = {}
-    unknown = []
-    for base in paths:
-        if not base.exists():
-            raise StorageError(f"{base} is not there", "Name a folder with exports, or the files themselves")
-        for path in sorted(base.rglob("*")) if base.is_dir() else [base]:
-            is_csv = path.name.lower().endswith(_SUFFIXES) and path.is_file()
-            if base.is_dir() and (not is_csv or (skip is not None and skip.resolve() in path.resolve().parents)):
-                continue
-            within = path.relative_to(base.parent) if base.is_dir() else path
-            table = table_of(path)
-            if table is None:
-                unknown.append(path)
-            else:
-                found[path.resolve()] = Export(path, table, region_of(within, regions))
-    return list(found.values()), unknown
-
-
-def read_export(
-    export: Export, names: Names, *, delimiter: str = ",", time_formats: Sequence[str] = ()
-) -> Loaded:
+def read_export(export: Export, names: Names, *, delimiter: str = ",", time_formats: Sequence[str] = ()) -> Loaded:
     """Return the rows of one file.
 
     Raises:
@@ -135,62 +89,8 @@ def frame_of(table: Table, columns: Mapping[str, Any]) -> pd.DataFrame:
     """Return Arrow arrays as a frame: whole numbers that may be missing as `Int64`, text as `str`."""
     kinds = {pa.int64(): pd.Int64Dtype(), pa.int8(): pd.Int8Dtype(), pa.string(): pd.StringDtype(na_value=np.nan)}
     names = [column.name for column in table.columns] + [REST]
-    return pa.table({name: columns[name] for name in names}).to_pandas(types_mapper=kinds.get)
-
-
-def columns_in(table: Table, header: Sequence[str], names: Names, place: str) -> dict[str, str]:
-    """Return which column of the file holds which column of the table.
-
-    Raises:
-        StorageError: If one is not there or stands twice.
-    """
-    spelled = {name.strip().lower(): name for name in header}
-    found = {}
-    for column in table.columns:
-        wanted = names.get((table.name, column.name))
-        tried = [wanted] if wanted else [column.name, *column.others]
-        name = next((spelled[each.strip().lower()] for each in tried if each.strip().lower() in spelled), None)
-        if name is None and (column.needed or wanted):
-            raise _no_column(table, column, wanted, header, place)
-        if name is not None and list(header).count(name) > 1:
-            raise StorageError(f'{place}: "{name}" stands twice in its first line', "Name each column once")
-        if name is not None:
-            found[column.name] = name
-    return found
-
-
-def parse_names(texts: Iterable[str]) -> dict[tuple[str, str], str]:
-    """Return what `TABLE.COLUMN=NAME` says.
-
-    Raises:
-        StorageError: If there is no such table or column.
-
-    >>> parse_names(["bandwidth.settled=bytes"])
-    {('bandwidth', 'settled'): 'bytes'}
-    """
-    found = {}
-    for text in texts:
-        target, sign, name = text.partition("=")
-        table, dot, column = target.strip().partition(".")
-        if not sign or not dot or not name.strip():
-            raise StorageError(f"{text}: it has no form", "Write TABLE.COLUMN=NAME, as in bandwidth.settled=bytes")
-        if table not in TABLES:
-            raise StorageError(f'{text}: there is no table "{table}"', f"There are {', '.join(TABLES)}")
-        known = [each.name for each in TABLES[table].columns]
-        if column not in known:
-            raise StorageError(f'{text}: {table} has no column "{column}"', f"It has {', '.join(known)}")
-        found[table, column] = name.strip()
-    return found
-
-
-def _no_column(table: Table, column: Column, wanted: str | None, header: Sequence[str], place: str) -> StorageError:
-    there = ", ".join(name.strip() for name in header) or "nothing"
-    near = get_close_matches((wanted or column.name).lower(), [name.strip() for name in header], n=1, cutoff=0.6)
-    guess = near[0] if near else "NAME"
-    return StorageError(
-        f'{place}: no column "{wanted or column.name}" ({table.title}); its first line has {there}',
-        f"Say which column it is: --map {table.name}.{column.name}={guess}",
-    )
+    frame: pd.DataFrame = pa.table({name: columns[name] for name in names}).to_pandas(types_mapper=kinds.get)
+    return frame
 
 
 def _cells(path: Path, delimiter: str, torn: list[int]) -> Any:
@@ -318,7 +218,7 @@ def _note_spelling(texts: Any, codes: Any, column: str, loaded: Loaded) -> None:
 
 
 def _rest(columns: Mapping[str, Any], rows: int) -> Any:
-    """Return a hash of the *columns*; an empty cell is like a column that isn't there, and so is the number of a row."""
+    """Return a hash of the *columns*; an empty cell, or the number of a row, is like a column that isn't there."""
     rest = np.zeros(rows, np.uint64)
     for name, cells in columns.items():
         if not rows or not name.strip() or name.startswith("Unnamed:"):

@@ -33,9 +33,8 @@ def bars(title: str, labels: Sequence[str], series: Sequence[tuple[str, Sequence
                 f'height="{high:.1f}"><title>{escape(shown)}</title></rect>'
             )
             if len(labels) * len(series) <= _MAX_LABELS:
-                parts.append(
-                    f'<text class="value" x="{left + wide / 2:.1f}" y="{base - high - 4:.1f}">{_short(values[at])}</text>'
-                )
+                place = f'x="{left + wide / 2:.1f}" y="{base - high - 4:.1f}"'
+                parts.append(f'<text class="value" {place}>{_short(values[at])}</text>')
         if at % -(-len(labels) // _MAX_LABELS) == 0:
             parts.append(
                 f'<text class="label" x="{_LEFT + (at + 0.5) * slot:.1f}" y="{base + 16}">{escape(label)}</text>'
@@ -47,7 +46,7 @@ def bars(title: str, labels: Sequence[str], series: Sequence[tuple[str, Sequence
         if len(series) > 1
     )
     return (
-        f'<figure><figcaption>{escape(title)}{f" ({escape(unit.strip())})" if unit.strip() else ""} {legend}</figcaption>'
+        f"<figure><figcaption>{escape(heading)} {legend}</figcaption>"
         f'<svg class="bars" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}: '
         f'{escape("; ".join(said))}"><line class="axis" x1="{_LEFT}" x2="{_WIDTH - _LEFT}" y1="{base}" y2="{base}"/>'
         f"{''.join(parts)}</svg></figure>"

@@ -29,7 +29,7 @@ class StorageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: what it holds, other names it goes by; *needed* = a file without it is refused, *empty* = cells may be.
+    """One column: what it holds, and its *others* names; *needed* = every file has it, *empty* = cells may be.
 
     A column that is not needed and not there is empty in every row.
     """

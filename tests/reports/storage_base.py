@@ -90,7 +90,8 @@ def _nodes(rng: np.random.Generator, count: int) -> pd.DataFrame:
     wallets = np.array([f"0x{wallet}" for wallet in _ids(rng, max(count // 3, 2))], object)
     return pd.DataFrame({
         "id": _ids(rng, count), "wallet": rng.choice(wallets, count), "email_hash": _hashes(rng, count),
-        "created_at": _times(rng, count, "s"), "vetted_at": np.where(rng.random(count) < 0.5, "", "2020-08-01 00:00:00+00"),
+        "created_at": _times(rng, count, "s"),
+        "vetted_at": np.where(rng.random(count) < 0.5, "", "2020-08-01 00:00:00+00"),
         "last_contact_success": contact, "last_contact_failure": "0001-01-01 00:00:00+00",
         "free_disk": rng.integers(0, 10**13, count), "piece_count": rng.integers(0, 10**7, count),
     })  # fmt: skip
