@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from reports.storage_read import REST, Loaded
-from reports.storage_tables import MONTH, PROJECTS, USERS, Table
+from reports.storage_tables import ID, MONTH, PROJECTS, USERS, Table
 from reports.storage_values import Mask
 
 REGION = "region"
@@ -26,7 +26,7 @@ COUNTS = ["rows", "bad", "after_cut", "twice_in_region", "twice_across", "supers
 
 @dataclass(frozen=True)
 class Combined:
-    """All rows of one table, and what became of the others, by region (columns `COUNTS`)."""
+    """All rows of one table, ids and months as categories, and what became of the others by region (`COUNTS`)."""
 
     frame: pd.DataFrame
     counts: pd.DataFrame
@@ -61,6 +61,9 @@ def combined(table: Table, files: Sequence[Loaded], before: pd.Timestamp, keep_t
         frame, region = frame[kept].reset_index(drop=True), region[kept]
     _count(counts, "kept", region)
     frame[REGION] = pd.Categorical.from_codes(region, pd.Index(regions))
+    for name in table.columns_of(ID, MONTH):
+        # Ids are many times the same: from here on they are numbers, whatever is asked of them is asked once an id.
+        frame[name] = frame[name].astype("category")
     return Combined(frame.drop(columns=REST), counts)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from reports.storage_sums import Ints, added, exact_sums, lists_of
+from reports.storage_sums import Ints, added, exact_sums, lists_of, places_of
 from reports.storage_tables import DOWNLOAD, UPLOAD
 
 GB = 1_000_000_000
@@ -87,7 +87,7 @@ def user_features(frames: Frames, window: Window, free_bytes: int = FREE_BYTES) 
     users = users_of(frames)
     columns: dict[str, Any] = {"user_id": pa.array(users, pa.string())}
     listed = frames.get("users", pd.DataFrame({"user_id": [], "email_hash": [], "created_at": []}))
-    known = listed.set_index("user_id").reindex(users)
+    known = listed.set_index(pd.Index(listed["user_id"], dtype="str")).reindex(users)
     columns["email_hash"] = pa.array(known["email_hash"].astype("object"), pa.string(), from_pandas=True)
     columns["created_at"] = pa.array(pd.to_datetime(known["created_at"], utc=True), _TIME, from_pandas=True)
     columns |= _project_columns(frames["projects"], users, free_bytes)
@@ -98,9 +98,11 @@ def user_features(frames: Frames, window: Window, free_bytes: int = FREE_BYTES) 
 
 def users_of(frames: Frames) -> pd.Index:
     """Return the ids of all users, in order."""
-    parts = [frames[name]["user_id"] for name in ("users", "projects", "bandwidth") if name in frames]
-    found: pd.Index = pd.Index(pd.concat(parts).dropna().unique(), dtype="str").sort_values()
-    return found
+    ids: set[str] = set()
+    for name in ("users", "projects", "bandwidth"):
+        if name in frames:
+            ids.update(frames[name]["user_id"].dropna().unique())
+    return pd.Index(sorted(ids), dtype="str")
 
 
 def tiers_of(projects: pd.DataFrame, free_bytes: int) -> pd.Series:
@@ -113,7 +115,7 @@ def tiers_of(projects: pd.DataFrame, free_bytes: int) -> pd.Series:
 
 
 def _project_columns(projects: pd.DataFrame, users: pd.Index, free_bytes: int) -> dict[str, Any]:
-    place = users.get_indexer(pd.Index(projects["user_id"]))
+    place = places_of(projects["user_id"], users)
     tiers = tiers_of(projects, free_bytes)
     counts = {name: _counted(place[(tiers == name).to_numpy()], len(users)) for name in ("free", "paid")}
     every = _counted(place, len(users))
@@ -138,7 +140,7 @@ def traffic_of(frames: Frames, users: pd.Index, window: Window) -> Traffic | Non
     if "bandwidth" not in frames:
         return None
     rows = frames["bandwidth"]
-    who = users.get_indexer(pd.Index(user_of_rows(rows, frames["projects"])))
+    who = user_of_rows(rows, frames["projects"], users)
     direction = rows["action"].to_numpy(np.int64) - UPLOAD
     counts = (who >= 0) & ((direction == 0) | (direction == 1))
     micros = _micros(rows["interval_start"])[counts]
@@ -146,17 +148,20 @@ def traffic_of(frames: Frames, users: pd.Index, window: Window) -> Traffic | Non
     first = np.datetime64(window.months[0], "M").astype(np.int64)
     at = month - first
     return Traffic(
-        who[counts].astype(np.int64), direction[counts], np.where((at >= 0) & (at < len(window.months)), at, -1),
+        who[counts], direction[counts], np.where((at >= 0) & (at < len(window.months)), at, -1),
         micros // _HOUR_US, rows["settled"].to_numpy(np.int64)[counts],
         rows["inline"].fillna(0).to_numpy(np.int64)[counts],
     )  # fmt: skip
 
 
-def user_of_rows(rows: pd.DataFrame, projects: pd.DataFrame) -> pd.Series:
-    """Return whose each row of bandwidth or tallies is: whom it names, else its project's owner; else nothing."""
-    owners = pd.Series(projects["user_id"].to_numpy(), pd.Index(projects["project_id"]))
-    owner = rows["project_id"].map(owners)
-    return rows["user_id"].fillna(owner) if "user_id" in rows else owner
+def user_of_rows(rows: pd.DataFrame, projects: pd.DataFrame, users: pd.Index) -> Ints:
+    """Return whose each row of bandwidth or tallies is: whom it names, else its project's owner, else −1."""
+    owners = np.append(places_of(projects["user_id"], users), -1)
+    found: Ints = owners[places_of(rows["project_id"], pd.Index(projects["project_id"], dtype="str"))]
+    if "user_id" in rows:
+        named = places_of(rows["user_id"], users)
+        found = np.where(named >= 0, named, found)
+    return found
 
 
 def _traffic_columns(frames: Frames, users: pd.Index, window: Window) -> dict[str, Any]:
@@ -228,7 +233,7 @@ def _stored_columns(frames: Frames, users: pd.Index) -> dict[str, Any]:
             "stored_at": pa.nulls(size, _TIME),
         }
     newest = latest_sizes(frames["tallies"])
-    place = users.get_indexer(pd.Index(user_of_rows(newest, frames["projects"])))
+    place = user_of_rows(newest, frames["projects"], users)
     known = place >= 0
     place, newest = place[known], newest[known]
     sums = exact_sums(place, newest["remote"].to_numpy(np.int64), size)

@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from reports.storage_combine import REGION
 from reports.storage_features import Frames
-from reports.storage_sums import Ints, exact_sums
-from reports.storage_tables import NODES, NUMBER, TIME
+from reports.storage_sums import Ints, exact_sums, places_of
+from reports.storage_tables import ID, NODES, NUMBER, TIME
 
 UNITS = pa.decimal128(38, 6)
 EPOCH, MISREAD = "1970, the epoch", "2070, the epoch misread"
@@ -86,10 +86,10 @@ def _contacted(frames: Frames, before: pd.Timestamp) -> tuple[pd.DataFrame, pd.D
     """Return one row a node with its `regions`, and those left out; without a list of nodes, who was paid."""
     if "nodes" not in frames:
         ids = [frames[name]["node_id"] for name in ("payments", "receipts") if name in frames]
-        every = pd.concat(ids).drop_duplicates().sort_values() if ids else pd.Series([], dtype="str")
-        empty = pd.DataFrame({"node_id": every.to_numpy()}).reindex(columns=["node_id", *_KEPT, "regions"])
+        every = sorted({node for column in ids for node in column.unique()})
+        empty = pd.DataFrame({"node_id": pd.Series(every, dtype="str")}).reindex(columns=["node_id", *_KEPT, "regions"])
         return empty, pd.DataFrame(columns=["node_id", "wallet", "last_contact_success", "why"])
-    rows = frames["nodes"].copy()
+    rows = frames["nodes"].astype(dict.fromkeys(NODES.columns_of(ID), "str"))
     rows["why"] = why_never(rows["last_contact_success"], before)
     rows["real"] = rows["why"] == ""
     names = ["real", "last_contact_success", *(name for name in _KEPT if name != "last_contact_success")]
@@ -107,22 +107,23 @@ def _paid(frames: Frames, name: str, ids: pd.Index) -> pd.DataFrame | None:
     if name not in frames:
         return None
     rows = frames[name]
-    place = ids.get_indexer(pd.Index(rows["node_id"]))
+    place = places_of(rows["node_id"], ids)
     rows, place = rows[place >= 0], place[place >= 0]
-    grouped = rows["period"].astype("object").groupby(place)
     found = pd.DataFrame({"rows": np.bincount(place, minlength=len(ids))})
     found["sum"] = exact_sums(place, rows["amount"].to_numpy(np.int64), len(ids))
-    found["first"], found["last"] = (
-        getattr(grouped, edge)().reindex(range(len(ids))).astype("object").replace(np.nan, None)
-        for edge in ("min", "max")
-    )
+    names = np.array([*rows["period"].cat.categories, None], object)  # in order: they are sorted as text
+    codes = rows["period"].cat.codes.to_numpy().astype(np.int64)
+    first, last = np.full(len(ids), len(names) - 1), np.full(len(ids), -1)
+    np.minimum.at(first, place, codes)
+    np.maximum.at(last, place, codes)
+    found["first"], found["last"] = pd.Series(names[first], dtype="object"), pd.Series(names[last], dtype="object")
     return found
 
 
 def _wallets(frames: Frames, nodes: pd.DataFrame, paid: pd.DataFrame | None, received: pd.DataFrame | None) -> pa.Table:
     payers = frames.get("payers")
-    parts = [nodes["wallet"].dropna()] + ([] if payers is None else [payers["wallet"]])
-    wallets = pd.Index(pd.concat(parts).unique(), dtype="str").sort_values()
+    ids = {*nodes["wallet"].dropna(), *(() if payers is None else payers["wallet"].unique())}
+    wallets = pd.Index(sorted(ids), dtype="str")
     place = wallets.get_indexer(pd.Index(nodes["wallet"]))
     has = place >= 0
     size = len(wallets)
@@ -136,7 +137,7 @@ def _wallets(frames: Frames, nodes: pd.DataFrame, paid: pd.DataFrame | None, rec
     if payers is None:
         columns |= {"payer_rows": pa.nulls(size, pa.int64()), "payer_amount": pa.nulls(size, UNITS)}
     else:
-        at = wallets.get_indexer(pd.Index(payers["wallet"]))
+        at = places_of(payers["wallet"], wallets)
         columns["payer_rows"] = np.bincount(at, minlength=size)
         columns["payer_amount"] = _units(exact_sums(at, payers["amount"].to_numpy(np.int64), size), size)
     return pa.table(columns)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from reports.storage_combine import COUNTS, Combined
-from reports.storage_features import Frames, Window, user_of_rows
+from reports.storage_features import Frames, Window, latest_sizes, user_of_rows, users_of
 from reports.storage_nodes import Nodes
 from reports.storage_read import Loaded
 from reports.storage_tables import OTHER, TABLES
@@ -117,7 +117,8 @@ def _spelling(files: Sequence[Loaded]) -> Section:
 
 
 def _findings(frames: Frames, nodes: Nodes | None) -> pd.DataFrame:
-    found: list[tuple[str, int, str]] = [*_of_projects(frames), *_of_traffic(frames), *_of_sizes(frames)]
+    users = users_of(frames)
+    found = [*_of_projects(frames), *_of_traffic(frames, users), *_of_sizes(frames, users)]
     if nodes is not None:
         found += _of_payments(frames, nodes)
     return pd.DataFrame(found, columns=["finding", "count", "detail"])
@@ -142,15 +143,15 @@ def _of_projects(frames: Frames) -> list[tuple[str, int, str]]:
     return found
 
 
-def _of_traffic(frames: Frames) -> list[tuple[str, int, str]]:
+def _of_traffic(frames: Frames, users: pd.Index) -> list[tuple[str, int, str]]:
     if "bandwidth" not in frames:
         return []
     rows = frames["bandwidth"]
     other = (rows["action"] == OTHER).to_numpy(bool)
-    unknown = user_of_rows(rows, frames["projects"]).isna().to_numpy() & ~other
+    unknown = (user_of_rows(rows, frames["projects"], users) < 0) & ~other
     silent = ((rows["settled"] == 0) & (rows["inline"].fillna(0) == 0)).to_numpy(bool) & ~other
     lost = rows[unknown]
-    idle = ~frames["projects"]["project_id"].isin(rows["project_id"])
+    idle = ~frames["projects"]["project_id"].isin(rows["project_id"].unique())
     return [
         ("traffic of unknown projects", int(unknown.sum()),
          f"{lost['project_id'].nunique():,} projects, {sum(lost['settled'].tolist()):,} bytes; left out"),
@@ -160,21 +161,22 @@ def _of_traffic(frames: Frames) -> list[tuple[str, int, str]]:
     ]  # fmt: skip
 
 
-def _of_sizes(frames: Frames) -> list[tuple[str, int, str]]:
+def _of_sizes(frames: Frames, users: pd.Index) -> list[tuple[str, int, str]]:
     if "tallies" not in frames:
         return []
     rows = frames["tallies"]
-    unknown = user_of_rows(rows, frames["projects"]).isna()
-    keys = [rows["project_id"], rows["bucket"]]
-    newest = rows[rows["interval_start"] == rows["interval_start"].groupby(keys, dropna=False).transform("max")]
-    several = newest.groupby(["project_id", "bucket"], dropna=False)["remote"].nunique() > 1
+    unknown = user_of_rows(rows, frames["projects"], users) < 0
+    newest = latest_sizes(rows)
+    again = rows.merge(newest[["project_id", "bucket", "interval_start"]])  # nothing is equal to nothing, here
+    sizes = again[["project_id", "bucket", "remote"]].drop_duplicates()
+    several = sizes[sizes.duplicated(["project_id", "bucket"])].drop_duplicates(["project_id", "bucket"])
+    sized = frames["projects"]["project_id"].isin(rows["project_id"].unique())
     return [
         ("storage tallies of unknown projects", int(unknown.sum()),
          f"{rows['project_id'][unknown].nunique():,} projects; left out"),
-        ("projects with several sizes at their newest time", int(several.sum()),
+        ("projects with several sizes at their newest time", len(several),
          "the greatest counts; map tallies.bucket to have buckets added up"),
-        ("projects without a storage tally", int((~frames["projects"]["project_id"].isin(rows["project_id"])).sum()),
-         "no stored size"),
+        ("projects without a storage tally", int((~sized).sum()), "no stored size"),
     ]  # fmt: skip
 
 

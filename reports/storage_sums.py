@@ -8,12 +8,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from reports.storage_tables import StorageError
 
 Ints = NDArray[np.int64]
+
+
+def places_of(values: pd.Series, among: pd.Index) -> Ints:
+    """Return where each of *values* (categories) stands in *among*; −1 = nowhere, or it is nothing.
+
+    >>> places_of(pd.Series(["b", None, "x"], dtype="category"), pd.Index(["a", "b"])).tolist()
+    [1, -1, -1]
+    """
+    at = np.append(among.get_indexer(pd.Index(values.cat.categories, dtype="str")), -1)
+    found: Ints = at[values.cat.codes.to_numpy()].astype(np.int64)
+    return found
 
 
 def exact_sums(places: Ints, values: Ints, size: int) -> Ints:

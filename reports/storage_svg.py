@@ -45,6 +45,7 @@ def bars(title: str, labels: Sequence[str], series: Sequence[tuple[str, Sequence
         for which, (name, _) in enumerate(series)
         if len(series) > 1
     )
+    heading = f"{title} ({unit.strip()})" if unit.strip() else title
     return (
         f"<figure><figcaption>{escape(heading)} {legend}</figcaption>"
         f'<svg class="bars" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}: '

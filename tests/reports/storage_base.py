@@ -30,7 +30,8 @@ def write_base(folder: Path, share: float = 1.0, seed: int = SEED) -> None:
     rng = np.random.default_rng(seed)
     users = _ids(rng, max(int(USERS * share), 8))
     projects = _projects(rng, users, max(int(PROJECTS * share), 12))
-    _write(folder, "projects", _spread(rng, projects))
+    newer = projects.sample(frac=0.01, random_state=rng).assign(usage_limit="7e9", created_at=_times(rng, 1, "us")[0])
+    _write(folder, "projects", _spread(rng, pd.concat([projects, newer])))
     listed = pd.DataFrame({
         "id": users, "email_hash": _hashes(rng, len(users)), "password_hash": _hashes(rng, len(users)),
         "created_at": _times(rng, len(users), "s"),
