@@ -190,7 +190,9 @@ def _traffic_columns(frames: Frames, users: pd.Index, window: Window) -> dict[st
     for month_at, month in enumerate(months):
         both = None if byte_sums is None else added(byte_sums[:, :, month_at])
         found[f"bandwidth_gb_{month.replace('-', '_')}"] = _gigabytes(both, size)
-    found[f"bandwidth_gb_{last}"] = _gigabytes(None if byte_sums is None else added(byte_sums.reshape(size, -1)), size)
+    found[f"bandwidth_gb_{last}"] = _gigabytes(
+        None if byte_sums is None else added(byte_sums.reshape(size, 2 * len(months))), size
+    )
     found[f"inline_bytes_{last}"] = _or_nulls(inline, size)
     found |= _all_time_columns(traffic, size)
     for at, direction in enumerate(DIRECTIONS):
@@ -262,5 +264,4 @@ def _or_nulls(values: Any, size: int) -> Any:
 
 def _micros(times: pd.Series) -> Ints:
     """Return times that are all known as microseconds since 1970."""
-    found: Ints = times.astype("datetime64[us, UTC]").astype("int64").to_numpy()
-    return found
+    return times.astype("datetime64[us, UTC]").astype("int64").to_numpy(np.int64)

@@ -108,8 +108,9 @@ def _whole(cells: Any) -> tuple[Any, Mask, Mask]:
     """
     plain = _mask(pc.match_substring_regex(cells, r"^[+-]?[0-9]{1,18}$"))
     signless = pc.utf8_ltrim(cells, "+")
-    values = pc.cast(_without(signless, ~plain), pa.int64()).to_numpy(zero_copy_only=False)
-    numbers = np.where(plain, values, 0).astype(np.int64)
+    # Filled before NumPy sees them: with nulls among them integers become floats, and large ones lose their last digits.
+    values = pc.fill_null(pc.cast(_without(signless, ~plain), pa.int64()), 0)
+    numbers = values.to_numpy(zero_copy_only=False).copy()
     none, large = np.zeros(len(cells), bool), np.zeros(len(cells), bool)
     for at in np.flatnonzero(~plain & ~_mask(pc.is_null(cells))).tolist():
         number = _decimal(cells[at].as_py())

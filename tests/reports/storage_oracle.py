@@ -89,7 +89,10 @@ def _users_sql(months: list[str], free: int) -> str:
         for month in months:
             which = f"FILTER (action = '{action}' AND strftime(moment, '%Y-%m') = '{month}')"
             label = month.replace("-", "_")
-            columns += [f"count(moment) {which} AS {name}s_{label}", f"{_sum('settled', which)} AS {name}_bytes_{label}"]
+            columns += [
+                f"count(moment) {which} AS {name}s_{label}",
+                f"{_sum('settled', which)} AS {name}_bytes_{label}",
+            ]
         which = f"FILTER (action = '{action}' AND {here})"
         columns += [
             f"count(moment) {which} AS {name}s_last_{len(months)}_months",
@@ -159,7 +162,8 @@ def _nodes(db: duckdb.DuckDBPyConnection, cut: str) -> None:
     db.execute(f"""
         CREATE TABLE wallets_o AS WITH l AS (SELECT DISTINCT lower(trim(wallet)) AS wallet,
             {whole("amount", "-1e18")} AS amount FROM raw_payers),
-        n AS (SELECT wallet, count(*) AS nodes, sum(paid) AS paid, sum(received) AS received FROM nodes_o GROUP BY wallet),
+        n AS (SELECT wallet, count(*) AS nodes, sum(paid) AS paid, sum(received) AS received
+          FROM nodes_o GROUP BY wallet),
         y AS (SELECT wallet, count(*) AS payer_rows, sum(amount) AS payer_amount FROM l GROUP BY wallet)
         SELECT wallet, coalesce(nodes, 0) AS nodes, coalesce(paid, 0) AS paid, coalesce(received, 0) AS received,
           coalesce(payer_rows, 0) AS payer_rows, coalesce(payer_amount, 0) AS payer_amount
@@ -169,16 +173,13 @@ def _nodes(db: duckdb.DuckDBPyConnection, cut: str) -> None:
 def differences(db: duckdb.DuckDBPyConnection, table: str, file: Path) -> list[tuple[str, int]]:
     """Return (column, rows that differ) of what the oracle has against a Parquet file; rows of one side count too."""
     key = {"users_o": "user_id", "nodes_o": "node_id", "wallets_o": "wallet"}[table]
-    mine = f"read_parquet('{file}')"
-    found = []
     columns = [row[0] for row in db.execute(f"DESCRIBE {table}").fetchall()]
     units = {"paid", "received", "payer_amount"}
+    counts = []
     for column in columns:
-        theirs = f"CAST(a.{column} * 1000000 AS HUGEINT)" if column in units else f"a.{column}"
-        count: Any = db.execute(
-            f"SELECT count(*) FROM {mine} a FULL JOIN {table} b ON a.{key} = b.{key} "
-            f"WHERE {theirs} IS DISTINCT FROM b.{column} OR a.{key} IS NULL OR b.{key} IS NULL"
-        ).fetchone()
-        if count[0]:
-            found.append((column, count[0]))
-    return found
+        mine = f"CAST(a.{column} * 1000000 AS HUGEINT)" if column in units else f"a.{column}"
+        counts.append(f"count(*) FILTER ({mine} IS DISTINCT FROM b.{column} OR a.{key} IS NULL OR b.{key} IS NULL)")
+    found: Any = db.execute(
+        f"SELECT {', '.join(counts)} FROM read_parquet('{file}') a FULL JOIN {table} b ON a.{key} = b.{key}"
+    ).fetchone()
+    return [(column, count) for column, count in zip(columns, found, strict=True) if count]
