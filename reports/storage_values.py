@@ -108,7 +108,7 @@ def _whole(cells: Any) -> tuple[Any, Mask, Mask]:
     """
     plain = _mask(pc.match_substring_regex(cells, r"^[+-]?[0-9]{1,18}$"))
     signless = pc.utf8_ltrim(cells, "+")
-    # Filled before NumPy sees them: with nulls among them integers become floats, and large ones lose their last digits.
+    # Filled before NumPy sees them: with nulls among them integers become floats and lose their last digits.
     values = pc.fill_null(pc.cast(_without(signless, ~plain), pa.int64()), 0)
     numbers = values.to_numpy(zero_copy_only=False).copy()
     none, large = np.zeros(len(cells), bool), np.zeros(len(cells), bool)

@@ -134,7 +134,8 @@ def test_regional_files_are_one_and_ids_have_no_case(tmp_path: Path) -> None:
 
 def test_rows_that_differ_in_a_column_of_no_use_are_not_the_same(tmp_path: Path) -> None:
     text = BANDWIDTH.replace("\n", ",bucket_name,Unnamed: 0\n") + (
-        "2021-01-01 05:00:00+00,2,1,7,p,b1,0\n2021-01-01 05:00:00+00,2,1,7,p,b2,1\n2021-01-01 05:00:00+00,2,1,7,p,b2,2\n"
+        "2021-01-01 05:00:00+00,2,1,7,p,b1,0\n2021-01-01 05:00:00+00,2,1,7,p,b2,1\n"
+        "2021-01-01 05:00:00+00,2,1,7,p,b2,2\n"
     )
     found = report(loaded(tmp_path, "projects", PROJECTS), loaded(tmp_path, "bandwidth", text))
     assert rows(found)[0]["downloads_all_time"] == 2
@@ -183,10 +184,12 @@ def test_bad_rows_are_counted_by_reason_with_the_place_of_the_first(tmp_path: Pa
     found = report(loaded(tmp_path, "projects", PROJECTS), loaded(tmp_path, "bandwidth", text))
     bad = {(row["reason"], row["column"]): (row["rows"], row["first"]) for row in section(found, "bad-rows")}
     assert bad == {
-        ("bad_time", "interval_start"): (1, "row 2"), ("torn", ""): (1, "row 3"), ("bad_action", "action"): (1, "row 5"),
+        ("bad_time", "interval_start"): (1, "row 2"), ("torn", ""): (1, "row 3"),
+        ("bad_action", "action"): (1, "row 5"),
         ("negative", "settled"): (1, "row 6"), ("not_utf8", "project_id"): (1, "row 7"),
         ("bad_number", "settled"): (1, "row 8"), ("too_large", "settled"): (1, "row 9"),
-        ("empty", "settled"): (1, "row 10"), ("empty", "project_id"): (1, "row 11"), ("bad_id", "project_id"): (1, "row 12"),
+        ("empty", "settled"): (1, "row 10"), ("empty", "project_id"): (1, "row 11"),
+        ("bad_id", "project_id"): (1, "row 12"),
     }  # fmt: skip
     assert rows(found)[0]["uploads_all_time"] == 1
 
@@ -196,14 +199,16 @@ def test_nodes_that_were_never_contacted_are_told_and_left_out(tmp_path: Path) -
         f"{name},0xW{at % 2},{time},5\n"
         for at, (name, time) in enumerate([
             ("n1", "2021-04-01 10:00:00+00"), ("n2", "1970-01-01 00:00:00+00"), ("n3", "2070-01-01 00:00:00+00"),
-            ("n4", ""), ("n5", "0001-01-01 00:00:00+00"), ("n6", "9999-12-31 23:59:59+00"), ("N1", "0001-01-01 00:00:00+00"),
+            ("n4", ""), ("n5", "0001-01-01 00:00:00+00"), ("n6", "9999-12-31 23:59:59+00"),
+            ("N1", "0001-01-01 00:00:00+00"),
         ])
     )  # fmt: skip
     payments = "period,node_id,amount\n2021-03,n1,1234567\n2021-04,N1,1\n2021-05,n1,9\n2021-04,n2,5\n2021-04,x,6\n"
     receipts = "period,node_id,amount,receipt\n2021-03,n1,1000000,eth:1\n"
     payers = "addr,amnt\n0xw0,1234568\n0xzz,1\n"
     found = report(
-        loaded(tmp_path, "projects", PROJECTS), loaded(tmp_path, "nodes", nodes), loaded(tmp_path, "payments", payments),
+        loaded(tmp_path, "projects", PROJECTS), loaded(tmp_path, "nodes", nodes),
+        loaded(tmp_path, "payments", payments),
         loaded(tmp_path, "receipts", receipts), loaded(tmp_path, "payers", payers),
     )  # fmt: skip
     assert found.nodes is not None
