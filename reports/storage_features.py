@@ -264,4 +264,5 @@ def _or_nulls(values: Any, size: int) -> Any:
 
 def _micros(times: pd.Series) -> Ints:
     """Return times that are all known as microseconds since 1970."""
-    return times.astype("datetime64[us, UTC]").astype("int64").to_numpy(np.int64)
+    found: Any = times.astype("datetime64[us, UTC]").astype("int64").to_numpy()
+    return np.asarray(found, np.int64)
