@@ -16,6 +16,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from reports.storage import StorageReport
+from reports.storage_summary import by_quantile, by_tier
 
 PREFIX = "storage-"
 
@@ -26,6 +27,8 @@ def tables_of(report: StorageReport) -> dict[str, pa.Table]:
     if report.nodes is not None:
         found |= {"nodes": report.nodes.nodes, "wallets": report.nodes.wallets}
         found["nodes-never-contacted"] = pa.Table.from_pandas(report.nodes.never, preserve_index=False)
+    found["by-tier"] = pa.Table.from_pandas(by_tier(report.users, report.window.months), preserve_index=False)
+    found["quantiles"] = pa.Table.from_pandas(by_quantile(report.users, report.window.months), preserve_index=False)
     for section in report.sections:
         found[f"quality-{section.name}"] = pa.Table.from_pandas(section.frame, preserve_index=False)
     return found

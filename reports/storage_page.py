@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from jinja2 import Environment
@@ -15,6 +16,7 @@ from markupsafe import Markup
 
 from reports.storage import StorageReport
 from reports.storage_features import DIRECTIONS, GB, tiers_of
+from reports.storage_summary import by_quantile, by_tier
 from reports.storage_svg import bars
 
 _MOST_ROWS = 50
@@ -29,18 +31,19 @@ _PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1100px; padding: 20px 24px 60px; background: var(--ground); color: var(--ink);
   font: 14px/1.45 system-ui, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif;
-  font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+  font-variant-numeric: tabular-nums; overflow-wrap: break-word; }
 h1 { font-size: 22px; margin: 0 0 6px; } h2 { font-size: 17px; margin: 30px 0 6px; }
 h3 { font-size: 14px; margin: 20px 0 4px; }
 p { margin: 6px 0; } .soft, figcaption, caption { color: var(--soft); font-size: 13px; text-align: left; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; background: var(--panel); }
+.scroll { overflow-x: auto; } .scroll th { white-space: nowrap; }
+table { border-collapse: collapse; background: var(--panel); }
 th, td { padding: 3px 10px; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.number, th.number { text-align: right; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 16px; }
 figure { margin: 8px 0; padding: 8px; background: var(--panel); border: 1px solid var(--line); border-radius: 4px; }
 .bars { width: 100%; height: auto; display: block; } .a { fill: var(--a); } .b { fill: var(--b); }
-.axis { stroke: var(--line); } .label, .value { fill: var(--soft); font-size: 12px; text-anchor: middle; }
-.value { fill: var(--ink); font-size: 11px; } .key { margin-left: 10px; white-space: nowrap; }
+.axis { stroke: var(--line); } .label, .value { fill: var(--soft); font-size: 14px; text-anchor: middle; }
+.value { fill: var(--ink); font-size: 12px; } .key { margin-left: 10px; white-space: nowrap; }
 </style></head><body>
 <main>
 <h1>Storage users before {{ before }}</h1>
@@ -53,8 +56,8 @@ traffic are settled ones. A project is free up to a limit of {{ free }} GB.</p>
 </tbody></table>
 <h2>Pictures</h2>
 <div class="pictures">{% for picture in pictures %}{{ picture }}{% endfor %}</div>
-<h2>Data quality</h2>
 {% for section in sections %}
+{% if section.part %}<h2>{{ section.part }}</h2>{% endif %}
 <h3>{{ section.title }}</h3>
 {% if section.note %}<p class="soft">{{ section.note }}</p>{% endif %}
 {% if section.rows %}
@@ -66,7 +69,7 @@ traffic are settled ones. A project is free up to a limit of {{ free }} GB.</p>
 <tr>{% for value, numeric in row %}<td{% if numeric %} class="number"{% endif %}>{{ value }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody></table></div>
-{% if section.more %}<p class="soft">{{ section.more }} more in storage-quality-{{ section.name }}.csv.</p>{% endif %}
+{% if section.more %}<p class="soft">{{ section.more }} more in storage-{{ section.name }}.csv.</p>{% endif %}
 {% else %}<p>Nothing found.</p>{% endif %}
 {% endfor %}
 </main></body></html>
@@ -81,7 +84,7 @@ def page(report: StorageReport) -> str:
         free=f"{report.options.free_bytes / GB:g}",
         figures=figures(report),
         pictures=[Markup(picture) for picture in _pictures(report)],  # made here, of numbers and escaped words
-        sections=[_section(section) for section in report.sections],
+        sections=_sections(report),
     )
 
 
@@ -160,18 +163,42 @@ def _by_size(columns: dict[str, Any]) -> tuple[list[str], list[tuple[str, list[f
     return sizes, found
 
 
-def _section(section: Any) -> dict[str, Any]:
-    frame = section.frame
+def _sections(report: StorageReport) -> list[dict[str, Any]]:
+    months = report.window.months
+    by_them = f"{months[0]} to {months[-1]}; stored is the latest size."
+    found = [
+        _section("by-tier", "By tier", by_them, by_tier(report.users, months), "Users"),
+        _section("quantiles", "How much users have", by_them, by_quantile(report.users, months)),
+    ]
+    for at, each in enumerate(report.sections):
+        part = "" if at else "Data quality"
+        found.append(_section(f"quality-{each.name}", each.title, each.note, each.frame, part))
+    return found
+
+
+def _section(name: str, title: str, note: str, frame: pd.DataFrame, part: str = "") -> dict[str, Any]:
+    """Return what the page shows of a table; *part* is the heading that begins with it."""
     numeric = [kind.kind in "iuf" for kind in frame.dtypes]
     rows = [
-        [(f"{value:,}" if is_number else value, is_number) for value, is_number in zip(row, numeric, strict=True)]
+        [(_number(value) if is_number else value, is_number) for value, is_number in zip(row, numeric, strict=True)]
         for row in frame.head(_MOST_ROWS).itertuples(index=False)
     ]
     return {
-        "name": section.name, "title": section.title, "note": section.note, "rows": rows,
+        "name": name, "title": title, "note": note, "rows": rows, "part": part,
         "columns": [(str(name).replace("_", " "), is_number) for name, is_number in zip(frame, numeric, strict=True)],
         "more": f"{len(frame) - _MOST_ROWS:,}" if len(frame) > _MOST_ROWS else "",
     }  # fmt: skip
+
+
+def _number(value: Any) -> str:
+    """Return a number as text; what is not known is a dash.
+
+    >>> _number(12_345), _number(0.000123456), _number(float("nan"))
+    ('12,345', '0.000123', '–')
+    """
+    if value != value or value is None:
+        return "–"
+    return f"{value:,.3g}" if isinstance(value, float) and abs(value) < 100 else f"{value:,.0f}"
 
 
 def _above(users: pa.Table, name: str) -> int:

@@ -10,7 +10,7 @@ from html import escape
 from typing import Final
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 720, 220, 8, 34, 16
-_MAX_LABELS = 16
+_MAX_LABELS, _MAX_VALUES = 12, 16
 SERIES: Final = ("a", "b")
 
 
@@ -32,7 +32,7 @@ def bars(title: str, labels: Sequence[str], series: Sequence[tuple[str, Sequence
                 f'<rect class="{SERIES[which]}" x="{left:.1f}" y="{base - high:.1f}" width="{max(wide - 1, 0.5):.1f}" '
                 f'height="{high:.1f}"><title>{escape(shown)}</title></rect>'
             )
-            if len(labels) * len(series) <= _MAX_LABELS:
+            if len(labels) * len(series) <= _MAX_VALUES:
                 place = f'x="{left + wide / 2:.1f}" y="{base - high - 4:.1f}"'
                 parts.append(f'<text class="value" {place}>{_short(values[at])}</text>')
         if at % -(-len(labels) // _MAX_LABELS) == 0:

@@ -64,7 +64,7 @@ def _bandwidth(rng: np.random.Generator, busy: Any, count: int) -> pd.DataFrame:
     known = rng.choice(busy, count, p=weights / weights.sum())
     strangers = _ids(rng, 5)
     project = np.where(rng.random(count) < 0.002, rng.choice(strangers, count), known)
-    settled = np.floor(rng.pareto(0.6, count) * 20_000).clip(0, 2**50).astype(np.int64)
+    settled = np.floor(rng.pareto(0.6, count) * 20_000).clip(0, 2**42).astype(np.int64)
     settled[rng.random(count) < 0.02] = 0
     return pd.DataFrame({
         "interval_start": _times(rng, count, "h"),
