@@ -21,6 +21,7 @@ from streams.settings import Settings
 from streams.topic_specs import topic_names
 
 _BEFORE = click.DateTime(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _TABLES = ("projects", "users", "bandwidth", "tallies", "nodes", "payments", "receipts", "payers")
 
 
@@ -35,6 +36,9 @@ _TABLES = ("projects", "users", "bandwidth", "tallies", "nodes", "payments", "re
     "--file", "named", multiple=True, metavar="TABLE[:REGION]=PATH", help="What a file is, if its name says not."
 )
 @click.option("--map", "maps", multiple=True, metavar="TABLE.COLUMN=NAME", help="What a column is called in the files.")
+@click.option("--mapping", type=_FILE, help='A TOML file of the same: [bandwidth] settled = "bytes".')
+@click.option("--units", multiple=True, type=click.Choice(["payments", "receipts", "payers"]),
+              help="Amounts of this table are units and not millionths.")  # fmt: skip
 @click.option("--regions", default="ap,eu,us", show_default=True, help="Names that tell a region in names of files.")
 @click.option("--delimiter", default=",", show_default=True, help="Between columns.")
 @click.option("--time-format", "time_formats", multiple=True, metavar="PATTERN",
@@ -83,13 +87,14 @@ def storage(settings: Settings, /, paths: tuple[Path, ...], out: Path, before: A
 
 
 def _from_files(paths: Sequence[Path], out: Path, options: dict[str, Any]) -> list[Any]:
-    from reports.storage_find import find_exports, parse_names
+    from reports.storage_find import find_exports, names_in, parse_names
     from reports.storage_read import read_export
 
     regions = tuple(part.strip().lower() for part in options["regions"].split(",") if part.strip())
     if len(options["delimiter"]) != 1:
         raise click.UsageError("--delimiter is one character")
-    names = parse_names(options["maps"])
+    mapping: Path | None = options["mapping"]
+    names = parse_names([*([] if mapping is None else names_in(mapping)), *options["maps"]])
     exports, unknown = find_exports(paths, regions, skip=out)
     named = [_named(text) for text in options["named"]]
     known = {export.path.resolve() for export in named}
@@ -106,9 +111,9 @@ def _from_files(paths: Sequence[Path], out: Path, options: dict[str, Any]) -> li
     with progress("files read") as told:
         for done, export in enumerate(exports):
             told(done, len(exports))
-            files.append(
-                read_export(export, names, delimiter=options["delimiter"], time_formats=options["time_formats"])
-            )
+            units = export.table.name in options["units"]
+            form = {"delimiter": options["delimiter"], "time_formats": options["time_formats"]}
+            files.append(read_export(export, names, units=units, **form))
         told(len(exports), len(exports))
     return files
 

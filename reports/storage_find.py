@@ -6,6 +6,7 @@ the file and with what to do.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -51,7 +52,7 @@ def find_exports(
             is_csv = path.name.lower().endswith(_SUFFIXES) and path.is_file()
             if base.is_dir() and (not is_csv or (skip is not None and skip.resolve() in path.resolve().parents)):
                 continue
-            within = path.relative_to(base.parent) if base.is_dir() else path
+            within = path.relative_to(base.parent) if base.is_dir() else Path(*path.parts[-2:])
             table = table_of(path)
             if table is None:
                 unknown.append(path)
@@ -79,6 +80,25 @@ def columns_in(table: Table, header: Sequence[str], names: Names, place: str) ->
         if name is not None:
             found[column.name] = name
     return found
+
+
+def names_in(file: Path) -> list[str]:
+    """Return what a mapping file says, as `parse_names` wants it: a section a table, a line a column.
+
+    Raises:
+        StorageError: If it can't be read.
+    """
+    try:
+        told = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StorageError(
+            f"{file}: {error}", 'Write sections of tables, as [bandwidth] and settled = "bytes"'
+        ) from None
+    return [
+        f"{table}.{column}={name}"
+        for table, columns in told.items()
+        for column, name in (columns.items() if isinstance(columns, dict) else [("", columns)])
+    ]
 
 
 def parse_names(texts: Iterable[str]) -> dict[tuple[str, str], str]:

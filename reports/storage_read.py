@@ -9,7 +9,7 @@ import csv
 import gzip
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from reports.storage_find import Export, Names, columns_in
-from reports.storage_tables import ID, Column, StorageError, Table
+from reports.storage_tables import ID, MICROS, UNITS, Column, StorageError, Table
 from reports.storage_values import Mask, parsed
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -61,8 +61,17 @@ class Loaded:
     """By id column, how many cells are not in lower case."""
 
 
-def read_export(export: Export, names: Names, *, delimiter: str = ",", time_formats: Sequence[str] = ()) -> Loaded:
+def read_export(
+    export: Export, names: Names, *, delimiter: str = ",", time_formats: Sequence[str] = (), units: bool = False
+) -> Loaded:
     """Return the rows of one file.
+
+    Args:
+        export: The file.
+        names: What columns are called in it, where that is not by default.
+        delimiter: What stands between columns.
+        time_formats: Forms of times besides ISO 8601, as `strptime` has them.
+        units: Amounts are units with up to six decimals, and not millionths.
 
     Raises:
         StorageError: If a column is not there or the file can't be read.
@@ -76,7 +85,8 @@ def read_export(export: Export, names: Names, *, delimiter: str = ",", time_form
     for column in export.table.columns:
         name = columns.get(column.name)
         texts = pa.nulls(len(cells), pa.string()) if name is None else _texts(cells.column(name), column.name, bad)
-        found[column.name] = _read_column(texts, column, time_formats, bad, loaded)
+        told = replace(column, holds=UNITS) if units and column.holds == MICROS else column
+        found[column.name] = _read_column(texts, told, time_formats, bad, loaded)
     used = set(columns.values())
     others = {name: cells.column(name) for name in cells.column_names if name not in used}
     found[REST] = pa.array(_rest(others, len(cells)))

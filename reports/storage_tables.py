@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
-ID, TEXT, TIME, BYTES, NUMBER, MICROS, ACTION, MONTH = (
-    "id", "text", "time", "bytes", "number", "micros", "action", "month",
+ID, TEXT, TIME, BYTES, NUMBER, MICROS, UNITS, ACTION, MONTH = (
+    "id", "text", "time", "bytes", "number", "micros", "units", "action", "month",
 )  # fmt: skip
 """What a column holds: see `reports.storage_values`."""
 

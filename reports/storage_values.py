@@ -6,7 +6,8 @@ told from another by its case.
     id      lower case, without blanks around it              number  a whole number of up to 60 bits
     text    as it is                                          bytes   a whole number from 0 up
     time    ISO 8601, without a zone in UTC; microseconds     micros  a whole number of millionths
-    month   2021-04, or a date in it                          action  1 or PUT, 2 or GET (see `storage_tables`)
+    month   2021-04, or a date in it                          units   a decimal, as the millionths it has
+    action  1 or PUT, 2 or GET (see `storage_tables`)
 
 All works on the distinct texts of a column, which are few but for amounts.
 """
@@ -22,7 +23,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reports.storage_tables import ACTION, BYTES, DOWNLOAD, ID, MICROS, MONTH, NUMBER, OTHER, TEXT, TIME, UPLOAD
+from reports.storage_tables import ACTION, BYTES, DOWNLOAD, ID, MICROS, MONTH, NUMBER, OTHER, TEXT, TIME, UNITS, UPLOAD
 
 LARGEST = (1 << 60) - 1
 """Bytes or millionths of one row beyond which the row is damaged: an exabyte."""
@@ -125,9 +126,10 @@ def _whole(cells: Any) -> tuple[Any, Mask, Mask]:
     return pa.array(numbers, mask=empty), none, large
 
 
-def _decimal(text: str) -> int | None:
+def _decimal(text: str, places: int = 0) -> int | None:
+    """Return the whole number of 10^-*places* that *text* says, None where it says none."""
     try:
-        number = Decimal(text)
+        number = Decimal(text).scaleb(places)
     except InvalidOperation:
         return None
     if not number.is_finite() or number.adjusted() > 40:
@@ -138,6 +140,17 @@ def _decimal(text: str) -> int | None:
 def _numbers(cells: Any) -> Parsed:
     values, none, large = _whole(cells)
     return values, {"bad_number": none, "too_large": large}
+
+
+def _units(cells: Any) -> Parsed:
+    """Return decimal amounts as millionths; what has more than six places is none."""
+    found, none, large = [], np.zeros(len(cells), bool), np.zeros(len(cells), bool)
+    for at, text in enumerate(cells.to_pylist()):
+        value = None if text is None else _decimal(text, 6)
+        none[at] = text is not None and value is None
+        large[at] = value is not None and abs(value) > LARGEST
+        found.append(None if large[at] else value)
+    return pa.array(found, pa.int64()), {"bad_number": none, "too_large": large}
 
 
 def _bytes(cells: Any) -> Parsed:
@@ -160,7 +173,8 @@ def _actions(cells: Any) -> Parsed:
 
 
 _READERS: dict[str, Callable[[Any], Parsed]] = {
-    ID: _ids, TEXT: _texts, NUMBER: _numbers, MICROS: _numbers, BYTES: _bytes, MONTH: _months, ACTION: _actions,
+    ID: _ids, TEXT: _texts, NUMBER: _numbers, MICROS: _numbers, BYTES: _bytes, UNITS: _units, MONTH: _months,
+    ACTION: _actions,
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""How long a storage report takes, and how much memory, on exports of the published size: python -m tests.bench.storage.
+"""What a storage report on exports of the published size takes: python -m tests.bench.storage.
 
 16,436 projects, about 1,013,364 bandwidth rows, 310,000 tallies, 12,000 nodes with payments and receipts, in three
 regions. What it writes is compared, every column, with SQL over the same files.

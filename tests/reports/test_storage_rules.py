@@ -15,7 +15,7 @@ import pytest
 from reports.storage import Options, StorageReport, storage_report
 from reports.storage_features import window_before
 from reports.storage_files import flat, put
-from reports.storage_find import Export, find_exports, parse_names
+from reports.storage_find import Export, find_exports, names_in, parse_names
 from reports.storage_page import page
 from reports.storage_read import Loaded, read_export
 from reports.storage_sums import exact_sums
@@ -115,7 +115,10 @@ def test_what_was_not_exported_is_missing_and_not_zero(tmp_path: Path) -> None:
     assert user["uploads_2021_04"] is None and user["upload_hours"] is None and user["stored_gb"] is None
     missing = {(row["table"], row["region"]) for row in section(found, "missing")}
     assert {("bandwidth rollups", "all"), ("projects", "ap"), ("users", "eu")} <= missing
-    assert "uploads" not in page(found).partition("Data quality")[0].lower()
+    shown = page(found)
+    assert (
+        "uploads" not in shown.partition("Pictures")[0] and "Traffic by month" not in shown and "Users by tier" in shown
+    )
 
 
 def test_regional_files_are_one_and_ids_have_no_case(tmp_path: Path) -> None:
@@ -242,6 +245,23 @@ def test_a_missing_column_is_named_with_the_file_and_what_to_do(tmp_path: Path) 
     for wrong in ("x", "bandwidht.settled=a", "bandwidth.size=a"):
         with pytest.raises(StorageError):
             parse_names([wrong])
+
+
+def test_a_mapping_file_says_the_same_and_its_mistakes_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "names.toml"
+    file.write_text('[bandwidth]\nsettled = "bytes"\n[users]\nuser_id = "key"\n')
+    assert parse_names(names_in(file)) == {("bandwidth", "settled"): "bytes", ("users", "user_id"): "key"}
+    for wrong in ("[bandwidth", 'settled = "x"', '[bandwidth]\nsize = "x"'):
+        file.write_text(wrong)
+        with pytest.raises(StorageError):
+            parse_names(names_in(file))
+
+
+def test_amounts_in_units_are_the_millionths_they_have(tmp_path: Path) -> None:
+    text = "wallet,amount\nw,12.3456789\nw,0.1\nw,1e3\nw,-0.000001\nw,x\n"
+    one = loaded(tmp_path, "payers", text, units=True)
+    assert one.frame["amount"].tolist() == [100_000, 1_000_000_000, -1]
+    assert [(bad.reason, bad.rows) for bad in one.bad] == [("bad_number", 2)]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", gzip.compress(b"a,b\n1,2\n" * 9999)[:-20], b"a,a,project_id\n"])
