@@ -20,7 +20,7 @@ from reports.storage_page import page
 from reports.storage_read import Loaded, read_export
 from reports.storage_sums import exact_sums
 from reports.storage_tables import TABLES, StorageError
-from tests.reports.browser import photograph
+from tests.reports.browsing import browser
 
 PROJECTS = "created_at,project_id,user_id,usage_limit\n2020-01-01 00:00:00+00,p,u,50000000000\n"
 BANDWIDTH = "interval_start,action,inline,settled,project_id\n"
@@ -308,11 +308,18 @@ def test_the_page_shows_hostile_names_as_text_and_has_pictures(tmp_path: Path) -
     assert "2021-01, uploaded: 0" in shown or "2021-01, uploaded: 0.0" in shown
 
 
-def test_the_page_opens_in_a_browser(tmp_path: Path) -> None:
-    text = BANDWIDTH + "2021-01-01 05:00:00+00,1,0,7000000,p\n"
+def test_the_page_is_readable_in_a_browser_in_light_and_dark(tmp_path: Path) -> None:
+    text = BANDWIDTH + "soon,1,0,7,p\n2021-01-01 05:00:00+00,1,0,7000000,p\n"
     found = report(loaded(tmp_path, "projects", PROJECTS), loaded(tmp_path, "bandwidth", text))
     (tmp_path / "storage.html").write_text(page(found), "utf-8")
-    assert photograph(tmp_path / "storage.html", tmp_path).stat().st_size > 20_000
+    with browser() as started:
+        for scheme, rules in (("light", ()), ("dark", ("color-contrast",))):
+            with started.visitor(color_scheme=scheme, viewport={"width": 360, "height": 800}) as visitor:
+                visitor.page.goto((tmp_path / "storage.html").as_uri(), wait_until="load")
+                assert visitor.violations(rules) == [] and visitor.overflow() <= 0
+                assert visitor.texts("h2") == ["Pictures", "Users", "Data quality"]
+                bars = visitor.page.locator("svg.bars rect")
+                assert bars.count() > 60 and bars.nth(0).bounding_box()["width"] > 0
 
 
 def test_an_interrupted_write_leaves_the_former_file(tmp_path: Path) -> None:
