@@ -65,6 +65,18 @@ def test_a_cut_off_within_a_month_leaves_that_month_out_of_the_window() -> None:
     assert window_before(pd.Timestamp("2021-01-15", tz="UTC"), 2).months == ("2020-11", "2020-12")
 
 
+def test_the_days_of_an_unfinished_month_count_in_no_month(tmp_path: Path) -> None:
+    projects = PROJECTS + "2020-01-01 00:00:00+00,q,v,1\n"
+    text = (
+        BANDWIDTH + "2021-05-03 00:00:00+00,1,0,7,p\n2021-04-30 00:00:00+00,2,0,9,q\n2020-10-31 00:00:00+00,2,0,5,q\n"
+    )
+    found = report(loaded(tmp_path, "projects", projects), loaded(tmp_path, "bandwidth", text), before="2021-05-15")
+    one, two = rows(found)
+    assert (one["uploads_last_6_months"], one["uploads_all_time"], one["upload_bytes_all_time"]) == (0, 1, 7)
+    assert (two["downloads_2021_04"], two["download_bytes_last_6_months"], two["uploads_2020_11"]) == (1, 9, 0)
+    assert (two["downloads_2020_11"], two["download_bytes_all_time"]) == (0, 14)
+
+
 def test_hours_have_no_zeros_and_stand_once(tmp_path: Path) -> None:
     text = BANDWIDTH + (
         "2021-01-01 05:00:00+00,1,0,7,p\n2021-01-01 05:30:00+00,1,0,8,p\n2021-01-01 06:00:00+00,2,0,9,p\n"
