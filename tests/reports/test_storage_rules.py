@@ -73,6 +73,7 @@ def test_the_days_of_an_unfinished_month_count_in_no_month(tmp_path: Path) -> No
     found = report(loaded(tmp_path, "projects", projects), loaded(tmp_path, "bandwidth", text), before="2021-05-15")
     one, two = rows(found)
     assert (one["uploads_last_6_months"], one["uploads_all_time"], one["upload_bytes_all_time"]) == (0, 1, 7)
+    assert (one["downloads_2020_11"], one["upload_hours"], one["bandwidth_gb_last_6_months"]) == (0, [], 0)
     assert (two["downloads_2021_04"], two["download_bytes_last_6_months"], two["uploads_2020_11"]) == (1, 9, 0)
     assert (two["downloads_2020_11"], two["download_bytes_all_time"]) == (0, 14)
 
