@@ -27,6 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("agents.cli_show:score", "Show the health score of a user or an org, with reasons."),
     "latency": ("agents.cli_latency:latency", "Show reply latency by hour of week: maps, pictures, what changed."),
     "chat": ("agents.cli_chat:chat", "Show who is online in an org's chat and how much is written; draw a report."),
+    "report": (
+        "agents.cli_report:report",
+        "Write a report: activity, lifetime, correlations, quartiles, chat, latency.",
+    ),
     "alerts": ("agents.cli_alerts:alerts", "Show orgs whose score fell; acknowledge or mute their alerts."),
     "identity": ("agents.cli_identity:identity", "Show who is who, link and unlink aliases, bring the past in line."),
     "ledger": ("agents.cli_ledger:ledger", "Show what became of every message, and whether it adds up."),
