@@ -30,6 +30,7 @@ WHOM = (
     "none "
     "of is 0."
 )
+SELECTION = "Weeks with neither are in no line, so that “either” leans to the negative; “both” does not."
 HOW = (
     "Pearson's r sees straight lines and follows the largest few; Spearman's ρ sees any common rise and fall, by "
     "ranks. "
@@ -89,7 +90,8 @@ def correlation_table(
         columns.append(Column(f"{method}_low", "95 %", RATIO, f"{method}_high"))
         if by_org:
             columns.append(Column(f"{method}_by_org_low", "95 % by org", RATIO, f"{method}_by_org_high"))
-    columns.append(Column("note", "note"))
+    if frame["note"].any():
+        columns.append(Column("note", "note"))
     return Table(
         name, title, f"{definition} {HOW_BY_ORG if by_org else HOW}", frame, tuple(columns), notes,
         pictures=(partial(_draw_coefficients, frame),),
@@ -151,7 +153,7 @@ def org_week_correlations(frames: Frames) -> Table:
         "org-week-correlations", "Org-weeks: activities against transactions, same and following week",
         f"One pair per org and week. {WHOM} For the following week the activity is that of a week and the transactions "
         "those of the next; the last week has none.",
-        looks,
+        looks, (SELECTION,),
     )  # fmt: skip
 
 
@@ -179,6 +181,7 @@ def active_correlations(frames: Frames) -> Table:
     return correlation_table(
         "active-correlations", "Org-weeks: active users against transactions",
         f"One pair per org and week; an active user is one with at least one activity in it. {WHOM}", looks,
+        (SELECTION,),
     )  # fmt: skip
 
 

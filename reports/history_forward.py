@@ -33,7 +33,8 @@ def forward_look(frames: Frames) -> Table:
         Column("n", "n", WHOLE), Column("orgs", "orgs", WHOLE), Column("r", "r", RATIO),
         Column("r_low", "95 %", RATIO, "r_high"), Column("p", "p", RATIO), Column("p_holm", "p, nine looks", RATIO),
         Column("falls", "falls", WHOLE), Column("fewer_after_fall", "fewer after", SHARE),
-        Column("rises", "rises", WHOLE), Column("fewer_after_rise", "fewer after", SHARE), Column("note", "note"),
+        Column("rises", "rises", WHOLE), Column("fewer_after_rise", "fewer after", SHARE),
+        *([Column("note", "note")] if frame["note"].any() else []),
     )  # fmt: skip
     return Table(
         "lead-lag", "Does a falling score precede falling transactions?", _DEFINITION, frame, columns, (said(frame),),

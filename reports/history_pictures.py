@@ -32,7 +32,9 @@ def totals_picture(frame: pd.DataFrame) -> str:
             places = np.arange(len(rows))
             axes.barh(places, rows["value"], color=BLUE, height=0.6)
             for place, value in enumerate(rows["value"]):
-                axes.text(value, float(place), f" {value:,}", va="center", color=INK, fontsize=9)
+                axes.annotate(
+                    f"{value:,}", (value, place), (4, 0), textcoords="offset points", va="center", color=INK, fontsize=9
+                )
             _labels(axes, rows["figure"])
             _log(axes, "x")
     return document(figure, "Totals", _spoken(rows["figure"], rows["value"]))
@@ -50,7 +52,7 @@ def averages_picture(frame: pd.DataFrame) -> str:
                 axes.plot(frame[name] / scale, places, shape, color=colour, label=name, markersize=7)
             _labels(axes, frame["figure"])
             _log(axes, "x")
-            key(axes, loc="lower right")
+            key(axes, loc="best")
     return document(figure, "Means and medians", _spoken(frame["figure"], frame["mean"] / scale, "mean "))
 
 

@@ -78,13 +78,18 @@ def coverage_of(history: History) -> tuple[str, ...]:
     else:
         rows = len(history.users) + len(history.orgs)
         found.append(
-            f"{history.weeks:,} closed weeks, {history.period}: {rows:,} rows, {history.restated:,} of them restated "
-            "by what came late."
+            f"{history.weeks:,} closed {'week' if history.weeks == 1 else 'weeks'}, {history.period}: {_rows(rows)}, "
+            f"{history.restated:,} restated by what came late."
         )
-    if history.provisional:
-        found.append(f"{history.provisional:,} rows of weeks that are still open are left out.")
-    if history.system:
-        found.append(f"{history.system:,} rows of org 0, the system itself, are left out.")
-    if history.unreadable:
-        found.append(f"{history.unreadable:,} rows can't be read and are left out.")
+    for count, what in (
+        (history.provisional, "of weeks that are still open"),
+        (history.system, "of org 0, the system itself"),
+        (history.unreadable, "that can't be read"),
+    ):
+        if count:
+            found.append(f"Left out: {_rows(count)} {what}.")
     return tuple(found)
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"

@@ -74,7 +74,7 @@ def make(sizes: Sizes | None = None, seed: int = 2021) -> Base:
     first = week_of_day(pd.Timestamp(FIRST_MONDAY).date())
     pairs = _pairs(sizes, rng)
     user_weeks = _user_weeks(pairs, sizes, rng, first)
-    trade = _trade(pairs, sizes, rng, first)
+    trade = _trade(pairs, user_weeks.groupby("org")["activities"].sum(), sizes, rng, first)
     org_weeks = _org_weeks(user_weeks, trade, rng)
     return Base(first, user_weeks, org_weeks, _activity(user_weeks, rng), _transactions(org_weeks, rng))
 
@@ -170,13 +170,14 @@ def _shared(amounts: Any, parts: Any, rng: Any) -> Any:
     return (upper - lower).astype(np.int64)
 
 
-def _trade(pairs: pd.DataFrame, sizes: Sizes, rng: Any, first: int) -> pd.DataFrame:
-    """Return transactions by org and week; more in orgs with more users, and one org in twenty has no users at all."""
+def _trade(pairs: pd.DataFrame, activities: Any, sizes: Sizes, rng: Any, first: int) -> pd.DataFrame:
+    """Return transactions by org and week; more in orgs with more users who do more; one org in twenty has no users."""
     known = np.unique(pairs["org"])
     without = sizes.trading_orgs // 20
     own = rng.choice(known, sizes.trading_orgs - without, replace=False)
     orgs = np.concatenate([own, sizes.orgs + 1 + np.arange(without)])
     users = pairs["org"].value_counts().reindex(orgs).fillna(1).to_numpy()
+    doing = np.log(activities.reindex(orgs).fillna(1).to_numpy() / users)
     many = np.clip(np.round(rng.beta(0.9, 0.95, len(orgs)) * sizes.weeks), 1, sizes.weeks).astype(np.int64)
     while (missing := sizes.org_weeks - int(many.sum())) != 0:
         some = rng.choice(len(orgs), min(abs(missing), len(orgs)), replace=False)
@@ -184,9 +185,9 @@ def _trade(pairs: pd.DataFrame, sizes: Sizes, rng: Any, first: int) -> pd.DataFr
     place = np.repeat(np.arange(len(orgs)), many)
     nth = np.arange(len(place)) - np.repeat(np.cumsum(many) - many, many)
     week = np.argsort(rng.random((len(orgs), sizes.weeks)), axis=1)[place, nth]
-    typical = rng.lognormal(1.3, 1.35, len(orgs)) * users**0.4
+    typical = rng.lognormal(0.35, 1.35, len(orgs)) * users**0.5 * np.exp(0.3 * doing)
     count = 1 + rng.poisson(np.minimum(typical[place] * rng.lognormal(0, 0.3, len(place)), 4_000))
-    amount = rng.lognormal(4.3, 1.3, len(orgs))[place] * rng.lognormal(0, 0.35, len(place))
+    amount = rng.lognormal(4.4, 1.3, len(orgs))[place] * rng.lognormal(0, 0.35, len(place))
     cents = np.round(100 * amount * count).astype(np.int64)
     cents[rng.random(len(cents)) < 0.002] *= -1  # more was given back than taken
     return pd.DataFrame(
@@ -247,9 +248,8 @@ def _user_value(org: str, user: str, week: str, state: str, activities: int, sco
     counts = {"search": activities - activities // 3, "dashboard_view": activities // 3}
     own = {n: 7 * n % 900 / 100 for n in range(1, 20)}
     return _value(
-        f"user:{org}/{user}", org, user, week, state, activities=activities, active_users=int(activities > 0), "
-        f"counts=counts,
-        score=score / 100, contributions={f"attribute_{n}": points for n, points in own.items()},
+        f"user:{org}/{user}", org, user, week, state, activities=activities, active_users=int(activities > 0),
+        counts=counts, score=score / 100, contributions={f"attribute_{n}": points for n, points in own.items()},
         attributes={f"attribute_{n}": n * activities for n in range(1, 31)},
     )  # fmt: skip
 
@@ -259,9 +259,8 @@ def _org_value(
 ) -> bytes:
     known = None if score < 0 else score / 100
     return _value(
-        f"org:{org}", org, None, week, state, activities=activities, active_users=active_users, "
-        f"transactions_count=count,
-        transactions_cents=cents, counts={"transaction": count}, sums={"transaction": cents}, score=known,
+        f"org:{org}", org, None, week, state, activities=activities, active_users=active_users,
+        transactions_count=count, transactions_cents=cents, counts={"transaction": count}, sums={"transaction": cents}, score=known,
         score_licensed=known, score_median=known, contributions={f"attribute_{n}": 1.25 * n for n in range(1, 20)},
     )  # fmt: skip
 
