@@ -124,8 +124,8 @@ def lead_lag(
             block = list[dict[str, Any]]()
             for lag in LAGS:
                 rng = np.random.default_rng([seed, lag, form == CHANGE])
-                found, p, why = look(*grid.pairs(outcome, form, lag), rng, turnings)
-                org = grid.pairs(outcome, form, lag)[0]
+                org, *rest = grid.pairs(outcome, form, lag)
+                found, p, why = look(org, *rest, rng, turnings)
                 row: dict[str, Any] = {
                     "form": form,
                     "outcome": outcome,
