@@ -27,6 +27,8 @@ Floats = NDArray[np.float64]
 FEWEST_PAIRS = 4
 """With three pairs or fewer there is no interval."""
 NORMAL_975 = 1.959963984540054
+_SPREAD_LEFT = 1e-12
+"""Share of the spread below which nothing but rounding is left of it when a group is left out."""
 _NONE = float("nan")
 
 
@@ -115,10 +117,11 @@ def _jackknife_error(x: Floats, y: Floats, groups: NDArray[np.int64]) -> float:
         return _NONE
     n = len(x) - np.bincount(of)
     sums = {name: v.sum() - np.bincount(of, v) for name, v in zip("xypqr", (x, y, x * x, y * y, x * y), strict=True)}
+    left_x, left_y = sums["p"] - sums["x"] ** 2 / n, sums["q"] - sums["y"] ** 2 / n
+    if min(left_x.min(), left_y.min()) < _SPREAD_LEFT:
+        return _NONE
     with np.errstate(invalid="ignore", divide="ignore"):
-        over = sums["r"] - sums["x"] * sums["y"] / n
-        spread = (sums["p"] - sums["x"] ** 2 / n) * (sums["q"] - sums["y"] ** 2 / n)
-        z = np.arctanh(over / np.sqrt(spread))
+        z = np.arctanh((sums["r"] - sums["x"] * sums["y"] / n) / np.sqrt(left_x * left_y))
     if not np.isfinite(z).all():
         return _NONE
     return float(np.sqrt((count - 1) / count * np.sum((z - z.mean()) ** 2)))

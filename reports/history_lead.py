@@ -124,8 +124,9 @@ def lead_lag(
             block = list[dict[str, Any]]()
             for lag in LAGS:
                 rng = np.random.default_rng([seed, lag, form == CHANGE])
-                org, *rest = grid.pairs(outcome, form, lag)
-                found, p, why = look(org, *rest, rng, turnings)
+                pairs = grid.pairs(outcome, form, lag)
+                org = pairs[0]
+                found, p, why = look(*pairs, rng, turnings)
                 row: dict[str, Any] = {
                     "form": form,
                     "outcome": outcome,

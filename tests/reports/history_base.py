@@ -260,7 +260,8 @@ def _org_value(
     known = None if score < 0 else score / 100
     return _value(
         f"org:{org}", org, None, week, state, activities=activities, active_users=active_users,
-        transactions_count=count, transactions_cents=cents, counts={"transaction": count}, sums={"transaction": cents}, score=known,
+        transactions_count=count, transactions_cents=cents, counts={"transaction": count}, sums={"transaction":
+        cents}, score=known,
         score_licensed=known, score_median=known, contributions={f"attribute_{n}": 1.25 * n for n in range(1, 20)},
     )  # fmt: skip
 

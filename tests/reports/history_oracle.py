@@ -16,7 +16,8 @@ _BAND_COLUMNS = ("users_1_10", "users_11_20", "users_21_30", "users_31_40", "use
 
 _VIEWS = """
 create table acts as
-  select org::varchar as org, userid::varchar as usr, date_trunc('week', make_timestamp(created * 1000000))::date as mon,
+  select org::varchar as org, userid::varchar as usr, date_trunc('week', make_timestamp(created * 1000000))::date as
+  mon,
          count(*)::bigint as n
   from activity where ghost = 0 and org <> 0 group by all;
 create table trades as
@@ -27,13 +28,15 @@ create table span as select min(m)::date as a, max(m)::date as z from
   (select mon as m from acts union all select mon from trades);
 create table weeks as
   select coalesce(a.org, t.org) as org, coalesce(a.mon, t.mon) as mon, coalesce(n, 0)::bigint as n,
-         coalesce(u, 0)::bigint as u, coalesce(c, 0)::bigint as c, coalesce(v, 0)::bigint as v, t.org is not null as traded
+         coalesce(u, 0)::bigint as u, coalesce(c, 0)::bigint as c, coalesce(v, 0)::bigint as v, t.org is not null as
+         traded
   from (select org, mon, sum(n) as n, count(*) as u from acts group by all) a
   full join trades t on a.org = t.org and a.mon = t.mon;
 create macro band(x) as case when x <= 10 then 0 when x <= 20 then 1 when x <= 30 then 2 when x <= 40 then 3
   when x <= 50 then 4 else 5 end;
 create table people as
-  select org, usr, sum(n)::bigint as n, count(*)::bigint as w, (date_diff('day', min(mon), max(mon)) // 7 + 1)::bigint as life,
+  select org, usr, sum(n)::bigint as n, count(*)::bigint as w, (date_diff('day', min(mon), max(mon)) // 7 + 1)::bigint
+  as life,
          sum(n) / count(*) as m, median(n)::double as md
   from acts group by all;
 create table orgs as
@@ -114,7 +117,8 @@ class Oracle:
 
     def lifetime_bands(self) -> list[tuple[Any, ...]]:
         return self.rows("""
-            select sum(w) / count(*), median(w)::double, sum(life) / count(*), median(life)::double, count(distinct org),
+            select sum(w) / count(*), median(w)::double, sum(life) / count(*), median(life)::double, count(distinct
+            org),
                    count(*), count(*) / (select count(*) from people)
             from people group by band(n) order by band(n)""")
 
@@ -212,7 +216,8 @@ class Oracle:
             with before as (select g.*, p.s as ps, p.c as pc, p.v as pv from grid g left join grid p
                             on p.org = g.org and p.w = g.w - 1),
             lagged as (select k as lag, a.org, a.w, a.s, a.ps, a.pc as before_c, b.c, b.v, b.pc, b.pv
-                       from range({lags}) r(k), before a, before b where a.org = b.org and b.w = a.w + k and a.s is not null)
+                       from range({lags}) r(k), before a, before b where a.org = b.org and b.w = a.w + k and a.s is
+                       not null)
             select 'change' as form, 'transactions' as outcome, lag, org, w, s - ps as x, c - pc as y from lagged
               where ps is not null
             union all select 'change', 'volume', lag, org, w, s - ps, v - pv from lagged where ps is not null
@@ -236,7 +241,8 @@ class Oracle:
             whole as (select form, outcome, lag, count(*) as n, count(distinct org) as orgs, corr(x, y) as r from ranked
                       group by all),
             moves as ({moves})
-            select form, outcome, lag::bigint, n, orgs, r, tanh(atanh(r) - {_NORMAL} * se), tanh(atanh(r) + {_NORMAL} * se),
+            select form, outcome, lag::bigint, n, orgs, r, tanh(atanh(r) - {_NORMAL} * se), tanh(atanh(r) + {_NORMAL}
+            * se),
                    falls, ff, rises, fr
             from whole join errors using (form, outcome, lag) join moves using (lag) order by form, outcome, lag""")
 
@@ -249,7 +255,8 @@ class Oracle:
         self._db.execute("""
             create or replace table ranks as select look, org,
               rank() over (partition by look order by x) + (count(*) over (partition by look, x) - 1) / 2 as x,
-              rank() over (partition by look order by y) + (count(*) over (partition by look, y) - 1) / 2 as y from looks""")
+              rank() over (partition by look order by y) + (count(*) over (partition by look, y) - 1) / 2 as y from
+              looks""")
         counts = self.rows("select count(*), count(distinct org) from looks group by look order by look")
         found = []
         for table, extra in (("looks", 0.0), ("ranks", 0.5)):
@@ -268,7 +275,8 @@ class Oracle:
 
     @staticmethod
     def _leave_one_out(table: str, keys: str) -> str:
-        """Return the jackknife over orgs as common table expressions; the last one has the standard error of z as `se`."""
+        """Return the jackknife over orgs as common table expressions; the last one has the standard error of z as
+        `se`."""
         return f"""
             centred as (select {keys}, org, x - avg(x) over (partition by {keys}) as x,
                                y - avg(y) over (partition by {keys}) as y from {table}),
@@ -277,5 +285,6 @@ class Oracle:
             rest as (select {keys}, sum(n) over k - n as n, sum(sx) over k - sx as sx, sum(sy) over k - sy as sy,
                             sum(sxx) over k - sxx as sxx, sum(syy) over k - syy as syy, sum(sxy) over k - sxy as sxy
                      from per window k as (partition by {keys})),
-            zs as (select {keys}, atanh((sxy - sx * sy / n) / sqrt((sxx - sx * sx / n) * (syy - sy * sy / n))) as z from rest),
+            zs as (select {keys}, atanh((sxy - sx * sy / n) / sqrt((sxx - sx * sx / n) * (syy - sy * sy / n))) as z
+            from rest),
             errors as (select {keys}, sqrt((count(*) - 1) * var_pop(z)) as se from zs group by all)"""

@@ -1,4 +1,5 @@
-"""Every table of the history's reports, over a base of the known shape, equals what another engine finds in the raw rows."""
+"""Every table of the history's reports, over a base of the known shape, equals what another engine finds in the raw
+rows."""
 
 from __future__ import annotations
 
