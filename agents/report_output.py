@@ -59,6 +59,10 @@ def print_summary(report: Report, document: Path) -> None:
     for text in report.coverage:
         console.print(text, markup=False)
     for section in report.sections:
+        console.print()
+        console.rule(Text(section.title, style="bold"), align="left", style="dim")
+        if not section.tables:
+            console.print(Text(section.lead))
         for table in section.tables:
             console.print()
             console.print(Text(table.title, style="bold"))

@@ -78,7 +78,7 @@ class HistoryReader:
 
     def __init__(self) -> None:
         self._rows: dict[bytes, _Row | None] = {}
-        self._decode = msgspec.json.Decoder(_Row).decode
+        self._decode = msgspec.json.Decoder(_Row, strict=False).decode  # scores are decimal text
         self._texts: dict[str, str] = {}
 
     def add(self, key: bytes | None, value: bytes | None) -> None:

@@ -249,7 +249,8 @@ def _user_value(org: str, user: str, week: str, state: str, activities: int, sco
     own = {n: 7 * n % 900 / 100 for n in range(1, 20)}
     return _value(
         f"user:{org}/{user}", org, user, week, state, activities=activities, active_users=int(activities > 0),
-        counts=counts, score=score / 100, contributions={f"attribute_{n}": points for n, points in own.items()},
+        counts=counts, score=f"{score / 100:.2f}",
+        contributions={f"attribute_{n}": f"{points:.2f}" for n, points in own.items()},
         attributes={f"attribute_{n}": n * activities for n in range(1, 31)},
     )  # fmt: skip
 
@@ -257,12 +258,12 @@ def _user_value(org: str, user: str, week: str, state: str, activities: int, sco
 def _org_value(
     org: str, week: str, state: str, activities: int, active_users: int, count: int, cents: int, score: int
 ) -> bytes:
-    known = None if score < 0 else score / 100
+    known = None if score < 0 else f"{score / 100:.2f}"
     return _value(
         f"org:{org}", org, None, week, state, activities=activities, active_users=active_users,
-        transactions_count=count, transactions_cents=cents, counts={"transaction": count}, sums={"transaction":
-        cents}, score=known,
-        score_licensed=known, score_median=known, contributions={f"attribute_{n}": 1.25 * n for n in range(1, 20)},
+        transactions_count=count, transactions_cents=cents, counts={"transaction": count},
+        sums={"transaction": cents}, score=known, score_licensed=known, score_median=known,
+        contributions={f"attribute_{n}": f"{1.25 * n:.2f}" for n in range(1, 20)},
     )  # fmt: skip
 
 
