@@ -209,12 +209,12 @@ def _nothing(n: int) -> tuple[str, ...]:
 
 
 def _draw_coefficients(frame: pd.DataFrame) -> str:
-    from reports.history_pictures import coefficients_picture
+    from reports.correlation_pictures import coefficients_picture
 
     return coefficients_picture(frame)
 
 
 def _draw_matrix(frame: pd.DataFrame) -> str:
-    from reports.history_pictures import matrix_picture
+    from reports.correlation_pictures import matrix_picture
 
     return matrix_picture(frame)

@@ -68,6 +68,6 @@ def said(frame: pd.DataFrame) -> str:
 
 
 def _draw(frame: pd.DataFrame) -> str:
-    from reports.history_pictures import lead_picture
+    from reports.correlation_pictures import lead_picture
 
     return lead_picture(frame)

@@ -10,17 +10,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from reports.picture_inline import BLUE, INK, LINE, ORANGE, SOFT, document, headline, key, sheet
+from reports.picture_parts import box, label_rows, scale_log, short_number, short_numbers, spoken, unless_empty
 from reports.pictures import drawing
 from reports.report_table import value_text
 
 _MEAN_MEDIAN = (("mean", BLUE, "o"), ("median", ORANGE, "D"))
-_MOST_LABELS = 12
-_NOTHING = "There is nothing to show."
 
 
 def totals_picture(frame: pd.DataFrame) -> str:
@@ -28,16 +26,16 @@ def totals_picture(frame: pd.DataFrame) -> str:
     rows = frame[(frame["unit"] == "whole") & (frame["value"] > 0)]
     with drawing():
         figure, (axes,) = sheet(3.0)
-        if _unless_empty(axes, len(rows)):
+        if unless_empty(axes, len(rows)):
             places = np.arange(len(rows))
             axes.barh(places, rows["value"], color=BLUE, height=0.6)
             for place, value in enumerate(rows["value"]):
                 axes.annotate(
                     f"{value:,}", (value, place), (4, 0), textcoords="offset points", va="center", color=INK, fontsize=9
                 )
-            _labels(axes, rows["figure"])
-            _log(axes, "x")
-    return document(figure, "Totals", _spoken(rows["figure"], rows["value"]))
+            label_rows(axes, rows["figure"])
+            scale_log(axes, "x")
+    return document(figure, "Totals", spoken(rows["figure"], rows["value"]))
 
 
 def averages_picture(frame: pd.DataFrame) -> str:
@@ -45,15 +43,15 @@ def averages_picture(frame: pd.DataFrame) -> str:
     scale = np.where(frame["unit"] == "cents", 100.0, 1.0)
     with drawing():
         figure, (axes,) = sheet(2.8)
-        if _unless_empty(axes, int(frame["mean"].notna().sum())):
+        if unless_empty(axes, int(frame["mean"].notna().sum())):
             places = np.arange(len(frame))
             axes.hlines(places, frame["median"] / scale, frame["mean"] / scale, color=SOFT, linewidth=1)
             for name, colour, shape in _MEAN_MEDIAN:
                 axes.plot(frame[name] / scale, places, shape, color=colour, label=name, markersize=7)
-            _labels(axes, frame["figure"])
-            _log(axes, "x")
+            label_rows(axes, frame["figure"])
+            scale_log(axes, "x")
             key(axes, loc="best")
-    return document(figure, "Means and medians", _spoken(frame["figure"], frame["mean"] / scale, "mean "))
+    return document(figure, "Means and medians", spoken(frame["figure"], frame["mean"] / scale, "mean "))
 
 
 def weeks_picture(frame: pd.DataFrame) -> str:
@@ -64,71 +62,15 @@ def weeks_picture(frame: pd.DataFrame) -> str:
         figure, panels = sheet(2.5, 3)
         for axes, (name, title, divisor) in zip(panels, shown, strict=True):
             headline(axes, title)
-            if _unless_empty(axes, len(frame)):
+            if unless_empty(axes, len(frame)):
                 axes.plot(
                     np.arange(len(frame)), frame[name] / divisor, color=BLUE, linewidth=1.6, marker="o", markersize=2.5
                 )
                 axes.set_ylim(bottom=0)
-                axes.yaxis.set_major_formatter(_short())
+                axes.yaxis.set_major_formatter(short_numbers())
                 ticks = np.unique(np.linspace(0, len(frame) - 1, 3).round().astype(int))
                 axes.set_xticks(ticks, [str(frame["week"].iloc[n]) for n in ticks], fontsize=8)
     return document(figure, "Week by week", f"{len(frame)} weeks: active users, transactions, and volume of each.")
-
-
-def coefficients_picture(frame: pd.DataFrame) -> str:
-    """Draw each coefficient with its interval: by org where there is one."""
-    with drawing():
-        figure, panels = sheet(0.7 + 0.23 * max(len(frame), 4), 2)
-        names = [f"{row.x}, {row.y} ({row.population})" for row in frame.itertuples()]
-        for axes, (method, title, colour, shape) in zip(
-            panels, (("pearson", "Pearson r", BLUE, "o"), ("spearman", "Spearman ρ", ORANGE, "D")), strict=True
-        ):  # fmt: skip
-            headline(axes, title)
-            if not _unless_empty(axes, int(frame[method].notna().sum())):
-                continue
-            middle = frame[method].to_numpy()
-            low, high = _ends(frame, method)
-            places = np.arange(len(frame))
-            axes.axvline(0, color=SOFT, linewidth=0.8)
-            axes.hlines(
-                places,
-                np.where(np.isnan(low), middle, low),
-                np.where(np.isnan(high), middle, high),
-                color=colour,
-                linewidth=2,
-            )
-            axes.plot(middle, places, shape, color=colour, markersize=5)
-            _labels(axes, names if axes is panels[0] else [""] * len(names))
-    return document(figure, "Correlations", _spoken(names, frame["pearson"], "Pearson "))
-
-
-def _ends(frame: pd.DataFrame, method: str) -> tuple[Any, Any]:
-    name = f"{method}_by_org" if f"{method}_by_org_low" in frame else method
-    return frame[f"{name}_low"].to_numpy(), frame[f"{name}_high"].to_numpy()
-
-
-def matrix_picture(frame: pd.DataFrame) -> str:
-    """Draw both matrices: the number in each square, its strength as the depth of colour, its sign in the number."""
-    names = [name for name in frame.columns if name not in ("method", "figure", "n")]
-    with drawing():
-        figure, panels = sheet(3.1, 2)
-        for axes, method in zip(panels, ("Pearson", "Spearman"), strict=True):
-            headline(axes, method)
-            values = frame.loc[frame["method"] == method, names].to_numpy(np.float64)
-            axes.grid(visible=False)
-            for (row, column), value in np.ndenumerate(values):
-                known = np.isfinite(value)
-                if known:
-                    colour = BLUE if value >= 0 else ORANGE
-                    axes.add_patch(_square(column, row, colour, 0.5 * abs(float(value))))
-                axes.text(
-                    column, row, value_text(float(value), "number"), ha="center", va="center", color=INK, fontsize=9
-                )
-            axes.set_xlim(-0.5, len(names) - 0.5)
-            axes.set_ylim(len(names) - 0.5, -0.5)
-            axes.set_xticks(range(len(names)), names, rotation=35, ha="right", fontsize=8)
-            axes.set_yticks(range(len(names)), names if axes is panels[0] else [""] * len(names), fontsize=8)
-    return document(figure, "Correlation matrix", "Each figure with each; all numbers are in the table.")
 
 
 def active_bands_picture(frame: pd.DataFrame) -> str:
@@ -166,7 +108,7 @@ def _two_bars(frame: pd.DataFrame, band: str, title: str, panels: Sequence[tuple
         figure, drawn = sheet(2.7, len(panels))
         for axes, (what, mean, median, divisor) in zip(drawn, panels, strict=True):
             headline(axes, what)
-            if not _unless_empty(axes, int((frame[mean].fillna(0) > 0).sum())):
+            if not unless_empty(axes, int((frame[mean].fillna(0) > 0).sum())):
                 continue
             places, width = np.arange(len(frame)), 0.38 if median else 0.6
             for shift, name, label, colour, hatch in (
@@ -180,13 +122,13 @@ def _two_bars(frame: pd.DataFrame, band: str, title: str, panels: Sequence[tuple
                 axes.bar(at, values, width, color=colour, label=label, hatch=hatch, edgecolor=LINE, linewidth=0.4)
                 for x, value in zip(at, values, strict=True):
                     if np.isfinite(value):
-                        axes.text(x, value, _short_number(value), ha="center", va="bottom", fontsize=8, color=INK)
+                        axes.text(x, value, short_number(value), ha="center", va="bottom", fontsize=8, color=INK)
             axes.set_xticks(places, [str(name) for name in frame[band]])
-            axes.yaxis.set_major_formatter(_short())
+            axes.yaxis.set_major_formatter(short_numbers())
             axes.margins(y=0.12)
             if median:
                 key(axes, loc="best")
-    described = "; ".join(_spoken(frame[band], frame[mean] / divisor, f"{what} ") for what, mean, _, divisor in panels)
+    described = "; ".join(spoken(frame[band], frame[mean] / divisor, f"{what} ") for what, mean, _, divisor in panels)
     return document(figure, title, described)
 
 
@@ -195,7 +137,7 @@ def quartiles_picture(frame: pd.DataFrame, volumes_cents: NDArray[np.int64]) -> 
     positive = np.sort(volumes_cents[volumes_cents > 0]) / 100
     with drawing():
         figure, (axes,) = sheet(2.6)
-        if _unless_empty(axes, len(positive)):
+        if unless_empty(axes, len(positive)):
             axes.plot(np.linspace(0, 100, len(positive)), positive, color=BLUE, linewidth=1.8)
             for share, value in zip((25, 50, 75), frame["volume_cents"] / 100, strict=True):
                 if np.isfinite(value) and value > 0:
@@ -204,8 +146,8 @@ def quartiles_picture(frame: pd.DataFrame, volumes_cents: NDArray[np.int64]) -> 
                         share - 1, value, value_text(value, "number"), ha="right", va="bottom", fontsize=9, color=INK
                     )
             axes.set_xlabel("share of orgs, %")
-            _log(axes, "y")
-    return document(figure, "Quartiles of volume", _spoken(frame["quartile"], frame["volume_cents"] / 100))
+            scale_log(axes, "y")
+    return document(figure, "Quartiles of volume", spoken(frame["quartile"], frame["volume_cents"] / 100))
 
 
 def orgs_picture(frame: pd.DataFrame) -> str:
@@ -226,7 +168,7 @@ def _cloud(xs: Any, ys: Any, x_label: str, y_label: str, title: str) -> str:
     shapes."""
     with drawing():
         figure, (axes,) = sheet(3.0)
-        if _unless_empty(axes, len(xs)):
+        if unless_empty(axes, len(xs)):
             x, y = (np.log10(np.asarray(v, np.float64)) for v in (xs, ys))
             counts, x_edges, y_edges = np.histogram2d(x, y, bins=(48, 20))
             most = np.log1p(counts.max())
@@ -234,104 +176,12 @@ def _cloud(xs: Any, ys: Any, x_label: str, y_label: str, title: str) -> str:
                 if count:
                     corner = float(x_edges[column]), float(y_edges[row])
                     size = float(x_edges[column + 1]) - corner[0], float(y_edges[row + 1]) - corner[1]
-                    axes.add_patch(_box(corner, size, BLUE, 0.15 + 0.85 * float(np.log1p(count) / most)))
+                    axes.add_patch(box(corner, size, BLUE, 0.15 + 0.85 * float(np.log1p(count) / most)))
             axes.set_xlim(x_edges[0], x_edges[-1])
             axes.set_ylim(y_edges[0], y_edges[-1])
-            powers = FuncFormatter(lambda value, _: _short_number(10**value))
+            powers = FuncFormatter(lambda value, _: short_number(10**value))
             for axis, label in ((axes.xaxis, x_label), (axes.yaxis, y_label)):
                 axis.set_major_formatter(powers)
                 axis.set_major_locator(MaxNLocator(integer=True))
                 axis.set_label_text(label)
     return document(figure, title, f"{len(xs):,} points: {x_label} against {y_label}, both by powers of ten.")
-
-
-def lead_picture(frame: pd.DataFrame) -> str:
-    """Draw r by lag with its interval, changes and levels; a filled mark is more than chance after correction."""
-    rows = frame[frame["outcome"] == "transactions"]
-    with drawing():
-        figure, panels = sheet(2.7, 2)
-        for axes, form in zip(panels, ("change", "level"), strict=True):
-            headline(
-                axes,
-                f"{form} of score and of transactions" if form == "change" else "score and transactions as they are",
-            )
-            block = rows[rows["form"] == form]
-            if not _unless_empty(axes, int(block["r"].notna().sum())):
-                continue
-            axes.axhline(0, color=SOFT, linewidth=0.8)
-            axes.vlines(block["lag_weeks"], block["r_low"], block["r_high"], color=BLUE, linewidth=2)
-            sure = block["p_holm"] < 0.05
-            axes.plot(
-                block["lag_weeks"][~sure],
-                block["r"][~sure],
-                "o",
-                color=BLUE,
-                markerfacecolor="none",
-                label="may be chance",
-            )
-            axes.plot(block["lag_weeks"][sure], block["r"][sure], "D", color=ORANGE, label="more than chance")
-            axes.set_xticks(block["lag_weeks"])
-            axes.set_xlabel("weeks later")
-            key(axes, loc="best")
-    return document(
-        figure, "Score against later transactions", _spoken(rows["lag_weeks"], rows["r"], "weeks later: r ")
-    )
-
-
-def _unless_empty(axes: Axes, count: int) -> bool:
-    """Return whether there is something to draw; otherwise say that there is not."""
-    if count:
-        return True
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, _NOTHING, transform=axes.transAxes, ha="center", color=SOFT)
-    return False
-
-
-def _labels(axes: Axes, names: Any) -> None:
-    axes.set_yticks(np.arange(len(names)), [str(name) for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)
-
-
-def _log(axes: Axes, axis: str) -> None:
-    scaled = axes.xaxis if axis == "x" else axes.yaxis
-    getattr(axes, f"set_{axis}scale")("log")
-    scaled.set_major_formatter(_short())
-    if axis == "x":
-        axes.margins(x=0.12)
-
-
-def _short() -> FuncFormatter:
-    return FuncFormatter(lambda value, _: _short_number(value))
-
-
-def _short_number(value: float) -> str:
-    """Return a number in about four characters.
-
-    >>> [_short_number(v) for v in (0.034, 7, 12.3, 999, 1500, 18382, 4.9e8)]
-    ['0.034', '7', '12', '999', '1.5k', '18k', '490M']
-    """
-    for scale, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= scale:
-            return (
-                f"{value / scale:.1f}".removesuffix(".0") + unit
-                if value < 9.95 * scale
-                else f"{value / scale:.0f}{unit}"
-            )
-    return f"{value:.0f}" if value >= 100 or value == round(value) else f"{value:.2g}"
-
-
-def _square(column: int, row: int, colour: str, alpha: float) -> Any:
-    return _box((column - 0.5, row - 0.5), (1.0, 1.0), colour, alpha)
-
-
-def _box(corner: tuple[float, float], size: tuple[float, float], colour: str, alpha: float) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle(corner, *size, facecolor=colour, alpha=alpha, linewidth=0)
-
-
-def _spoken(names: Any, values: Any, what: str = "") -> str:
-    """Return the first values in words, for those who can't see the picture."""
-    pairs = [f"{name} {what}{value_text(float(v), 'number')}" for name, v in zip(names, values, strict=True)]
-    more = f", and {len(pairs) - _MOST_LABELS} more" if len(pairs) > _MOST_LABELS else ""
-    return ", ".join(pairs[:_MOST_LABELS]) + more or _NOTHING
