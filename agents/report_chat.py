@@ -56,8 +56,7 @@ def _figures(chats: Sequence[ChatActivity]) -> Table:
     return Table(
         "chat", "Chat activity",
         "Members online by the newest sample, messages since the horizon, and how fast they come at the moment: the "
-        "slope of "
-        "a smoothing spline through their cumulative curve.",
+        "slope of a smoothing spline through their cumulative curve.",
         frame, columns, pictures=tuple(partial(_draw, chat) for chat in chats),
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """What reports have of Redis: chat activity and reply latency.
 
-Invariant: an org that is named and not there ends the command with the nearest names; in a report of everything it is a
-sentence instead.
+Invariant: an org that is named and not there ends the command with the nearest names; in a report of everything it is
+a sentence instead.
 """
 
 from __future__ import annotations

@@ -11,8 +11,7 @@ Owns the formulas:
                 they are
 
 An interval is tanh(z ± 1.95996 · standard error). Invariant: no coefficient and no interval is NaN without the reason
-in
-words.
+in words.
 """
 
 from __future__ import annotations

@@ -66,8 +66,7 @@ def lifetime_bands(frames: Frames) -> Table:
     return Table(
         "lifetime-bands", "Lifetime by activities",
         "Users (of an org; who is in two counts twice) by all their activities in the period. Lifetime is the number "
-        "of "
-        "weeks with an activity; beside it stand the weeks from the first to the last of them.",
+        "of weeks with an activity; beside it stand the weeks from the first to the last of them.",
         frame, columns, pictures=(partial(_draw_lifetime, frame),),
     )  # fmt: skip
 
@@ -111,8 +110,7 @@ def users_by_band(frames: Frames) -> Table:
     return Table(
         "users-by-band", "Users per org by weekly mean",
         "Each user's mean activities over the weeks with an activity, in bands (10.0 is in the first, anything above "
-        "it in "
-        f"the second), and how many of each an org has on average. {WHOM}",
+        f"it in the second), and how many of each an org has on average. {WHOM}",
         frame, columns, pictures=(partial(_draw_users_by_band, frame),),
     )  # fmt: skip
 

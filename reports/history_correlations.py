@@ -27,14 +27,12 @@ _VARIABLES = (
 )  # fmt: skip
 WHOM = (
     "“both” are those with an activity and a transaction, “either” those with one or the other, where what they have "
-    "none "
-    "of is 0."
+    "none of is 0."
 )
 SELECTION = "Weeks with neither are in no line, so that “either” leans to the negative; “both” does not."
 HOW = (
     "Pearson's r sees straight lines and follows the largest few; Spearman's ρ sees any common rise and fall, by "
-    "ranks. "
-    "Intervals hold 95 % (Fisher's z; Bonett and Wright for ρ)."
+    "ranks. Intervals hold 95 % (Fisher's z; Bonett and Wright for ρ)."
 )
 HOW_BY_ORG = HOW + (
     " An org's weeks are alike, so the interval “by org” is the one to go by: it leaves out one org after the other."
@@ -130,8 +128,7 @@ def org_matrix(frames: Frames) -> Table:
     return Table(
         "org-matrix", "Orgs: correlation matrix",
         "The same figures, each with each, over orgs with an activity and a transaction. The intervals are in the "
-        "table "
-        "“Orgs: activity against performance”.",
+        "table “Orgs: activity against performance”.",
         frame, columns, _nothing(len(rows)), pictures=(partial(_draw_matrix, frame),),
     )  # fmt: skip
 
@@ -198,8 +195,7 @@ def band_correlations(frames: Frames) -> Table:
     return correlation_table(
         "band-correlations", "Orgs: users in each band against transactions",
         "One pair per org: how many of its users have a weekly mean of activities in the band (over their weeks with "
-        "an "
-        f"activity), and the org's transactions. {WHOM}",
+        f"an activity), and the org's transactions. {WHOM}",
         looks,
     )  # fmt: skip
 

@@ -11,16 +11,14 @@ from reports.history_lead import LAGS, TURNINGS, lead_lag
 from reports.report_table import RATIO, SHARE, WHOLE, Column, Table
 
 _DEFINITION = (
-    "An org's score of a week (mean over its active users) against its transactions of the same week and of those that "
-    "follow: as changes from week to week and as levels. r is the correlation of ranks among all orgs of the same "
-    "week, so "
-    "a season that moves everybody does not count; above 0: where the score fell more than elsewhere, transactions "
-    "fell "
-    "more than elsewhere so many weeks later. The interval holds 95 % (one org left out after the other). p: how "
-    f"often chance does as much, by {TURNINGS:,} turnings of each org's own scores in time; “p, nine looks” is "
-    f"corrected "
-    "for the nine lags (Holm) and is the one to go by. Beside it, for the same lag: of the weeks in which a score fell "
-    "(rose), in which share there were fewer transactions so many weeks later than in the week before the change."
+    "An org's score of a week (mean over its active users) against its transactions of the same week and of those "
+    "that follow: as changes from week to week and as levels. r is the correlation of ranks among all orgs of the "
+    "same week, so a season that moves everybody does not count; above 0: where the score fell more than elsewhere, "
+    "transactions fell more than elsewhere so many weeks later. The interval holds 95 % (one org left out after the "
+    f"other). p: how often chance does as much, by {TURNINGS:,} turnings of each org's own scores in time; “p, nine "
+    "looks” is corrected for the nine lags (Holm) and is the one to go by. Beside it, for the same lag: of the weeks "
+    "in which a score fell (rose), in which share there were fewer transactions so many weeks later than in the week "
+    "before the change."
 )
 
 
@@ -53,17 +51,14 @@ def said(frame: pd.DataFrame) -> str:
     if ahead.empty:
         return (
             f"In this period no: at none of 1 to {max(LAGS)} weeks ahead do transactions follow changes of the score "
-            f"more "
-            "closely than chance would have it, after correction for nine looks."
+            "more closely than chance would have it, after correction for nine looks."
         )
     best = ahead.iloc[int(ahead["r"].to_numpy().argmax())]
     weeks = ", ".join(str(lag) for lag in ahead["lag_weeks"])
     return (
         f"In this period yes: transactions follow changes of the score {weeks} weeks later more closely than chance "
-        f"would "
-        f"have it, most so {best['lag_weeks']} weeks later (r {best['r']:.3f}, p {best['p_holm']:.3f} after "
-        f"correction for "
-        "nine looks). That something precedes does not say that it causes."
+        f"would have it, most so {best['lag_weeks']} weeks later (r {best['r']:.3f}, p {best['p_holm']:.3f} after "
+        "correction for nine looks). That something precedes does not say that it causes."
     )
 
 

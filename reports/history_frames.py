@@ -1,7 +1,7 @@
 """From rows of weeks to one row per user, per org and per org-week: what all tables stand on.
 
-Invariant: sums are integers, means are sums divided once, and every org with an activity or a transaction in the period
-is there once.
+Invariant: sums are integers, means are sums divided once, and every org with an activity or a transaction in the
+period is there once.
 
 Who is counted where both activity and transactions matter is said by a population:
 

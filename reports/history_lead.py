@@ -29,7 +29,7 @@ from scipy.stats import rankdata
 from reports.correlate import Coefficient, pearson
 
 LAGS = range(9)
-TURNINGS = 1999
+TURNINGS = 999
 SEED = 20_201_207
 FEWEST_ARRANGEMENTS = 100
 """With fewer ways to turn all orgs, chance can't be told from foresight."""
@@ -185,8 +185,7 @@ def turned_sums(org: Ints, x: Floats, y: Floats, rng: np.random.Generator, turni
     """Return Σ x·y after each of *turnings*, in which every org's x are turned by a random number of places.
 
     Turning changes neither means nor squares, so this sum alone decides r. For each org the sums of all its turnings
-    are
-    worked out once; a turning of all orgs is then one look-up per org.
+    are worked out once; a turning of all orgs is then one look-up per org.
     """
     sums, starts, lengths = _circular(org, x, y)
     found = np.empty(turnings)

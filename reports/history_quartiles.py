@@ -63,8 +63,7 @@ def quartiles(frames: Frames) -> Table:
     return Table(
         "quartiles", "Quartiles of volume",
         "A quarter of the orgs with a transaction had no more than the first in the whole period, a quarter more "
-        "than the "
-        "third.",
+        "than the third.",
         frame, columns, _notes(len(volumes)), pictures=(partial(_draw_quartiles, frame, volumes),),
     )  # fmt: skip
 
@@ -95,8 +94,7 @@ def profiles(frames: Frames) -> Table:
     return Table(
         "quartile-profiles", "What orgs of each quartile are like",
         "Means over the orgs with a transaction: users with an activity, and how many of them have a weekly mean of "
-        "1–10, "
-        "11–20, … activities; transactions and volume in the whole period.",
+        "1–10, 11–20, … activities; transactions and volume in the whole period.",
         frame, columns, _notes(len(volumes)), pictures=(partial(_draw_profiles, frame),),
     )  # fmt: skip
 
@@ -115,8 +113,7 @@ def orgs_table(frames: Frames) -> Table:
     return Table(
         "orgs", "Orgs",
         "One row per org with an activity or a transaction: its users, mean and median of their activities over the "
-        "period, "
-        "how many users have a weekly mean in each band, weeks with a transaction, transactions, volume.",
+        "period, how many users have a weekly mean in each band, weeks with a transaction, transactions, volume.",
         frame, columns, shown=20, pictures=(partial(_draw_orgs, frame),),
     )  # fmt: skip
 

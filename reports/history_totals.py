@@ -62,8 +62,7 @@ def averages(frames: Frames) -> Table:
     return Table(
         "averages", "Means and medians",
         "Over those that have any: orgs with users, weeks with an active user, weeks with a transaction. A mean far "
-        "above "
-        "its median says that a few have most.",
+        "above its median says that a few have most.",
         frame, columns, pictures=(partial(_draw_averages, frame),),
     )  # fmt: skip
 
@@ -103,8 +102,7 @@ def by_week(frames: Frames) -> Table:
     return Table(
         "weeks", "Week by week",
         "Sums over all orgs. Active users are counted in each of their orgs. The mean score is that of the orgs' "
-        "scores "
-        "over active users, 0 to 100.",
+        "scores over active users, 0 to 100.",
         found, columns, pictures=(partial(_draw_weeks, found),),
     )  # fmt: skip
 

@@ -1,8 +1,7 @@
 """Pictures inside a document: colours from its style sheet, names that no other picture has.
 
 Invariant: what is drawn in one of the five inks takes its colour from the page, so one picture is right in light and
-dark;
-equal figures give equal text.
+dark; equal figures give equal text.
 """
 
 from __future__ import annotations

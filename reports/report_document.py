@@ -1,8 +1,7 @@
 """A report as one HTML file, and its tables as CSV and Parquet.
 
 Owns what is written. Invariant: the HTML needs no other file, no network and no script; everything that comes from
-data is
-escaped; a file holds either what it held before or all of the new content.
+data is escaped; a file holds either what it held before or all of the new content.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from agents.cli import orgpulse
 from agents.cli_report import KINDS, report
 from agents.documents import Documents
+from agents.report_redis import chat_sections, or_why_not
 from agents.report_request import request_of
 from deploy.local.redis import LocalRedis
 from state.activity import Member, Tick
@@ -23,6 +24,7 @@ from streams.topic_specs import topic_names
 from tests.agents.test_chat import Talk, acts
 from tests.agents.test_latency import rolling
 from tests.bench.report import fill
+from tests.reports.browsing import browser
 from tests.reports.history_base import SMALL, make, week_rows
 from tests.state.worlds import at, rows_of, shipped_model
 from tests.streams.kafka_topics import fill_in_transaction
@@ -138,9 +140,9 @@ def test_an_empty_topic_and_an_empty_redis_make_a_report_that_says_so(
     assert "The history has no closed week yet." in done.stdout
     page = (tmp_path / "all.html").read_text("utf-8")
     assert "Nothing to show: no org has chat activity" in page and "Nothing to show: no latency for" in page
-    away = override(settings, {"redis.url": "redis://127.0.0.1:1/0"})
-    assert run(away, "all", "--out", tmp_path).exit_code == 0
-    assert "Nothing to show: Redis" in (tmp_path / "all.html").read_text("utf-8")
+    away, asked = override(settings, {"redis.url": "redis://127.0.0.1:1/0"}), request_of(None, None, tmp_path)
+    (section,) = or_why_not("chat", lambda: chat_sections(away, asked))
+    assert "Nothing to show: Redis" in section.lead and not section.tables
 
 
 def test_what_is_wrong_is_told_in_one_sentence_with_a_remedy(installation: Settings, tmp_path: Path) -> None:
@@ -169,6 +171,14 @@ def test_chat_and_latency_stand_alone_too(installation: Settings, tmp_path: Path
     assert before.exit_code == 0 and len(pd.read_parquet(tmp_path / "tables" / "chat-windows.parquet")) == 0
     done = run(installation, "latency", "--org", "acme", "--out", tmp_path)
     assert done.exit_code == 0 and "Reply latency by hour of the week" in done.stdout, done.output
+    run(installation, "chat", "--out", tmp_path)
+    with browser() as started, started.visitor(color_scheme="dark", viewport={"width": 1200, "height": 900}) as visitor:
+        for name in ("chat", "latency"):
+            visitor.page.goto((tmp_path / f"{name}.html").as_uri(), wait_until="load")
+            assert visitor.page.locator("figure.paper > svg").count() == 1
+            assert visitor.page.locator("figure > svg").bounding_box()["width"] > 700
+            assert visitor.violations() == []
+            visitor.photograph(f"report-{name}")
 
 
 def test_help_names_every_kind_with_examples() -> None:

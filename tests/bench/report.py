@@ -1,8 +1,7 @@
 """Times `orgpulse report all` over the base of the known shape, read from a real topic, and the memory it takes.
 
 The base's 206,000 records lie in Kafka, with former rows, tombstones and rows that don't count among them. The
-command runs
-as a process of its own; its time is from start to end, its memory the most it ever held.
+command runs as a process of its own; its time is from start to end, its memory the most it ever held.
 
     python -m tests.bench.report
 """
