@@ -53,6 +53,7 @@ docs: env ## Write the generated parts of the documentation
 	@$(BIN)/python -m deploy.kubernetes.generate
 	@$(BIN)/python -m agents.page.openapi
 	@$(BIN)/python -m reports.sample_pictures
+	@$(BIN)/python -m tests.reports.report_picture
 	@$(BIN)/python -m tests.end_to_end.page_picture
 
 clean: ## Remove .venv and everything the tools left behind
