@@ -16,6 +16,7 @@ from agents.directory import directory_limits_of, read_directory
 from agents.importers.json_rows import decode_object, key_of
 from agents.importers.quality import Quality
 from agents.importers.source import InputError, open_source
+from agents.ingest import PARK
 from agents.wiring import sources
 from state.identity import Directory
 from streams.clock import WallClock
@@ -43,7 +44,7 @@ def quality_of(
         source.name, source.read, fields, needed,
         now_ms=int(clock.now() * 1000), ahead_ms=settings.time.max_ahead_seconds * 1000,
         lateness_ms=settings.time.allowed_lateness_hours * 3_600_000, partitions=settings.kafka.partitions,
-        directory=directory,
+        directory=directory, parks=source.unknown == PARK,
     )  # fmt: skip
 
 

@@ -85,15 +85,16 @@ class Quality:
         lateness_ms: What is so much older than the newest of its partition is too late.
         partitions: How many the topic has.
         directory: Who there is; `None`: not known.
+        parks: Whether rows of an org that the directory does not know have to wait for it.
     """
 
     def __init__(
         self, topic: str, read: Reader, fields: Sequence[str], needed: Sequence[str], *, now_ms: int, ahead_ms: int,
-        lateness_ms: int, partitions: int, directory: Directory | None,
+        lateness_ms: int, partitions: int, directory: Directory | None, parks: bool,
     ) -> None:  # fmt: skip
         self._topic, self._read, self._needed = topic, read, needed
         self._latest_ms, self._lateness_ms = now_ms + ahead_ms, lateness_ms
-        self._partitions, self._directory = partitions, directory
+        self._partitions, self._directory, self._parks = partitions, directory, parks
         self._rows = 0
         self._kinds: dict[str, dict[str, Finding]] = {"left_out": {}, "held_back": {}, "rejected": {}, "notes": {}}
         self._filled = Counter(dict.fromkeys(fields, 0))
@@ -117,11 +118,11 @@ class Quality:
             found = self._read(row.value)
         except Rejected as error:
             self._find("rejected", error.reason, place)
-            self._note_fields(row.value)
+            self._note_fields(row.value, good=False)
             return
         if row.problem is not None:
             self._find("notes", row.problem, place)
-        self._note_fields(row.value)
+        self._note_fields(row.value, good=True)
         self._note_time(row, found, place)
         if found.id and found.apart != "edit":
             self._duplicates.note(found.id, place)
@@ -131,7 +132,7 @@ class Quality:
         known = self._kinds[what].setdefault(reason, Finding(0, place))
         known.count += 1
 
-    def _note_fields(self, value: bytes) -> None:
+    def _note_fields(self, value: bytes, *, good: bool) -> None:
         try:
             message = _fields.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -141,13 +142,13 @@ class Quality:
             if name in self._filled:
                 self._filled[name] += 1
         if self._topic == "transactions":
-            self._note_money(message)
+            self._note_money(message, good=good)
 
-    def _note_money(self, message: dict[str, Any]) -> None:
+    def _note_money(self, message: dict[str, Any], *, good: bool) -> None:
         currency, status = str(message.get("currency", "–"))[:20], str(message.get("status", "–"))[:20]
         for known, name in ((self._currencies, currency), (self._statuses, status)):
             known[name if name in known or len(known) < _MOST_KINDS else "(other)"] += 1
-        if status.upper() == "A" and (currency in self._approved or len(self._approved) < _MOST_KINDS):
+        if good and status.upper() == "A" and (currency in self._approved or len(self._approved) < _MOST_KINDS):
             try:
                 amount = Decimal(str(message.get("amount")))
                 if amount.is_finite() and amount.adjusted() < 30:
@@ -171,7 +172,7 @@ class Quality:
 
     def _note_person(self, found: Reading) -> None:
         """Look up whose activity it is, or whose org where it is an org's own."""
-        if self._directory is None or found.apart or found.link:
+        if self._directory is None or found.apart or found.link or not (found.who or self._parks):
             return
         self._people += 1
         if found.who:
