@@ -158,9 +158,8 @@ def test_people_are_looked_up_in_a_directory_file(tmp_path: Path) -> None:
     users, report, file = tmp_path / "users.jsonl", tmp_path / "q.json", tmp_path / "chat.jsonl"
     users.write_text('{"user_id": "7", "org_id": "acme", "email": "Ann@Example.org"}\n{"org_id": "acme"}\n')
     names = ["ann@example.ORG", "7", "stranger", "stranger"]
-    file.write_text("\n".join(
-        json.dumps({"message_id": n, "author": name, "time": 1767603661, "channel": "c"}) for n, name in enumerate(names)
-    ))  # fmt: skip
+    said = [{"message_id": n, "author": name, "time": 1767603661, "channel": "c"} for n, name in enumerate(names)]
+    file.write_text("\n".join(json.dumps(message) for message in said))
     arguments = ["chat", str(file), "--dry-run", "--report", str(report), "--directory", str(users)]
     failed = run(*arguments, "--max-unresolved", "0.4")
     assert failed.exit_code == 1
