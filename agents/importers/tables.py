@@ -82,7 +82,10 @@ def _csv_rows(source: Source, rules: Sequence[Rule], delimiter: str | None) -> I
     between = delimiter or _delimiter_of(first or b"")
     csv.field_size_limit(_CELL_BYTES)
     reader = csv.reader(_text(source, itertools.chain((first,), lines), broken), delimiter=between)
-    header = next(reader, None)
+    try:
+        header = next(reader, None)
+    except csv.Error as error:
+        raise InputError(f"{source.name}: its first line is no header of CSV: {error}") from error
     if header is None:
         return
     check_columns(rules, header, source.name)
