@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -53,7 +54,7 @@ def run_import(settings: Settings, topic: str, reader: Reader, rules: Sequence[R
     checked = job["dry_run"] or job["check"]
     if job["check"] and "-" in entries:
         raise click.UsageError("--check reads twice, which standard input can't: give a file, or use --dry-run")
-    _warn(entries)
+    _warn(entries, rules)
     try:
         with _progress(Console(stderr=True)) as on_progress:
             if checked:
@@ -74,7 +75,20 @@ def run_import(settings: Settings, topic: str, reader: Reader, rules: Sequence[R
         raise ToldError(str(error)) from error
 
 
-def _warn(entries: Sequence[str | Entry]) -> None:
+def _warn(entries: Sequence[str | Entry], rules: Sequence[Rule]) -> None:
+    """Say what would surprise later.
+
+    Raises:
+        UsageError: If rows of two files would get the same ids.
+    """
+    ids = {"transactions": "transaction_id", "activities": "id"}.get(click.get_current_context().command.name or "")
+    names = [Path(entry).name for entry in entries if isinstance(entry, str)]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if ids and doubled and not any(rule.target == ids for rule in rules):
+        raise click.UsageError(
+            f"two files are called {doubled[0]}, and rows without an id are called by their file: give the folder "
+            f"that holds both, or --map {ids}=COLUMN"
+        )
     if any(isinstance(entry, SqlEntry) and not entry.ordered for entry in entries):
         click.echo("the query has no ORDER BY, so an interrupted import of it starts from the beginning", err=True)
 

@@ -13,6 +13,7 @@ import msgspec
 
 from agents.importers.json_scan import Scanner
 from agents.importers.source import Row, Source
+from streams.reading import Rejected, time_ms_of
 
 # Decimal keeps every digit of a number that is only passed on.
 _decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
@@ -72,6 +73,14 @@ def convert_rows(source: Source, convert: Convert, lines: Iterator[bytes | None]
             continue
         row = decode_object(line)
         yield Row(None, line, "not_a_json_object") if row is None else convert(row, line)
+
+
+def instant(time: Any) -> float | None:
+    """Return a message's time as seconds since 1970, as the workers read it; `None` where they refuse it."""
+    try:
+        return time_ms_of(time) / 1000
+    except (Rejected, TypeError, ArithmeticError, ValueError):
+        return None
 
 
 def missing(message: dict[str, Any], names: tuple[str, ...]) -> str | None:

@@ -201,7 +201,7 @@ def test_a_pipermail_folder_is_one_list_by_months_in_order(tmp_path: Path) -> No
         ("f1@mail.example.org", "cat@example.org", "r-help", "j2@mail.example.org"),
     ]
     assert problems(rows) == [None, None, "no_zone_read_as_utc"]
-    assert rows[2].place == "2026-February.txt"
+    assert rows[2].place == "2026-February.txt, row 1"
     alone = rows_in(folder / "2026-January.txt.gz", reader)
     assert [row.key for row in alone] == [b"r-help", b"r-help"]
     assert len(readings("chat", rows)) == 3

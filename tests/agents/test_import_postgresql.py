@@ -100,7 +100,7 @@ def test_the_server_hands_out_rows_as_they_are_wanted(tables: str) -> None:
 
 def test_a_query_can_change_nothing_and_hides_its_password(tables: str) -> None:
     for sql in ("DELETE FROM log RETURNING *", "WITH gone AS (DELETE FROM log RETURNING *) SELECT * FROM gone"):
-        with pytest.raises(InputError, match="the database (refuses|stopped)"):
+        with pytest.raises(InputError, match=r"the database (refuses|stopped)"):
             rows_in(SqlEntry(tables, sql), lambda source: read_activities(source, ()))
     with psycopg.connect(tables) as connection:
         assert connection.execute("SELECT count(*) FROM log").fetchone() == (1,)
