@@ -18,7 +18,8 @@ from streams.reading import Rejected, time_ms_of
 # Decimal keeps every digit of a number that is only passed on.
 _decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 _encoder = msgspec.json.Encoder(decimal_format="number")
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# ArithmeticError: a number with an exponent that no Decimal has.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
 
 Convert = Callable[[dict[str, Any], bytes], Row]
 

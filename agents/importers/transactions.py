@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from agents.importers.json_rows import encode, instant, key_of, missing
-from agents.importers.mapping import Rule, apply_rules
+from agents.importers.mapping import Rule, apply_rules, decimal_text
 from agents.importers.source import InputError, Row, Source
 from agents.importers.tables import Query, Record, columns_used, read_table
 
@@ -53,7 +53,7 @@ def _row(record: Record, rules: Sequence[Rule], needs_id: str) -> Row:
     """Return the message of one row."""
     message, problem = table_message(record, rules, FIELDS, "transaction_id", needs_id)
     if isinstance(message.get("amount"), Decimal):
-        message["amount"] = format(message["amount"], "f")
+        message["amount"] = decimal_text(message["amount"])
     problem = record.problem or missing(message, _NEEDED) or problem
     return Row(key_of(message.get("org_id")), encode(message), problem, time=instant(message.get("time")))
 

@@ -18,6 +18,7 @@ from agents.importers.activities import read_activities
 from agents.importers.events import read_events
 from agents.importers.json_scan import MAX_VALUE_BYTES, Scanner
 from agents.importers.mail import read_mail
+from agents.importers.mapping import product
 from agents.importers.recode import recoded
 from agents.importers.source import InputError, Row, Source
 from agents.importers.transactions import read_transactions
@@ -109,6 +110,21 @@ def test_values_are_cut_out_of_any_json_wherever_the_pieces_end(
     assert [(name, json.loads(value or b"")) for name, value in found] == [
         *(("wanted", value) for value in values), ("one", {"a": values}),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["events", "transactions", "activities", "zulip", "json"])
+def test_a_number_beyond_every_decimal_is_evidence_and_no_crash(name: str) -> None:
+    line = b'{"amount": 1e99999999999999999999999, "org_id": "o", "time": 5}'
+    assert [row[:3] for row in rows_of_text(line, READERS[name])] == [(None, line, "not_a_json_object")]
+
+
+def test_an_amount_with_a_huge_exponent_is_not_written_out() -> None:
+    line = b'{"amount": 1e999999999, "org_id": "o", "time": 5, "status": "A"}'
+    value = rows_of_text(line, READERS["transactions"])[0].value or b""
+    assert json.loads(value)["amount"] == "1E+999999999"
+    with pytest.raises(Rejected, match="bad_amount"):
+        WORKERS_READ["transactions"](value)
+    assert product({"a": "1e999999999", "b": "1e-5"}, ("a", "b")) == "1E+999999994"
 
 
 def test_a_huge_value_is_let_go_while_it_is_read_and_the_next_one_is_found() -> None:
