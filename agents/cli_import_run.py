@@ -28,6 +28,7 @@ from agents.importers.quality_text import print_report
 from agents.importers.run import ImportRun, Tally
 from agents.importers.source import InputError, Source
 from agents.importers.sql import SqlEntry
+from streams.reading import plain_text
 from streams.sender import Sender, SendError
 from streams.settings import Settings
 
@@ -191,10 +192,10 @@ def _report(tally: Tally, topic: str, *, dry_run: bool) -> None:
     if tally.resumed:
         click.echo(f"{tally.resumed:,} rows were sent by an earlier run and passed over (--restart sends them again)")
     for name in tally.anew:
-        click.echo(f"{name} is not what an earlier run had read: it was read from its beginning")
+        click.echo(f"{plain_text(name)} is not what an earlier run had read: it was read from its beginning")
     for reason, problem in sorted(tally.problems.items(), key=lambda item: -item[1].count):
         fate = "sent" if problem.sent else "held back"
-        click.echo(f"  {reason}: {problem.count:,} ({fate}; first: {problem.first})")
+        click.echo(f"  {plain_text(reason)}: {problem.count:,} ({fate}; first: {plain_text(problem.first)})")
     if dry_run:
         for value in tally.sample:
-            click.echo(value[:_SAMPLE_BYTES].decode("utf-8", "replace"))
+            click.echo(plain_text(value[:_SAMPLE_BYTES].decode("utf-8", "replace")))

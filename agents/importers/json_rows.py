@@ -5,6 +5,7 @@ Invariant: a line that is not a JSON object goes on as it stands, so that the sy
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -25,8 +26,15 @@ Convert = Callable[[dict[str, Any], bytes], Row]
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """Return a message as one line of JSON without its end."""
-    return _encoder.encode(message)
+    """Return a message as one line of JSON without its end.
+
+    Half characters and integers beyond 64 bits, which strict JSON has no room for, are written so that the workers
+    refuse them: they are evidence.
+    """
+    try:
+        return _encoder.encode(message)
+    except (UnicodeEncodeError, OverflowError):
+        return json.dumps(message, default=str).encode()
 
 
 def key_of(value: object) -> bytes | None:

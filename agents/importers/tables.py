@@ -158,7 +158,21 @@ def _pylist(batch: Any) -> list[dict[str, Any]]:
         if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
             cut = batch.column(at).cast(pa.timestamp("us", column.type.tz), safe=False)
             batch = batch.set_column(at, column.name, cut)
-    return batch.to_pylist()  # type: ignore[no-any-return]
+    try:
+        return batch.to_pylist()  # type: ignore[no-any-return]
+    except (ValueError, OverflowError):  # text that is no UTF-8, a year that Python has not: one cell, not the file
+        columns = [(name, batch.column(at)) for at, name in enumerate(batch.schema.names)]
+        return [{name: _cell(column[row]) for name, column in columns} for row in range(batch.num_rows)]
+
+
+def _cell(cell: Any) -> Any:
+    """Return one value of Parquet; what Python has no room for is text that no reader takes for a time."""
+    try:
+        return cell.as_py()
+    except UnicodeDecodeError:
+        return cell.as_buffer().to_pybytes().decode("utf-8", "replace") if hasattr(cell, "as_buffer") else "unreadable"
+    except (ValueError, OverflowError):
+        return f"out of range: {getattr(cell, 'value', '')}"
 
 
 def _query_rows(source: Source, query: Query, rules: Sequence[Rule], wanted: frozenset[str] | None) -> Iterator[Record]:

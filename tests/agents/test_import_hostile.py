@@ -43,6 +43,7 @@ SEEDS += [
 _PIECES = st.sampled_from(
     [b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\r\n", b"\0", b'"', b"\\", b"{", b"}", b"[", b"]", b",", b"NaN", b"1e999",
      b'{"a":' * 2_000, b"\xed\xa0\x80", b"\t" * 130, b'"time":' + b"9" * 40, b"\xc3",
+     rb'"\ud800":1,', b"\x1b[2J", b"9" * 30,
      b"From a  Mon Jan  5 10:01:01 2026\n"]
 )  # fmt: skip
 

@@ -184,6 +184,16 @@ def test_beyond_its_memory_duplicates_are_estimated_from_a_known_share() -> None
     assert len(found._seen) <= 1_000
 
 
+def test_what_a_file_and_its_name_hold_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "a\x1b[2Jb\udcff.log").write_bytes(b"\x1b[31mred\n<13>1 2026-01-05T10:00:00Z h p - - - \xc2\x9b2J\n")
+    for arguments in (["syslog", str(folder)], ["transactions", str(folder), "--delimiter", "!"]):
+        result = run(*arguments, "--dry-run")
+        assert result.exit_code == 0, result.output
+        assert "\x1b" not in result.output and "\x9b" not in result.output
+
+
 def test_options_that_exclude_each_other_or_are_missing_are_usage_errors(sales: Path, monkeypatch: Any) -> None:
     monkeypatch.delenv("NO_SUCH_BASE", raising=False)
     for arguments, said in (

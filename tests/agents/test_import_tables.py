@@ -93,6 +93,16 @@ def test_parquet_times_with_a_zone_keep_it_and_others_are_read_as_utc_and_said(
     assert problems(rows) == [problem]
 
 
+def test_a_cell_of_parquet_that_python_has_no_room_for_costs_no_other_row(tmp_path: Path) -> None:
+    text = pa.StringArray.from_buffers(2, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"\xffo"))
+    times = pa.array([9_000_000_000_000_000_000, 1_767_603_661_000_000], pa.int64()).cast(pa.timestamp("us", "UTC"))
+    file = parquet(tmp_path / "x.parquet", org_id=text, amount=["1", "2"], status=["A", "A"], time=times)
+    rows = rows_in(file, sales())
+    assert [message["org_id"] for message in messages(rows)] == ["\ufffd", "o"]
+    assert problems(rows) == ["bad_time", None]
+    assert len(readings("transactions", rows[1:])) == 1
+
+
 def test_parquet_that_is_cut_off_or_lacks_a_column_says_so(tmp_path: Path) -> None:
     file = parquet(tmp_path / "x.parquet", Quantity=[1], time=[2])
     with pytest.raises(InputError, match="did you mean 'Quantity'"):
