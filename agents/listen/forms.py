@@ -89,13 +89,15 @@ def sort_own(form: Form, asked: Asked, tokens: Tokens) -> Sorted:
 def sort_mixpanel(form: Form, asked: Asked, tokens: Tokens) -> Sorted:
     """Read a body in Mixpanel's form; without a header each row carries its token."""
     grant, vendor = _grant(form, asked, tokens)
-    body = mixpanel_form.body_of(asked.body, asked.content_type)
+    body, verbose = mixpanel_form.body_of(asked.body, asked.content_type)
 
     def read(row: bytes) -> list[Message]:
         known = grant or _allowed(tokens.grant_of(mixpanel_form.token_of(row)), form.kind)
         return [mixpanel_form.event(row, known, asked.now_seconds)]
 
-    return _known(_sorted(rows_of(body, asked.longest_row, asked.most_rows), read, vendor=vendor))
+    found = _known(_sorted(rows_of(body, asked.longest_row, asked.most_rows), read, vendor=vendor))
+    found.verbose = verbose
+    return found
 
 
 def sort_segment(form: Form, asked: Asked, tokens: Tokens) -> Sorted:

@@ -30,21 +30,22 @@ from agents.listen.rows import (
 _MOST_FORM_FIELDS = 20
 
 
-def body_of(body: bytes, content_type: str) -> bytes:
-    """Return the JSON of a body, out of its form and base64 if it is in them.
+def body_of(body: bytes, content_type: str) -> tuple[bytes, bool]:
+    """Return the JSON of a body, out of its form and base64 if it is in them, and whether the form says `verbose=1`.
 
     Raises:
         Refused: If there is a form without `data`, or it can't be read.
 
     >>> body_of(b"data=eyJldmVudCI6ICJhIn0%3D", "application/x-www-form-urlencoded")
-    b'{"event": "a"}'
+    (b'{"event": "a"}', False)
     """
     if content_type != "application/x-www-form-urlencoded" and not body.startswith(b"data="):
-        return body
+        return body, False
     if body.lstrip()[:1] in (b"{", b"["):
-        return body  # curl and some libraries call anything a form
+        return body, False  # curl and some libraries call anything a form
     try:
-        found = parse_qs(body.decode("ascii"), max_num_fields=_MOST_FORM_FIELDS)["data"][0]
+        fields = parse_qs(body.decode("ascii"), max_num_fields=_MOST_FORM_FIELDS)
+        found, verbose = fields["data"][0], fields.get("verbose") == ["1"]
     except (ValueError, KeyError):
         raise Refused(
             "bad_form",
@@ -53,10 +54,10 @@ def body_of(body: bytes, content_type: str) -> bytes:
             "data",
         ) from None
     if found.lstrip()[:1] in ("{", "["):
-        return found.encode()
+        return found.encode(), verbose
     try:
         text = found.replace(" ", "+").replace("-", "+").replace("_", "/")
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True), verbose
     except (binascii.Error, ValueError):
         raise Refused("bad_form", "`data` is neither JSON nor base64", "Send data=<base64 of JSON>.", "data") from None
 

@@ -75,14 +75,14 @@ def _summary(found: Sorted) -> dict[str, Any]:
 
 
 def _mixpanel(found: Sorted, form: Form, query: Mapping[str, str]) -> web.Response:
-    """Answer as Mixpanel does: `/track` with 1 or 0, `/import` with counts and the records that failed."""
+    """Answer as Mixpanel does: `/track` with 1 or 0 (or in words), `/import` with counts and the records that failed."""
     first = found.refused[0][1] if found.refused else None
+    well = first is None
+    if found.verbose or query.get("verbose") == "1":  # as its libraries ask, also of `/import`
+        told = {"status": int(well), "error": None if first is None else f"{first.message}. {first.remedy}"}
+        return _json(200 if well else 400, told | _summary(found))
     if form.call == "track":
-        well = 1 if first is None else 0
-        if query.get("verbose") == "1":
-            told = {"status": well, "error": None if first is None else f"{first.message}. {first.remedy}"}
-            return _json(200 if well else 400, told | _summary(found))
-        return web.Response(text=str(well), status=200 if well else 400)
+        return web.Response(text=str(int(well)), status=200 if well else 400)
     status = 200 if first is None else 400
     body: dict[str, Any] = {
         "code": status,

@@ -49,6 +49,8 @@ class Sorted:
     refused: list[tuple[int, Refused]] = field(default_factory=list)
     vendor: bool = False
     """Whether the sender proved itself as a vendor's library does, and wants to be answered like that."""
+    verbose: bool = False
+    """Whether a form of Mixpanel's asks for an answer in words."""
 
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])

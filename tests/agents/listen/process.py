@@ -34,8 +34,14 @@ class Listening:
     """One listener's process; `url` is where webhooks go."""
 
     def __init__(
-        self, settings: Settings, log: Path, *arguments: str, changes: Mapping[str, Any] | None = None
+        self,
+        settings: Settings,
+        log: Path,
+        *arguments: str,
+        changes: Mapping[str, Any] | None = None,
+        ready: bool = True,
     ) -> None:
+        """Describe it; without *ready* it is one that waits for Kafka."""
         http, syslog, tls, pages = free_ports(4)
         self.settings = override(
             settings,
@@ -45,20 +51,20 @@ class Listening:
                 "log.format": "console", **dict(changes or {}),
             },
         )  # fmt: skip
-        self.log, self._arguments = log, arguments
+        self.log, self._arguments, self._ready = log, arguments, ready
         self.url, self.pages = f"http://127.0.0.1:{http}", f"http://127.0.0.1:{pages}"
         self.syslog_port, self.tls_port = syslog, tls
         self.kills = 0
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, ready: bool = True) -> None:
-        """Start it, and wait until it takes what is sent."""
+    def start(self) -> None:
+        """Start it, and wait until it takes what is sent (or says that it does not)."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "agents.cli", "listen", *self._arguments],
                 env=child_environment(self.settings), stdout=log, stderr=log,
             )  # fmt: skip
-        wait_until(lambda: self.missing(200 if ready else 503), PATIENCE_SECONDS)
+        wait_until(lambda: self.missing(200 if self._ready else 503), PATIENCE_SECONDS)
 
     def missing(self, wanted: int) -> str:
         """Return what is missing until its /ready answers with *wanted*."""

@@ -75,6 +75,10 @@ def test_mixpanels_bodies_are_taken_in_all_their_wrappings_and_their_tokens_go(l
     plain = quote(json.dumps([event(2, token=TOKEN), event(3, token="no such token at all")]))
     status, said = post(f"{url}/mixpanel/track?verbose=1", f"data={plain}&ip=1".encode(), "", Content_Type=form)
     assert (status, said["status"], said["accepted"]) == (400, 0, 1)
+    by_library = f"data={quote(json.dumps(event(9)))}&verbose=1&ip=0".encode()  # as Mixpanel's own for Python sends it
+    secret = base64.b64encode(f"{TOKEN}:".encode()).decode()
+    status, said = post(f"{url}/mixpanel/import", by_library, "", Content_Type=form, Authorization=f"Basic {secret}")
+    assert (status, said["status"]) == (200, 1)
     packed = gzip.compress(json.dumps([event(4), event(5)]).encode())
     basic = base64.b64encode(f"service.account:{TOKEN}".encode()).decode()
     status, said = post(
@@ -86,7 +90,7 @@ def test_mixpanels_bodies_are_taken_in_all_their_wrappings_and_their_tokens_go(l
     assert post(f"{url}/mixpanel/track", [event(8)], "")[0] == 401
     found = [json.loads(value) for value in values(listening, topic_names(listening.settings).product_events)]
     ids = sorted(each["properties"]["$insert_id"] for each in found)
-    assert ids == ["i1", "i2", "i4", "i5", "i6", "i7"]
+    assert ids == ["i1", "i2", "i4", "i5", "i6", "i7", "i9"]
     assert not any("token" in each["properties"] for each in found)
 
 
