@@ -75,7 +75,7 @@ def _summary(found: Sorted) -> dict[str, Any]:
 
 
 def _mixpanel(found: Sorted, form: Form, query: Mapping[str, str]) -> web.Response:
-    """Answer as Mixpanel does: `/track` with 1 or 0 (or in words), `/import` with counts and the records that failed."""
+    """Answer as Mixpanel does: `/track` with 1 or 0, `/import` with counts and the records that failed."""
     first = found.refused[0][1] if found.refused else None
     well = first is None
     if found.verbose or query.get("verbose") == "1":  # as its libraries ask, also of `/import`

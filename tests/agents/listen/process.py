@@ -12,7 +12,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -55,6 +55,8 @@ class Listening:
         self.url, self.pages = f"http://127.0.0.1:{http}", f"http://127.0.0.1:{pages}"
         self.syslog_port, self.tls_port = syslog, tls
         self.kills = 0
+        self.seen: dict[str, list[int]] = {}
+        """Topic → offsets by partition that a test begins at."""
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -136,7 +138,21 @@ def _said(body: bytes) -> Any:
         return body.decode()
 
 
-def records(settings: Settings, topic: str) -> list[tuple[bytes | None, bytes]]:
-    """Return key and value of every record of a topic."""
+def records(settings: Settings, topic: str, since: Sequence[int] = ()) -> list[tuple[bytes | None, bytes]]:
+    """Return key and value of every record of a topic; *since* are offsets by partition to begin at."""
     found = asyncio.run(kafka_topics.read_all(settings.kafka.brokers, topic, settings.kafka.partitions))
-    return [(key, value or b"") for partition in found for _, key, value in partition]
+    begin = since or [0] * len(found)
+    return [
+        (key, value or b"")
+        for first, partition in zip(begin, found, strict=True)
+        for offset, key, value in partition
+        if offset >= first
+    ]
+
+
+def ends(settings: Settings, topic: str) -> list[int]:
+    """Return how many records each partition of a topic has."""
+    return [
+        len(each)
+        for each in asyncio.run(kafka_topics.read_all(settings.kafka.brokers, topic, settings.kafka.partitions))
+    ]

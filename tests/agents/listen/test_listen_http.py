@@ -7,6 +7,7 @@ import gzip
 import json
 import socket
 import time
+import uuid
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,10 @@ from urllib.parse import quote
 
 import pytest
 
-from streams.settings import Settings
+from streams.settings import Settings, override
 from streams.topic_specs import topic_names
-from tests.agents.listen.process import ACME_TOKEN, CHAT_TOKEN, TOKEN, Listening, get, post, records
+from streams.topics import create_topics
+from tests.agents.listen.process import ACME_TOKEN, CHAT_TOKEN, TOKEN, Listening, ends, get, post, records
 from tests.faults.system import wait_until
 
 pytestmark = pytest.mark.kafka
@@ -25,18 +27,33 @@ pytestmark = pytest.mark.kafka
 EVENT = {"name": "Search", "distinct_id": "ann@acme.example", "time": 1_750_000_000}
 
 
-@pytest.fixture
-def listening(settings: Settings, tmp_path: Path) -> Iterator[Listening]:
+@pytest.fixture(scope="module")
+def shared(kafka: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
+    """One process for all tests here."""
+    name = f"t{uuid.uuid4().hex[:10]}-"
+    changes = {"kafka.brokers": kafka.bootstrap, "kafka.prefix": name, "kafka.partitions": 2}
+    settings = override(Settings(), {**changes, "kafka.application": f"{name}app"})
+    create_topics(settings)
     limits = {
         "listen.max_body_bytes": 200_000, "listen.max_unpacked_bytes": 400_000, "listen.max_rows": 300,
         "listen.idle_seconds": 2.0, "listen.body_seconds": 2.0, "listen.max_connections": 20,
+        "listen.tokens": f"{TOKEN}; {ACME_TOKEN} org=acme; {CHAT_TOKEN} topics=chat",
     }  # fmt: skip
-    with Listening(settings, tmp_path / "listen.log", "--only", "http", changes=limits) as found:
+    log = tmp_path_factory.mktemp("listen") / "listen.log"
+    with Listening(settings, log, "--only", "http", changes=limits) as found:
         yield found
 
 
+@pytest.fixture
+def listening(shared: Listening) -> Listening:
+    """The process, with what earlier tests sent out of sight."""
+    topic = topic_names(shared.settings).product_events
+    shared.seen = {topic: ends(shared.settings, topic)}
+    return shared
+
+
 def values(listening: Listening, topic: str) -> list[bytes]:
-    return [value for _, value in records(listening.settings, topic)]
+    return [value for _, value in records(listening.settings, topic, listening.seen.get(topic, ()))]
 
 
 def test_every_form_comes_to_its_topic_as_it_was_sent(listening: Listening) -> None:
