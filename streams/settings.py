@@ -113,6 +113,11 @@ def config_path(environ: Mapping[str, str] | None = None) -> Path | None:
     return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
 
 
+def secret_in(variable: str) -> str:
+    """Return what a variable named by the user holds, such as an address with its password; empty if not set."""
+    return os.environ.get(variable, "")
+
+
 def load_settings(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
     """Return the settings: defaults, over them the file, over that the environment.
 

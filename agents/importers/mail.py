@@ -1,4 +1,4 @@
-"""Owns reading mail archives (mbox): one chat message per mail, its latency links kept, its body never read.
+"""Owns reading mail archives (mbox, pipermail, maildir): a chat message per mail, its replies kept, bodies never read.
 
 Invariant: memory holds one mail's headers, however large the archive or a single mail is.
 """
@@ -6,25 +6,30 @@ Invariant: memory holds one mail's headers, however large the archive or a singl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.parser import BytesHeaderParser
 from email.utils import parseaddr, parsedate_to_datetime
 
-import orjson
-
+from agents.importers.json_rows import encode
+from agents.importers.mapping import Rule, apply_rules
 from agents.importers.source import Row, Source
+
+FIELDS = ("message_id", "author", "time", "channel", "in_reply_to", "org_id", "server")
 
 MAX_HEADER_BYTES = 262_144
 # "From " opens a mail only after an empty line (or at the start) and with a time and a year: bodies quote it badly.
 _FROM_LINE = re.compile(rb"^From .*\d{1,2}:\d\d(:\d\d)?\s.*\d{4}\s*$")
 _ID = re.compile(r"<([^<>\s]+)>")
 _AT = re.compile(r"\s+at\s+")
+# The files of a pipermail archive are called by month, week or quarter: the list is what their folder is called.
+_MONTHLY = re.compile(r"^(\d{4}-[A-Z][a-z]+|\d{4}q[1-4]|\d{4}-?\d\d(-?\d\d)?|Week-of-Mon-\d{8}|\d{4})$")
+_LIST_ID = re.compile(r"<([^<>\s]+)>")
 _parser = BytesHeaderParser()
 
 
-def read_mail(source: Source, *, channel: str | None, org: str | None) -> Iterator[Row]:
-    """Yield one row per mail of an mbox.
+def read_mail(source: Source, *, channel: str | None, org: str | None, rules: Sequence[Rule] = ()) -> Iterator[Row]:
+    """Yield one row per mail of an mbox or of a pipermail file.
 
     The time is the `Date` header with its own offset (`-0000` or no zone: UTC, and said); the parent is the first id in
     `In-Reply-To`; the author is the address of `From` in lower case. A header that is missing or makes no sense stays
@@ -32,20 +37,34 @@ def read_mail(source: Source, *, channel: str | None, org: str | None) -> Iterat
 
     Args:
         source: The archive.
-        channel: The name of the list; the file's name without its ending where none is given.
+        channel: The name of the list; without it the file's name without its ending, of a monthly file the folder's.
         org: The org that the list belongs to; without it the setting `ingest.channels` decides.
+        rules: Mapped fields; besides the message's own there are `list_id`, `domain` (of the author) and `folder`.
     """
-    channel = channel or source.name.removesuffix(".mbox").removesuffix(".txt") or "mail"
-    key = channel.encode()
+    channel = channel or list_of(source)
     for header in _headers(source):
-        if header is None:
-            yield Row(None, None, "headers_too_large")
-            continue
-        message, problem = _message(header)
-        message["channel"] = channel
-        if org is not None:
-            message["org_id"] = org
-        yield Row(key, orjson.dumps(message), problem)
+        yield mail_row(header, channel, org, rules, source.folder)
+
+
+def list_of(source: Source) -> str:
+    """Return what a file's mailing list is called, by the names of file and folder."""
+    name = source.name.rpartition("/")[2].removesuffix(".mbox").removesuffix(".txt")
+    return (source.folder if _MONTHLY.match(name) else "") or name or "mail"
+
+
+def mail_row(header: bytes | None, channel: str, org: str | None, rules: Sequence[Rule], folder: str) -> Row:
+    """Return the message of one mail's headers (`None`: they were too large)."""
+    if header is None:
+        return Row(None, None, "headers_too_large")
+    message, problem, more, seconds = _message(header)
+    message["channel"] = channel
+    if org is not None:
+        message["org_id"] = org
+    if rules:
+        mapped, odd = apply_rules(rules, {"folder": folder, **more, **message})
+        message |= mapped
+        problem = problem or odd
+    return Row(message["channel"].encode("utf-8", "replace"), encode(message), problem, time=seconds)
 
 
 def _headers(source: Source) -> Iterator[bytes | None]:
@@ -69,8 +88,8 @@ def _headers(source: Source) -> Iterator[bytes | None]:
         yield b"".join(header) if size <= MAX_HEADER_BYTES else None
 
 
-def _message(header: bytes) -> tuple[dict[str, str], str | None]:
-    """Return the message of one header block, and what is odd about it."""
+def _message(header: bytes) -> tuple[dict[str, str], str | None, dict[str, str], float | None]:
+    """Return the message of one header block, what is odd about it, what else can be mapped, and its time (s)."""
     mail = _parser.parsebytes(header)
     message: dict[str, str] = {}
     problem = None
@@ -84,12 +103,15 @@ def _message(header: bytes) -> tuple[dict[str, str], str | None]:
         message["author"] = author
     else:
         problem = "no_author"
-    message["time"], oddity = _time(str(mail.get("Date", "")))
+    message["time"], oddity, seconds = _time(str(mail.get("Date", "")))
     problem = problem or oddity
     parent = _ID.search(str(mail.get("In-Reply-To", "")))
     if parent:
         message["in_reply_to"] = parent[1]
-    return {name: _clean(value) for name, value in message.items()}, problem
+    more = {"domain": _clean(author.rpartition("@")[2] if "@" in author else "")}
+    if list_id := _LIST_ID.search(str(mail.get("List-Id", ""))):
+        more["list_id"] = _clean(list_id[1])
+    return {name: _clean(value) for name, value in message.items()}, problem, more, seconds
 
 
 def _address(text: str) -> str:
@@ -102,21 +124,22 @@ def _address(text: str) -> str:
     return (address or text.strip()).lower()
 
 
-def _time(text: str) -> tuple[str, str | None]:
-    """Return a `Date` header as ISO 8601 with its offset, and what is odd about it.
+def _time(text: str) -> tuple[str, str | None, float | None]:
+    """Return a `Date` header as ISO 8601 with its offset, what is odd about it, and the seconds since 1970.
 
     >>> _time("Fri, 22 May 2015 06:38:22 -0500")
-    ('2015-05-22T06:38:22-05:00', None)
-    >>> _time("Fri, 22 May 2015 06:38:22 -0000")
+    ('2015-05-22T06:38:22-05:00', None, 1432294702.0)
+    >>> _time("Fri, 22 May 2015 06:38:22 -0000")[:2]
     ('2015-05-22T06:38:22+00:00', 'no_zone_read_as_utc')
     """
     try:
         time: datetime = parsedate_to_datetime(text)
+        if time.tzinfo is None:
+            time = time.replace(tzinfo=UTC)
+            return time.isoformat(), "no_zone_read_as_utc", time.timestamp()
+        return time.isoformat(), None, time.timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
-        return text.strip(), "bad_time"
-    if time.tzinfo is None:
-        return time.replace(tzinfo=UTC).isoformat(), "no_zone_read_as_utc"
-    return time.isoformat(), None
+        return text.strip(), "bad_time", None
 
 
 def _clean(text: str) -> str:

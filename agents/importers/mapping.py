@@ -1,4 +1,4 @@
-"""Owns `--map`: how columns or dotted paths of a foreign row become fields of a message.
+"""Owns how columns or dotted paths of a foreign row become fields of a message: `--map` and what mapping files say.
 
 Invariant: amounts are computed exactly, in decimal, or not at all; a float never touches them.
 """
@@ -8,8 +8,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from agents.importers.source import InputError
 
@@ -19,11 +21,18 @@ _EXACT = Context(prec=60, traps=[InvalidOperation, Inexact])
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One `--map`: `target` gets a constant, one column, or the product of several factors."""
+    """One `--map`: `target` gets a constant, one column, or the product of several factors.
+
+    A mapping file can also say what a value is called here (`values`) and how a time is written (`time_format`, of
+    strptime; `zone` for times without one).
+    """
 
     target: str
     constant: str | None
     factors: tuple[str, ...]
+    values: tuple[tuple[str, str], ...] = ()
+    time_format: str = ""
+    zone: str = ""
 
     def columns(self) -> list[str]:
         """Return the columns that the rule reads (factors that are numbers are none)."""
@@ -70,7 +79,7 @@ def check_columns(rules: Sequence[Rule], columns: Collection[str], name: str) ->
     """Raise `InputError` where a rule names a column that the file *name* does not have."""
     for rule in rules:
         for column in rule.columns():
-            if column not in columns:
+            if column not in columns and column.split(".")[0] not in columns:
                 raise InputError(f"{name}: there is no column {column!r}{_nearest(column, columns)}")
 
 
@@ -136,6 +145,27 @@ def apply_rules(rules: Sequence[Rule], row: Mapping[str, Any]) -> tuple[dict[str
                 problem = "bad_amount"
         if value is None or value == "":
             problem = problem or f"no_{rule.target}"
-        else:
-            fields[rule.target] = value
+            continue
+        if rule.values:
+            value = dict(rule.values).get(str(value), value)
+        if rule.time_format or rule.zone:
+            value, oddity = _timed(rule, value)
+            problem = problem or oddity
+        fields[rule.target] = value
     return fields, problem
+
+
+def _timed(rule: Rule, value: Any) -> tuple[Any, str | None]:
+    """Return a time written in the rule's way as ISO 8601 with a zone; one that is not stays, and is said.
+
+    >>> _timed(Rule("time", None, ("t",), time_format="%m/%d/%Y %H:%M", zone="Europe/London"), "7/1/2011 8:26")
+    ('2011-07-01T08:26:00+01:00', None)
+    """
+    if not isinstance(value, str):
+        return value, None
+    try:
+        text = value.strip()
+        time = datetime.strptime(text, rule.time_format) if rule.time_format else datetime.fromisoformat(text)  # noqa: DTZ007 - the zone is put in below
+    except ValueError:
+        return value, "bad_time"
+    return (time if time.tzinfo else time.replace(tzinfo=ZoneInfo(rule.zone or "UTC"))).isoformat(), None

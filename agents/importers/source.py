@@ -10,28 +10,33 @@ import hashlib
 import io
 import os
 import sys
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 from streams.sender import MAX_RECORD_BYTES
 
 MAX_LINE_BYTES = MAX_RECORD_BYTES
 HEAD_BYTES = 65_536  # how much of a file's beginning tells it from others
 _GZIP_MAGIC = b"\x1f\x8b"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Row(NamedTuple):
     """One row of a file: the message it became, or why it became none.
 
-    `value` is `None` where the row is held back; `problem` is `None` where nothing is wrong.
+    `value` is `None` where the row is held back; `problem` is `None` where nothing is wrong. `place` says where it
+    stood, if that is not just its number; `time` (seconds since 1970) orders the rows of several files.
     """
 
     key: bytes | None
     value: bytes | None
     problem: str | None = None
+    place: str = ""
+    time: float | None = None
 
 
 class InputError(ValueError):
@@ -40,22 +45,33 @@ class InputError(ValueError):
 
 @dataclass
 class Source:
-    """One opened input; `name` is the file's name without folder and `.gz`, or `stdin`."""
+    """One opened input; `name` is the file's name without folder and `.gz`, or `stdin`.
+
+    `folder` is the name of the folder it lies in, where that is known. `content` is what is read instead of bytes:
+    the files of a folder or archive, the rows of a query.
+    """
 
     name: str
     stream: IO[bytes]
     raw: IO[bytes]
     size_bytes: int | None
     overlong_lines: int = field(default=0)
+    folder: str = ""
+    content: Any = None
 
     def lines(self) -> Iterator[bytes | None]:
         """Yield each line with its end; `None` stands for one longer than `MAX_LINE_BYTES`, which is dropped.
 
+        A byte order mark at the start is no part of the first line.
+
         Raises:
             InputError: If a compressed file is damaged or cut off.
         """
+        mark = _BYTE_ORDER_MARK
         try:
             while line := self.stream.readline(MAX_LINE_BYTES + 1):
+                if mark:
+                    line, mark = line.removeprefix(mark), b""
                 if len(line) <= MAX_LINE_BYTES:
                     yield line
                     continue
@@ -63,8 +79,38 @@ class Source:
                     line = self.stream.readline(MAX_LINE_BYTES)
                 self.overlong_lines += 1
                 yield None
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(f"{self.name}: the gzip file is damaged or cut off ({error})") from error
+        except (EOFError, OSError, zlib.error, zipfile.BadZipFile, UnicodeError) as error:
+            raise self.unreadable(error) from error
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, at most *size*; none at the end.
+
+        Raises:
+            InputError: If a compressed file is damaged or cut off.
+        """
+        try:
+            return self.stream.read(size)
+        except (EOFError, OSError, zlib.error, zipfile.BadZipFile, UnicodeError) as error:
+            raise self.unreadable(error) from error
+
+    def peek(self) -> bytes:
+        """Return some of the next bytes (8 KiB, less near the end) without taking them."""
+        if not hasattr(self.stream, "peek"):
+            self.stream = io.BufferedReader(cast(Any, self.stream), 1 << 16)
+        try:
+            return cast(Any, self.stream).peek(8192)[:8192].removeprefix(_BYTE_ORDER_MARK)  # type: ignore[no-any-return]
+        except (EOFError, OSError, zlib.error, zipfile.BadZipFile, UnicodeError) as error:
+            raise self.unreadable(error) from error
+
+    def unreadable(self, error: Exception) -> InputError:
+        """Return what to say of a file that can't be read any further."""
+        if isinstance(error, EOFError | gzip.BadGzipFile | zlib.error):
+            return InputError(f"{self.name}: the gzip file is damaged or cut off ({error})")
+        if isinstance(error, zipfile.BadZipFile):
+            return InputError(f"{self.name}: damaged in its zip file ({error})")
+        if isinstance(error, UnicodeError):
+            return InputError(f"{self.name}: the text is not in the encoding given ({error}); name it with --encoding")
+        return InputError(f"{self.name}: can't be read: {error}")
 
     def read_bytes(self) -> int:
         """Return how far the file (not what it unpacks to) has been read, in bytes; 0 for standard input."""
@@ -75,6 +121,8 @@ class Source:
         if self.size_bytes is not None:
             self.stream.close()
             self.raw.close()
+        if hasattr(self.content, "close"):
+            self.content.close()
 
 
 def open_source(path: str) -> Source:
@@ -85,15 +133,20 @@ def open_source(path: str) -> Source:
     """
     try:
         raw: IO[bytes] = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115 - Source closes it
-        head = raw.peek(2)[:2] if hasattr(raw, "peek") else b""
         size = None if path == "-" else os.fstat(raw.fileno()).st_size
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    stream = raw
+    name, folder = ("stdin", "") if path == "-" else (Path(path).name, Path(path).absolute().parent.name)
+    return unpacked(Source(name, raw, raw, size, folder=folder))
+
+
+def unpacked(source: Source) -> Source:
+    """Return *source* with its stream unpacked, if it is gzip."""
+    source.name = source.name.removesuffix(".gz")
+    head = cast(Any, source.raw).peek(2)[:2] if hasattr(source.raw, "peek") else b""
     if head == _GZIP_MAGIC:
-        stream = cast(IO[bytes], io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 16))
-    name = "stdin" if path == "-" else Path(path).name.removesuffix(".gz")
-    return Source(name, stream, raw, size)
+        source.stream = cast(IO[bytes], io.BufferedReader(gzip.GzipFile(fileobj=source.raw), 1 << 16))
+    return source
 
 
 def head_digest(path: str, head_bytes: int) -> str:
