@@ -1,26 +1,24 @@
 """Owns the import of Mixpanel's export day by day: which days are done, and the days' rows.
 
-Invariant: a day is done when Kafka has all of it and nothing can be added to it any more; until then all of it comes
-again, with the same ids.
+Invariant: a day is done when Kafka has all of it and nothing can be added to it any more; until then it is fetched
+again, and what of it is in Kafka already comes with the same ids.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from agents.importers.mixpanel_api import ExportClient
-from agents.importers.progress_file import ProgressFile
-from agents.importers.source import Source, open_stream
+from agents.importers.source import Source, unpacked
 
 _SETTLED_HOURS = 24
 """A day is over everywhere 12 hours after it is in UTC; as long again for what comes late."""
@@ -43,52 +41,6 @@ def settled(day: date, now_seconds: float) -> bool:
     """
     end = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1, hours=_SETTLED_HOURS)
     return end.timestamp() <= now_seconds
-
-
-class DayBook:
-    """Remembers which days of one import are done: one small file."""
-
-    def __init__(self, folder: Path, purpose: str) -> None:
-        """Open the memory of the import that *purpose* describes (account, topic with its id, options)."""
-        self._location = folder / f"mixpanel.{hashlib.sha256(purpose.encode()).hexdigest()[:16]}.json"
-
-    def done(self) -> dict[str, int]:
-        """Return day → rows of those that are done."""
-        try:
-            return msgspec.json.decode(self._location.read_bytes(), type=dict[str, int])
-        except (FileNotFoundError, msgspec.DecodeError):
-            return {}
-
-    def add(self, day: str, rows: int) -> None:
-        """Note a day as done; readers see the old or the new book, never half of one."""
-        self._location.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._location.with_suffix(".draft")
-        draft.write_bytes(msgspec.json.encode(self.done() | {day: rows}))
-        draft.replace(self._location)
-
-    def forget(self) -> None:
-        """Start from the beginning."""
-        self._location.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class DayProgress(ProgressFile):
-    """What a run of an import needs to know of a day: nothing is done before all of it is."""
-
-    book: DayBook | None = None
-    settled: bool = False
-
-    def recall(self) -> int:
-        """Return no rows: a day begins anew."""
-        return 0
-
-    def remember(self, rows: int) -> None:
-        """Keep nothing: half a day is none."""
-
-    def finish(self, rows: int) -> None:
-        """Note the day as done, if nothing can be added to it."""
-        if self.book is not None and self.settled:
-            self.book.add(self.path, rows)
 
 
 class DaySource(Source):
@@ -121,26 +73,57 @@ def in_utc(line: bytes, zone: ZoneInfo) -> bytes:
     return _encoder.encode(fields)
 
 
-class Days:
-    """Opens days: fetches each whole into a file without a name, which is gone when it is closed."""
+class DayEntry:
+    """One day as an input of an import: fetched whole into a file without a name, which is gone when it is closed."""
 
-    def __init__(self, client: ExportClient, folder: Path, zone: ZoneInfo | None, limit: int) -> None:
-        self._client, self._folder, self._zone, self._limit = client, folder, zone, limit
+    def __init__(
+        self,
+        client: ExportClient,
+        day: date,
+        folder: Path,
+        zone: ZoneInfo | None,
+        *,
+        limit: int,
+        final: bool,
+        keep: bool,
+    ) -> None:
+        """Describe it; nothing is asked yet.
 
-    def open(self, day: str) -> Source:
-        """Fetch a day.
+        Args:
+            client: Whom to ask.
+            day: Which day.
+            folder: Where the file lies meanwhile.
+            zone: Where the clock hangs that the times were read from; None: they are in UTC.
+            limit: Most rows to ask for; 0: all.
+            final: Whether nothing is added to the day any more.
+            keep: Whether it is opened a second time.
+        """
+        self._client, self._day, self._folder, self._zone, self._limit = client, day, folder, zone, limit
+        self.final, self._keep = final, keep
+        self._kept: IO[bytes] | None = None
+        self.key = f"mixpanel {client.url} {client.account.project_id} {day}"
+
+    def open(self) -> Source:
+        """Fetch the day, or open what was fetched before.
 
         Raises:
             InputError: If it can't be had.
         """
+        file, self._kept = self._kept or self._fetched(), None
+        if self._keep:  # the second opening is the last one
+            self._kept, self._keep = os.fdopen(os.dup(file.fileno()), "rb"), False
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        found = DaySource(f"mixpanel {self._day}", file, file, size)
+        found.zone = self._zone
+        return unpacked(found)
+
+    def _fetched(self) -> IO[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
-        file = cast(IO[bytes], tempfile.TemporaryFile(dir=self._folder, buffering=1 << 20))  # noqa: SIM115 - Source closes it
+        file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - the source closes it
         try:
-            asyncio.run(self._client.fetch(date.fromisoformat(day), file, self._limit))
-            plain = open_stream(file, f"mixpanel {day}", file.seek(0, 2))
+            asyncio.run(self._client.fetch(self._day, file, self._limit))
         except BaseException:
             file.close()
             raise
-        found = DaySource(plain.name, plain.stream, plain.raw, plain.size_bytes)
-        found.zone = self._zone
-        return found
+        return file

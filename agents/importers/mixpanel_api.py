@@ -1,14 +1,17 @@
 """Owns asking Mixpanel's raw export: one day a query, within its limits, again when it fails.
 
-Source: docs.mixpanel.com/reference/raw-event-export and /reference/rate-limits: 60 queries an hour, 3 a second, 100 at a
-time; 429 beyond; JSON lines, compressed on request; days in UTC, for projects from before 2023 in the project's zone.
+Source: docs.mixpanel.com/reference/raw-event-export and /reference/rate-limits: 60 queries an hour, 3 a second, 100
+at a time; 429 beyond; JSON lines, compressed on request; days in UTC, for projects from before 2023 in the project's
+zone.
 
-Invariant: a day is handed on only when all of it has come: whole by HTTP's own account, whole as gzip, its last line whole.
+Invariant: a day is handed on only when all of it has come: whole by HTTP's own account, whole as gzip, its last line
+whole.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import email.utils
 import json
 import random
@@ -123,7 +126,7 @@ class ExportClient:
         """Return how long to wait: what the server asks for, else twice as long each time, with jitter."""
         if error.after_seconds is not None:
             return min(MOST_WAIT_SECONDS, error.after_seconds) + self.chance.random()
-        longest = min(_LONGEST_PAUSE_SECONDS, error.first_pause * 2 ** (number - 1))
+        longest: float = min(_LONGEST_PAUSE_SECONDS, error.first_pause * 2 ** (number - 1))
         return longest * (0.5 + self.chance.random() / 2)
 
     async def _ask(self, day: date, into: IO[bytes], most: int) -> None:
@@ -138,7 +141,7 @@ class ExportClient:
         try:
             async with (
                 aiohttp.ClientSession(auto_decompress=False, timeout=patience) as session,
-                session.get(self.url, params=asked, auth=self._proof(), headers=_HEADERS) as answer,
+                session.get(self.url, params=asked, headers=self._headers()) as answer,
             ):
                 if answer.status != 200:
                     raise await self._refusal(answer)
@@ -146,9 +149,11 @@ class ExportClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _AgainError(f"the answer did not come whole ({error or type(error).__name__})") from error
 
-    def _proof(self) -> aiohttp.BasicAuth:
+    def _headers(self) -> dict[str, str]:
+        """Return what proves who asks: a service account, or a project's API secret as a name without a password."""
         account = self.account
-        return aiohttp.BasicAuth(account.username, account.secret) if account.username else aiohttp.BasicAuth(account.secret)
+        proof = f"{account.username}:{account.secret}" if account.username else f"{account.secret}:"
+        return {**_HEADERS, "Authorization": f"Basic {base64.b64encode(proof.encode()).decode()}"}
 
     async def _refusal(self, answer: aiohttp.ClientResponse) -> Exception:
         """Return what an answer other than 200 means."""
@@ -158,7 +163,9 @@ class ExportClient:
         except (ValueError, KeyError, TypeError):
             said = " ".join(body.split())[:200]
         if answer.status == 429:
-            return _AgainError("its limit of queries is reached (429)", _retry_after(answer), _FIRST_LIMIT_PAUSE_SECONDS)
+            return _AgainError(
+                "its limit of queries is reached (429)", _retry_after(answer), _FIRST_LIMIT_PAUSE_SECONDS
+            )
         if answer.status >= 500 or answer.status == 408:
             return _AgainError(f"it answers {answer.status}", _retry_after(answer))
         if answer.status in (401, 402, 403):

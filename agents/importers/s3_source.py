@@ -1,117 +1,79 @@
-"""Owns inputs in S3-compatible storage: listing a prefix, reading an object piece by piece, knowing it again by its ETag.
+"""Owns inputs in S3-compatible storage: listing a prefix, reading objects in pieces, knowing them again by ETag.
 
 Invariant: an object that was replaced while it was read, or cut short, is an error and never a shorter file.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import io
-from collections.abc import Buffer, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any, cast
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
 
-import msgspec
-
-from agents.importers.progress_file import ProgressFile
-from agents.importers.source import InputError, Source, open_source
+from agents.importers.expand import Entry
+from agents.importers.source import InputError, Source, unpacked
 from streams.settings_bridges import S3Settings
 
 SCHEME = "s3://"
-_GZIP_MAGIC = b"\x1f\x8b"
+_REPLACED = "the object was replaced while it was read: import it again"
 _PIECE_BYTES = 4 * 1024 * 1024
 """Read at a time: one request each."""
 _CONNECT_SECONDS, _REQUEST_SECONDS, _TRIES = 10.0, 60.0, 8
 
 
-class ObjectPosition(msgspec.Struct, frozen=True):
-    """How far one object has been imported."""
+class ObjectEntry:
+    """One object as an input of an import; another ETag is another input."""
 
-    path: str
-    etag: str
-    rows: int
-    complete: bool
+    final = True
+    """Once it was read to its end there is nothing more to come."""
 
+    def __init__(self, storage: Storage, path: str, etag: str) -> None:
+        self._storage, self._path = storage, path
+        self.key = f"{path}#{etag}"
 
-@dataclass(frozen=True)
-class ObjectProgress(ProgressFile):
-    """The memory of one import of one object; another ETag is another object."""
+    def open(self) -> Source:
+        """Open it.
 
-    etag: str = ""
-
-    def position(self) -> ObjectPosition | None:
-        """Return what is remembered of this very object."""
-        try:
-            found = msgspec.json.decode(self.location.read_bytes(), type=ObjectPosition)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return None
-        return found if found.etag == self.etag else None
-
-    def recall(self) -> int:
-        """Return the rows that are done."""
-        found = self.position()
-        return found.rows if found else 0
-
-    def remember(self, rows: int) -> None:
-        """Write down that *rows* are done."""
-        self._write(rows, complete=False)
-
-    def finish(self, rows: int) -> None:
-        """Write down that the object has no more rows than these, and all are done."""
-        self._write(rows, complete=True)
-
-    def _write(self, rows: int, *, complete: bool) -> None:
-        self.location.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.location.with_suffix(".draft")
-        draft.write_bytes(msgspec.json.encode(ObjectPosition(self.path, self.etag, rows, complete)))
-        draft.replace(self.location)
+        Raises:
+            InputError: If it can't be opened.
+        """
+        return self._storage.open(self._path)
 
 
 class Storage:
-    """Opens inputs wherever they are: local files, standard input, objects."""
+    """One S3-compatible storage."""
 
     def __init__(self, settings: S3Settings) -> None:
         self._settings = settings
         self._files: Any = None
 
-    def expanded(self, paths: Sequence[str]) -> list[str]:
-        """Return *paths* with each `s3://bucket/prefix` that is no object itself replaced by the objects below it.
+    def expanded(self, entries: Sequence[str | Entry]) -> list[str | Entry]:
+        """Return *entries* with the objects that each `s3://bucket/prefix` stands for in its place.
 
         Raises:
             InputError: If there is nothing, or the storage does not answer.
         """
-        found: list[str] = []
-        for path in paths:
-            found += [path] if not path.startswith(SCHEME) else self._objects(path)
+        found: list[str | Entry] = []
+        for entry in entries:
+            if isinstance(entry, str) and entry.startswith(SCHEME):
+                found += [ObjectEntry(self, path, self.etag(path)) for path in self._objects(entry)]
+            else:
+                found.append(entry)
         return found
 
     def open(self, path: str) -> Source:
-        """Open an input; gzip is told by its first two bytes.
+        """Open an object; gzip is told by its first two bytes.
 
         Raises:
             InputError: If it can't be opened.
         """
-        if not path.startswith(SCHEME):
-            return open_source(path)
         try:
-            stream = self._storage().open_input_stream(_key(path), buffer_size=0)
-            raw = io.BufferedReader(_Object(self, path, stream), _PIECE_BYTES)
-            head = raw.peek(2)[:2]
+            file = self._storage().open_input_file(_key(path))
+            raw = io.BufferedReader(_Object(self, path, file), _PIECE_BYTES)
         except OSError as error:
             raise _told(path, error) from error
-        unpacked: IO[bytes] = raw
-        if head == _GZIP_MAGIC:
-            unpacked = cast(IO[bytes], io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 16))
-        return Source(Path(path).name.removesuffix(".gz"), unpacked, raw, int(stream.metadata()["Content-Length"]))
-
-    def memory(self, folder: Path, path: str, purpose: str) -> ProgressFile:
-        """Return the memory of importing *path*."""
-        if not path.startswith(SCHEME):
-            return ProgressFile.of(folder, path, purpose)
-        digest = hashlib.sha256(f"{self._settings.endpoint} {path}\n{purpose}".encode()).hexdigest()[:16]
-        return ObjectProgress(path, folder / f"{Path(path).name}.{digest}.json", self.etag(path))
+        folder = PurePosixPath(path).parent.name
+        return unpacked(Source(PurePosixPath(path).name, raw, raw, file.size(), folder=folder))
 
     def etag(self, path: str) -> str:
         """Return what tells this version of an object from others.
@@ -120,8 +82,8 @@ class Storage:
             InputError: If it is not there.
         """
         try:
-            with self._storage().open_input_stream(_key(path), buffer_size=0) as stream:
-                return str(stream.metadata()["ETag"].decode())
+            with self._storage().open_input_file(_key(path)) as file:
+                return _etag(file)
         except OSError as error:
             raise _told(path, error) from error
 
@@ -166,41 +128,54 @@ class Storage:
 
 
 class _Object(io.RawIOBase):
-    """An object as a stream that knows how long it must be."""
+    """An object as a file that knows how long it must be."""
 
-    def __init__(self, storage: Storage, path: str, stream: Any) -> None:
+    def __init__(self, storage: Storage, path: str, file: Any) -> None:
         super().__init__()
-        self._storage, self._path, self._stream = storage, path, stream
-        said = stream.metadata()
-        self._size, self._etag, self._at = int(said["Content-Length"]), said["ETag"].decode(), 0
+        self._storage, self._path, self._file = storage, path, file
+        self._size, self._etag, self._at = file.size(), _etag(file), 0
+        self._whole = False
 
     def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
         return True
 
     def tell(self) -> int:
         return self._at
 
-    def readinto(self, buffer: Buffer) -> int:
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
-        wanted = min(len(view), self._size - self._at)
+        wanted = max(0, min(len(view), self._size - self._at))
         try:
-            data = self._stream.read(wanted) if wanted else b""
+            data = self._file.read_at(wanted, self._at) if wanted else b""
         except OSError as error:
             raise _told(self._path, error) from error
+        if len(data) < wanted or self._at + len(data) >= self._size:
+            self._see_that_it_is_the_same(len(data) == wanted)
         view[: len(data)] = data
         self._at += len(data)
-        if len(data) < wanted or (not wanted and view.nbytes):
-            self._check_whole()
         return len(data)
 
-    def _check_whole(self) -> None:
-        if self._at < self._size or self._storage.etag(self._path) != self._etag:
-            raise InputError(f"{self._path}: the object was replaced while it was read: import it again")
+    def _see_that_it_is_the_same(self, as_long_as_it_was: bool) -> None:
+        if not as_long_as_it_was or not (self._whole or self._storage.etag(self._path) == self._etag):
+            raise InputError(f"{self._path}: {_REPLACED}")
+        self._whole = True
 
     def close(self) -> None:
         if not self.closed:
-            self._stream.close()
+            self._file.close()
         super().close()
+
+
+def _etag(file: Any) -> str:
+    """Return what tells this version of an object from others."""
+    return str(file.metadata()["ETag"].decode()).strip('"')
 
 
 def _key(path: str) -> str:
@@ -212,6 +187,10 @@ def _told(path: str, error: OSError) -> InputError:
     text = str(error)
     if isinstance(error, FileNotFoundError):
         return InputError(f"{path}: there is no such object")
+    if "NO_SUCH_BUCKET" in text:
+        return InputError(f"{path}: there is no such bucket")
+    if "HTTP status 416" in text:  # shorter than it was
+        return InputError(f"{path}: {_REPLACED}")
     if "ACCESS_DENIED" in text or "HTTP Status 403" in text or "InvalidAccessKeyId" in text:
         return InputError(f"{path}: the storage refuses: check [s3] access_key and secret_key, or AWS's own variables")
     if "NETWORK_CONNECTION" in text:

@@ -3,7 +3,7 @@
 Source: segment.com/docs/connections/sources/catalog/libraries/server/http-api. What becomes of a call:
 
     track            an event of that name
-    page, screen     an event `Page Viewed` or `Screen Viewed`
+    page, screen     an event `Viewed a Page` or `Viewed a Screen`
     identify         `$identify` (anonymousId is userId) and `$create_alias` (traits.email is userId)
     alias            `$create_alias` (previousId is userId)
     group            nothing: who belongs to which org is the directory's to say
@@ -34,7 +34,7 @@ from agents.listen.rows import (
 )
 
 CALLS = ("track", "page", "screen", "identify", "alias", "group")
-_VIEWS = {"page": "Page Viewed", "screen": "Screen Viewed"}
+_VIEWS = {"page": "Viewed a Page", "screen": "Viewed a Screen"}
 _batch = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -102,8 +102,9 @@ def _event(fields: Fields, kind: str, who: str | int | None, time: object, grant
     if not isinstance(name, str) or not name:
         raise Refused("missing_field", "a track call has no `event`", "Send the event's name as `event`.", "event")
     properties = inner(fields, "properties")
-    if kind in _VIEWS and has(fields, "name"):
-        properties.setdefault("name", fields["name"])
+    for each in ("name", "category"):
+        if kind in _VIEWS and has(fields, each):
+            properties.setdefault(each, fields[each])
     found: Fields = {"name": name, "distinct_id": who, "time": time}
     id_ = scalar(fields, "messageId")
     if id_ is not None:

@@ -57,7 +57,7 @@ def test_webhooks_and_syslog_count_in_the_scores_once(kafka: Any, redis_server: 
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
                 for number in (1, 2, 3):  # the first one came over TCP already
                     udp.sendto((line % number).encode(), address)
-            # Search, Export, Page Viewed, Search, a message, four lines; the payment counts apart
+            # Search, Export, Viewed a Page, Search, a message, four lines; the payment counts apart
             wait_until(lambda: "" if shown().get("transactions_cents") == "1210" else str(shown()), 90)
             wait_until(lambda: "" if duplicates(system) == 3 else f"{duplicates(system)} duplicates", 90)
             wait_until(lambda: "" if shown().get("activities") == "9" else str(shown()), 90)

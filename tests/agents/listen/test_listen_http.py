@@ -136,7 +136,7 @@ def test_segments_calls_become_events_and_links(listening: Listening) -> None:
     assert [(each["index"], each["field"]) for each in said["refused"]] == [(3, "event"), (5, "type")]
     found = [json.loads(value) for value in values(listening, topic_names(listening.settings).product_events)]
     names = sorted(each.get("name") or each["event"] for each in found)
-    assert names == ["$create_alias", "$identify", "Export", "Page Viewed", "Search"]
+    assert names == ["$create_alias", "$identify", "Export", "Search", "Viewed a Page"]
     (search,) = [each for each in found if each.get("name") == "Search"]
     assert search == {
         "name": "Search", "distinct_id": "ann", "time": stamp, "event_id": "m1", "quantity": 3,
