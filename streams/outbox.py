@@ -12,7 +12,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -28,7 +28,7 @@ BLOCK_RECORDS = 4_000
 _FLIGHTS = 2
 _ENVELOPE_BYTES = 64
 _PAUSES_SECONDS = (0.1, 2.0)
-_METADATA_SECONDS = 10.0
+_METADATA_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -41,6 +41,25 @@ class _Group:
     partition: int
     records: list[Record] = field(default_factory=list)
     size_bytes: int = 0
+
+
+class _Placed(NamedTuple):
+    """A group that a producer has, and what is settled once Kafka has it."""
+
+    group: _Group
+    delivery: asyncio.Future[object]
+    producer: Any
+
+
+class _NoTopicError(KafkaError):  # type: ignore[misc]  # aiokafka carries no usable types
+    """A topic does not exist, or nobody tells."""
+
+
+def _why(error: Exception, brokers: str) -> str:
+    """Return why there is no connection, in words."""
+    if isinstance(error, _NoTopicError):
+        return str(error.args[0])
+    return f"no broker answers at {brokers}: {error or type(error).__name__}"
 
 
 class Outbox(OutboxBuffer):
@@ -59,7 +78,7 @@ class Outbox(OutboxBuffer):
         self._mending = asyncio.Lock()
         self._pump: asyncio.Task[None] | None = None
         self._crashed: asyncio.Future[None]
-        self._turn = 0
+        self._turn = self._failures = 0
 
     @property
     def oldest_seconds(self) -> float:
@@ -99,17 +118,22 @@ class Outbox(OutboxBuffer):
     async def _leave(self, seconds: float) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            with contextlib.suppress(TimeoutError, KafkaError, OSError):
+            try:
                 await asyncio.wait_for(producer.stop(), seconds)
+            except (TimeoutError, KafkaError, OSError):
+                # What it still holds is handed to its successor: it must not go on by itself.
+                for end in (producer._sender.close, producer.client.close):
+                    with contextlib.suppress(TimeoutError, KafkaError, OSError):
+                        await asyncio.wait_for(end(), 1.0)
 
     async def _run(self) -> None:
-        await self._mend(None)
+        await self._mend(None, None)
         while True:
             await self._work.wait()
             await self._slots.acquire()
             block = self.next_block(BLOCK_RECORDS)
             since = block[0][0].since
-            placed = [(group, await self._place(group)) for group in self._groups(block)]
+            placed = [await self._place(group) for group in self._groups(block)]
             task = asyncio.create_task(self._settle(block, placed))
             self._flying[task] = since
             task.add_done_callback(self._landed)
@@ -133,35 +157,35 @@ class Outbox(OutboxBuffer):
                 group.size_bytes += size
         return groups
 
-    async def _place(self, group: _Group) -> asyncio.Future[object]:
-        """Hand a group to the producer; returns its delivery. Tries until it is handed over."""
+    async def _place(self, group: _Group) -> _Placed:
+        """Hand a group to the producer. Tries until it is handed over."""
         while True:
+            producer = self._producer
             try:
-                batch = self._producer.create_batch()
+                batch = producer.create_batch()
                 for _, key, value in group.records:
                     if batch.append(key=key, value=value, timestamp=None) is None:
                         raise AssertionError("a group of records does not fit into a batch")
-                found: asyncio.Future[object] = await self._producer.send_batch(
-                    batch, group.topic, partition=group.partition
-                )
-                return found
+                delivery = await producer.send_batch(batch, group.topic, partition=group.partition)
+                return _Placed(group, delivery, producer)
             except KafkaTimeoutError:  # an earlier batch of the partition still waits for its broker
                 self._say(f"{group.topic} partition {group.partition} takes nothing")
             except KafkaError as error:
-                await self._mend(error)
+                await self._mend(error, producer)
 
-    async def _settle(self, block: list[Stretch], placed: list[tuple[_Group, asyncio.Future[object]]]) -> None:
+    async def _settle(self, block: list[Stretch], all_placed: list[_Placed]) -> None:
         """Wait until Kafka has the whole block; a group that was refused is handed over again."""
-        for group, first in placed:
-            delivery = first
+        for first in all_placed:
+            placed = first
             while True:
                 try:
-                    await delivery
+                    await placed.delivery
                     break
                 except KafkaError as error:
-                    await self._mend(error)
-                    delivery = await self._place(group)
+                    await self._mend(error, placed.producer)
+                    placed = await self._place(placed.group)
         self._say("")
+        self._failures = 0
         self.settle(block)
 
     def _landed(self, task: asyncio.Task[None]) -> None:
@@ -178,15 +202,21 @@ class Outbox(OutboxBuffer):
                 _log.info("kafka takes what is accepted", waiting=self.held_records)
         self.trouble = trouble
 
-    async def _mend(self, error: KafkaError | None) -> None:
-        """Wait a moment, and connect anew unless the producer goes on by itself; return when it may be tried again."""
-        broken = self._producer
+    async def _mend(self, error: KafkaError | None, broken: Any) -> None:
+        """Wait a moment, and connect anew unless the producer goes on by itself; return when it may be tried again.
+
+        Args:
+            error: What went wrong; None at the start.
+            broken: The producer with which it did.
+        """
         async with self._mending:
+            if self._producer is not broken:
+                return  # another one is at work already
             if error is not None:
                 self._say(f"{type(error).__name__}: {error}")
-                await asyncio.sleep(_PAUSES_SECONDS[0])
-                if self._producer is not broken:
-                    return  # another one has done it meanwhile
+                first, longest = _PAUSES_SECONDS
+                await asyncio.sleep(min(longest, first * 2 ** min(self._failures, 10)))
+                self._failures += 1
                 if error.retriable and broken._message_accumulator._exception is None:
                     return
                 await self._leave(1.0)
@@ -195,7 +225,7 @@ class Outbox(OutboxBuffer):
                 try:
                     await self._connect()
                 except (KafkaError, OSError) as failure:
-                    self._say(f"no broker answers at {self._brokers}: {failure or type(failure).__name__}")
+                    self._say(_why(failure, self._brokers))
                     await self._leave(1.0)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _PAUSES_SECONDS[1])
@@ -220,5 +250,5 @@ class Outbox(OutboxBuffer):
             try:
                 found = await asyncio.wait_for(self._producer.partitions_for(topic), _METADATA_SECONDS)
             except (TimeoutError, KafkaError) as error:
-                raise KafkaError(f"topic {topic} is not to be had ({error!r}): `orgpulse topics create`") from error
+                raise _NoTopicError(f"topic {topic} is not to be had: `orgpulse topics create` makes it") from error
             self._partitions[topic] = len(found)
