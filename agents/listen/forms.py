@@ -142,5 +142,6 @@ FORMS: dict[str, Form] = {
     "/mixpanel/track": Form("mixpanel", "events", sort_mixpanel, "track"),
     "/mixpanel/import": Form("mixpanel", "events", sort_mixpanel, "import"),
     **{f"/segment/v1/{call}": Form("segment", "events", sort_segment, call) for call in (*segment_form.CALLS, "batch")},
+    "/segment/v1/call": Form("segment", "events", sort_segment),
 }
 """Address → what is taken there."""
