@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "topics": ("agents.cli_topics:topics", "Create the topics, or check them."),
     "worker": ("agents.cli_worker:worker", "Run one worker."),
     "import": ("agents.cli_import:import_group", "Send mail, chat, syslog, events, transactions, activities to Kafka."),
+    "listen": ("agents.cli_listen:listen", "Take webhooks and syslog in, and write them to Kafka."),
     "simulate": ("agents.cli_simulate:simulate", "Send a simulated company base to Kafka."),
     "score": ("agents.cli_show:score", "Show the health score of a user or an org, with reasons."),
     "latency": ("agents.cli_latency:latency", "Show reply latency by hour of week: maps, pictures, what changed."),

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from agents.cli_errors import EXIT_USAGE, unknown
+from agents.cli_import_mixpanel import import_mixpanel
 from agents.cli_import_options import delimiter_of, files_argument, org_option, rules_of, shared, tables
 from agents.cli_import_run import run_import
 from agents.importers import chat, events
@@ -42,10 +43,11 @@ All forms, and what becomes of them: docs/import.md
 def import_group() -> None:
     """Bring real data into Kafka: mail, chat, syslog, events, transactions, activities.
 
-    FILE may be a folder or zip archive (what is in it is read in order of time), or `-` for standard input; gzip is
-    recognised. An interrupted import continues where Kafka had acknowledged it; rows around that point may be sent
-    twice, with the same ids. Bad rows are sent on as they are, so that they end in the system's dead letters; held back
-    are only rows that Kafka would not take (too large) or that can't be split.
+    FILE may be a folder or zip archive (what is in it is read in order of time), `s3://bucket/prefix` (objects in order
+    of their names), or `-` for standard input; gzip is recognised. An interrupted import continues where Kafka had
+    acknowledged it; rows around that point may be sent twice, with the same ids. Bad rows are sent on as they are, so
+    that they end in the system's dead letters; held back are only rows that Kafka would not take (too large) or that
+    can't be split.
     """
 
 
@@ -146,6 +148,9 @@ def import_transactions(
     delimiter = delimiter_of(job["delimiter"])
     reader = over_files(lambda s: read_transactions(s, rules, delimiter=delimiter), job["encoding"])
     run_import(settings, topic_names(settings).transactions, reader, rules, job)
+
+
+import_group.add_command(import_mixpanel)
 
 
 @import_group.command("mapping")

@@ -26,6 +26,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "chat": chat.FIELDS,
     "syslog": (),
     "events": events.FIELDS,
+    "mixpanel": events.FIELDS,
     "transactions": transactions.FIELDS,
     "activities": activities.FIELDS,
 }
@@ -34,6 +35,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "chat": ("time",),
     "syslog": (),
     "events": ("distinct_id", "time"),
+    "mixpanel": ("distinct_id", "time"),
     "transactions": ("transaction_id", "org_id", "amount", "status", "time"),
     "activities": ("org", "userid", "created"),
 }

@@ -35,7 +35,8 @@ from streams.settings import Settings
 _SAY_EVERY_ROWS = 20_000
 _SAMPLE_BYTES = 400
 _SHAPING = (
-    "channel", "org", "key", "org_column", "delimiter", "form", "server", "author", "bots", "direct", "encoding"
+    "channel", "org", "key", "org_column", "delimiter", "form", "server", "author", "bots", "direct", "encoding",
+    "zone", "events",
 )  # fmt: skip
 
 Progressed = Callable[[Source, Tally], None]
@@ -51,7 +52,7 @@ def run_import(settings: Settings, topic: str, reader: Reader, rules: Sequence[R
         rules: What makes this import another one than with other rules.
         job: The options of `shared` and `tables`.
     """
-    entries = entries_of(job)
+    entries = _expanded(settings, entries_of(job))
     checked = job["dry_run"] or job["check"]
     if job["check"] and "-" in entries:
         raise click.UsageError("--check reads twice, which standard input can't: give a file, or use --dry-run")
@@ -73,6 +74,18 @@ def run_import(settings: Settings, topic: str, reader: Reader, rules: Sequence[R
                 tally = _send(settings, topic, reader, rules, entries, job, on_progress)
             _report(tally, topic, dry_run=False)
     except (InputError, SendError) as error:
+        raise ToldError(str(error)) from error
+
+
+def _expanded(settings: Settings, entries: Sequence[str | Entry]) -> Sequence[str | Entry]:
+    """Return *entries* with the objects in S3-compatible storage that they stand for."""
+    if not any(isinstance(entry, str) and entry.startswith("s3://") for entry in entries):
+        return entries
+    from agents.importers.s3_source import Storage  # it loads pyarrow
+
+    try:
+        return Storage(settings.s3).expanded(entries)
+    except InputError as error:
         raise ToldError(str(error)) from error
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from streams.settings_bridges import ListenSettings, MixpanelSettings, S3Settings
 from streams.settings_file import (
     SettingsError,
     Source,
@@ -84,6 +85,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dedupe: DedupeSettings = msgspec.field(default_factory=DedupeSettings)
     checkpoint: CheckpointSettings = msgspec.field(default_factory=CheckpointSettings)
     sink: SinkSettings = msgspec.field(default_factory=SinkSettings)
+    listen: ListenSettings = msgspec.field(default_factory=ListenSettings)
+    mixpanel: MixpanelSettings = msgspec.field(default_factory=MixpanelSettings)
+    s3: S3Settings = msgspec.field(default_factory=S3Settings)
     metrics: MetricsSettings = msgspec.field(default_factory=MetricsSettings)
     log: LogSettings = msgspec.field(default_factory=LogSettings)
 

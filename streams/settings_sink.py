@@ -21,7 +21,7 @@ class SinkSettings(msgspec.Struct, frozen=True, kw_only=True):
             le=65535,
             description="Where a sink serves `/live`, `/ready` and `/metrics`, on `web.host`; 0 takes a free one.",
         ),
-    ] = 6070
+    ] = 6072
     postgres_url: Annotated[
         str,
         Meta(

@@ -39,7 +39,7 @@ def open_entry(entry: str | Entry, encoding: str | None = None) -> Source:
         InputError: If it can't be opened.
     """
     if not isinstance(entry, str):
-        return entry.open()
+        return recoded(entry.open(), encoding)
     files = files_of(entry)
     if files is None:
         source = recoded(open_source(entry), encoding)

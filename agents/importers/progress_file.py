@@ -25,6 +25,8 @@ class Position(msgspec.Struct, frozen=True):
     """Rows from the start of the input that are in Kafka (or were held back, and said)."""
     row_sha256: str = ""
     """Digest of the last of them; empty = not known."""
+    complete: bool = False
+    """Whether that is all there is, and all there will be."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,24 @@ class ProgressFile:
         head_bytes = min(HEAD_BYTES, self._size())
         resolved = str(Path(self.path).resolve())
         told = "" if last is None else digest_of(last)
-        position = Position(resolved, head_bytes, self._head(head_bytes), rows, told)
+        self._write(Position(resolved, head_bytes, self._head(head_bytes), rows, told))
+
+    def _write(self, position: Position) -> None:
         self.location.parent.mkdir(parents=True, exist_ok=True)
         draft = self.location.with_suffix(".draft")
         draft.write_bytes(msgspec.json.encode(position))
         draft.replace(self.location)
+
+    def finish(self) -> None:
+        """Write down that what was remembered last is all there is, and all there will be."""
+        position = self._position()
+        if position is not None:
+            self._write(msgspec.structs.replace(position, complete=True))
+
+    def finished(self) -> int | None:
+        """Return the rows of an input of which all is done; None of any other."""
+        position = self._position()
+        return position.rows if position is not None and position.complete else None
 
     def forget(self) -> None:
         """Start from the beginning next time."""

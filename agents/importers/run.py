@@ -110,11 +110,17 @@ class ImportRun:
             key = entry if isinstance(entry, str) else entry.key
             remembers = self.memory and self.destination and key not in ("-", "")
             memory = self.memory(key) if remembers and self.memory else None
+            if memory and (done := memory.finished()) is not None:
+                self.tally.resumed += done
+                continue
             try:
                 self._import(entry, memory, memory.recall() if memory else 0)
             except _OtherInputError:
                 self.tally.anew.append(key)
                 self._import(entry, memory, 0)
+            whole = not self.limit or self.tally.read < self.limit
+            if memory and whole and getattr(entry, "final", False):
+                memory.finish()
         return self.tally
 
     def _import(self, entry: str | Entry, memory: ProgressFile | None, done: int) -> None:
@@ -155,7 +161,7 @@ class ImportRun:
                 raise _OtherInputError
             self.tally.resumed += done
         finally:
-            if rows > done:
+            if rows > done or (not rows and not done):  # also an input without rows is remembered
                 self._settle(memory, marks, taken, last_taken)
         self.on_progress(source, self.tally)
 

@@ -72,8 +72,8 @@ def test_a_plain_up_starts_kafka_redis_the_topics_and_two_workers(project: dict[
         for profile in service.get("profiles", []):
             profiles.setdefault(profile, set()).add(name)
     assert profiles == {
-        "monitoring": {"prometheus", "alertmanager", "grafana"}, "demo": {"demo"}, "tools": {"cli"},
-        "warehouse": {"postgres", "sink"},
+        "monitoring": {"prometheus", "alertmanager", "grafana"}, "demo": {"demo"}, "bridges": {"listener"},
+        "tools": {"cli"}, "warehouse": {"postgres", "sink"},
     }  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def test_every_service_is_confined(project: dict[str, Any]) -> None:
 def test_every_port_is_open_on_this_machine_only_and_just_once(project: dict[str, Any]) -> None:
     ports = [port for service in project["services"].values() for port in service.get("ports", [])]
     assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
-    published = [port["published"] for port in ports]
+    published = [(port["published"], port["protocol"]) for port in ports]
     assert len(published) == len(set(published))
 
 
@@ -203,6 +203,17 @@ def test_prometheus_asks_every_worker_where_it_listens(project: dict[str, Any]) 
         port = load_settings(None, project["services"][name]["environment"]).web.port
         assert project["services"][name]["ports"][0]["target"] == port
         assert f"127.0.0.1:{port}/ready" in project["services"][name]["healthcheck"]["test"][-1]
+
+
+def test_the_listener_is_asked_and_reached_where_it_listens(project: dict[str, Any]) -> None:
+    listener = project["services"]["listener"]
+    listen = load_settings(None, listener["environment"]).listen
+    ports = {(port["target"], port["protocol"]) for port in listener["ports"]}
+    assert ports == {(listen.http_port, "tcp"), (listen.syslog_tcp_port, "tcp"), (listen.syslog_udp_port, "udp")}
+    assert f"127.0.0.1:{listen.pages_port}/ready" in listener["healthcheck"]["test"][-1]
+    job = PROMETHEUS.read_text().split("job_name: orgpulse-listen")[1].split("job_name")[0]
+    assert "[listener]" in job and f"port: {listen.pages_port}" in job
+    assert int(re.fullmatch(r"(\d+)s", listener["stop_grace_period"])[1]) > listen.stop_seconds
 
 
 def test_what_compose_mounts_exists(project: dict[str, Any]) -> None:

@@ -18,6 +18,8 @@ from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry
 
 from streams.http import HttpServer
+from streams.settings import load_settings
+from tests.deploy.command_lines import refusal
 from tests.deploy.kustomized import COMPONENTS, OVERLAYS, Objects, built, named, of_kind, pod_specs, worker_of
 from tests.deploy.operator_models import problems
 
@@ -148,6 +150,10 @@ def test_selectors_find_the_pods_they_mean(name: str) -> None:
     for each in of_kind(objects, "PodMonitor", "PodDisruptionBudget"):
         assert each["spec"]["selector"]["matchLabels"].items() <= workers.items()
     policies = {each["metadata"]["name"]: each["spec"] for each in of_kind(objects, "NetworkPolicy")}
+    own = policies.pop("orgpulse-listen", None)
+    if own is not None:  # of other pods, with other rights
+        (listeners,) = [labels for labels in pods if own["podSelector"]["matchLabels"].items() <= labels.items()]
+        assert listeners["app.kubernetes.io/name"] == "orgpulse-listen"
     for policy in policies.values():
         assert policy["podSelector"]["matchLabels"].items() <= workers.items()
         assert policy["podSelector"]["matchLabels"].get("app.kubernetes.io/name") == "orgpulse"
@@ -155,6 +161,32 @@ def test_selectors_find_the_pods_they_mean(name: str) -> None:
         if other["metadata"]["name"] != "orgpulse-worker":
             labels = other["spec"]["template"]["metadata"]["labels"]
             assert not policies["orgpulse"]["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_listeners_get_settings_that_are_taken_and_ports_that_they_listen_on() -> None:
+    objects = built("components/listen")
+    pod = named(objects, "Deployment", "orgpulse-listen")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    given = {each["name"]: each["value"] for each in container["env"]}
+    tokens = given.pop("ORGPULSE_LISTEN_TOKENS_FILE")
+    assert tokens.startswith(container["volumeMounts"][0]["mountPath"])
+    listen = load_settings(None, named_settings(objects) | given).listen
+    assert (listen.http_host, listen.syslog_host, listen.pages_host) == ("0.0.0.0",) * 3
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    assert ports == {
+        "http": listen.http_port, "syslog-tcp": listen.syslog_tcp_port, "syslog-udp": listen.syslog_udp_port,
+        "pages": listen.pages_port,
+    }  # fmt: skip
+    assert pod["terminationGracePeriodSeconds"] > listen.stop_seconds
+    assert not refusal(container["args"])
+
+
+def named_settings(objects: Objects) -> dict[str, str]:
+    """Return the variables of the ConfigMap that all pods of ours get."""
+    (found,) = [
+        each for each in of_kind(objects, "ConfigMap") if each["metadata"]["name"].startswith("orgpulse-settings")
+    ]
+    return dict(found["data"])
 
 
 def test_the_headless_service_is_the_stateful_sets() -> None:
