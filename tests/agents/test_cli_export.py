@@ -20,7 +20,7 @@ from agents.alert_documents import AlertDocuments
 from agents.cli_errors import told
 from agents.cli_export import export
 from agents.documents import Documents
-from reports.export_files import write_by_week, write_file
+from reports.export_files import write_by_week, write_file, write_stream
 from reports.export_rows import WEEKS, week_row
 from state.effects import Alert, WeekRow
 from state.week import monday_of, week_label, week_number
@@ -232,6 +232,14 @@ def test_an_interrupted_export_leaves_the_former_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_by_week(rows(), WEEKS, tmp_path / "by", lambda _: True)
     assert file.read_text() == "before" and [p for p in tmp_path.rglob("*") if p.is_file()] == [file]
+
+
+def test_no_text_in_csv_is_a_formula() -> None:
+    rows = [dict.fromkeys(WEEKS.names) | {"user": "=1+1", "transactions_cents": -5, "counts": {"a": 1}}]
+    file = io.BytesIO()
+    write_stream(rows, WEEKS, "csv", file)
+    (row,) = csv.DictReader(io.StringIO(file.getvalue().decode()))
+    assert (row["user"], row["transactions_cents"], row["counts"]) == ("'=1+1", "-5", '{"a":1}')
 
 
 def test_a_week_that_nobody_closed_has_nulls(settings: Settings) -> None:
