@@ -168,6 +168,9 @@ def test_scores_and_alerts_come_out_typed(settings: Settings, tmp_path: Path) ->
     assert ann["window_end"].timestamp() * 1000 == END and ann["week"] == "2024-W10"
     points = duckdb.sql(f"SELECT list_sum([r.points FOR r IN reasons]) FROM '{file}' WHERE \"user\" = 'ann'").fetchall()
     assert points == [(3.0,)]
+    assert run(settings, "scores", "--by-week", "--out", tmp_path / "by").exit_code == 0
+    assert [each.name for each in (tmp_path / "by").iterdir()] == ["week=2024-W10"]
+    assert len(pd.read_parquet(tmp_path / "by")) == 2
     assert run(settings, "scores", "--from", "2024-W11", "--format", "jsonl", "--out", "-").stdout == ""
 
     alert = Alert("a", "Acme", "raised", "fall", "f1", END, 0, 7000, 5000, "", 0, org(contributions=[1, 2, 3]), 1000)
