@@ -28,7 +28,7 @@ _TABLES = ("projects", "users", "bandwidth", "tallies", "nodes", "payments", "re
 @click.command("storage")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR_OR_FILE]...")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the results.")
-@click.option("--before", type=_BEFORE, required=True, help="Count what was before this day (UTC).")
+@click.option("--before", type=_BEFORE, required=True, metavar="DAY", help="Count what was before this day (UTC).")
 @click.option("--months", type=click.IntRange(1, 60), default=6, show_default=True, help="Full months before it.")
 @click.option("--free-gb", type=click.IntRange(0), default=50, show_default=True,
               help="A project with at most this limit (GB of 10⁹ bytes) is free.")  # fmt: skip
@@ -166,7 +166,8 @@ def _show(report: Any) -> None:
             for name in columns:
                 shown.add_column(name.replace("_", " "), justify="left")
             for row in section.frame[columns].head(10).itertuples(index=False):
-                shown.add_row(*(str(value) for value in row))
+                named = zip(columns, row, strict=True)
+                shown.add_row(*(Path(value).name if name == "file" else str(value) for name, value in named))
             console.print(shown)
             if len(section.frame) > 10:
                 console.print(f"… {len(section.frame) - 10:,} more in storage-quality-{section.name}.csv")

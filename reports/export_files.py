@@ -21,6 +21,8 @@ from reports.export_rows import Row
 FORMATS = ("parquet", "csv", "jsonl")
 ROWS_AT_ONCE = 10_000
 PART = "part-0.parquet"
+FORMULA = ("=", "+", "-", "@", "|", "%")
+"""Text that begins like this is a formula to spreadsheets: in CSV it gets an apostrophe before it."""
 
 
 class _Sink(Protocol):
@@ -63,6 +65,8 @@ class _Csv:
             return orjson.dumps(value).decode()
         if isinstance(value, bool):
             return "true" if value else "false"
+        if isinstance(value, str):
+            return f"'{value}" if value.lstrip().startswith(FORMULA) else value
         return value.isoformat().replace("+00:00", "Z") if hasattr(value, "isoformat") else value
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ Owns the rules. Invariant: sums of bytes are exact, or refused; what is not know
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ FREE_BYTES = 50 * GB
 DIRECTIONS = {"upload": UPLOAD, "download": DOWNLOAD}
 Frames = Mapping[str, pd.DataFrame]
 """Table → rows as `reports.storage_combine` leaves them; a table that was not exported is missing."""
-_HOUR_US = 3_600_000_000
+_HOUR_MS = 3_600_000
 _TIME = pa.timestamp("us", tz="UTC")
 _HOUR = pa.timestamp("ms", tz="UTC")
 
@@ -149,7 +149,7 @@ def traffic_of(frames: Frames, users: pd.Index, window: Window) -> Traffic | Non
     at = month - first
     return Traffic(
         who[counts], direction[counts], np.where((at >= 0) & (at < len(window.months)), at, -1),
-        micros // _HOUR_US, rows["settled"].to_numpy(np.int64)[counts],
+        micros // (1000 * _HOUR_MS), rows["settled"].to_numpy(np.int64)[counts],
         rows["inline"].fillna(0).to_numpy(np.int64)[counts],
     )  # fmt: skip
 
@@ -165,58 +165,50 @@ def user_of_rows(rows: pd.DataFrame, projects: pd.DataFrame, users: pd.Index) ->
 
 
 def _traffic_columns(frames: Frames, users: pd.Index, window: Window) -> dict[str, Any]:
-    months, size = window.months, len(users)
     traffic = traffic_of(frames, users, window)
-    shape = (size, 2, len(months))
+    if traffic is None:
+        nobody = np.zeros(0, np.int64)
+        columns = _counted_traffic(Traffic(*[nobody] * 6), len(users), window.months)
+        return {name: pa.nulls(len(users), pa.array(values).type) for name, values in columns.items()}
+    return _counted_traffic(traffic, len(users), window.months)
+
+
+def _counted_traffic(traffic: Traffic, size: int, months: Sequence[str]) -> dict[str, Any]:
+    """Return the columns of traffic: by month, of the window, of all time, and the hours."""
+    last, wide = f"last_{len(months)}_months", len(months)
+    inside = traffic.month >= 0
+    cell = ((traffic.user * 2 + traffic.direction) * wide + traffic.month)[inside]
+    rows = np.bincount(cell, minlength=size * 2 * wide).reshape(size, 2, wide)
+    sums = exact_sums(cell, traffic.settled[inside], size * 2 * wide).reshape(size, 2, wide)
     found: dict[str, Any] = {}
-    inside = None if traffic is None else traffic.month >= 0
-    rows = byte_sums = inline = None
-    if traffic is not None and inside is not None:
-        cell = (traffic.user * 2 + traffic.direction) * len(months) + traffic.month
-        rows = np.bincount(cell[inside], minlength=size * 2 * len(months)).reshape(shape)
-        byte_sums = exact_sums(cell[inside], traffic.settled[inside], size * 2 * len(months)).reshape(shape)
-        inline = exact_sums(traffic.user[inside], traffic.inline[inside], size)
     for at, direction in enumerate(DIRECTIONS):
         for month_at, month in enumerate(months):
             label = month.replace("-", "_")
-            found[f"{direction}s_{label}"] = _or_nulls(None if rows is None else rows[:, at, month_at], size)
-            found[f"{direction}_bytes_{label}"] = _or_nulls(
-                None if byte_sums is None else byte_sums[:, at, month_at], size
-            )
-    last = f"last_{len(months)}_months"
+            found[f"{direction}s_{label}"] = rows[:, at, month_at].copy()
+            found[f"{direction}_bytes_{label}"] = sums[:, at, month_at].copy()
     for at, direction in enumerate(DIRECTIONS):
-        found[f"{direction}s_{last}"] = _or_nulls(None if rows is None else rows[:, at].sum(axis=1), size)
-        found[f"{direction}_bytes_{last}"] = _or_nulls(None if byte_sums is None else added(byte_sums[:, at]), size)
+        found[f"{direction}s_{last}"] = rows[:, at].sum(axis=1)
+        found[f"{direction}_bytes_{last}"] = added(sums[:, at])
     for month_at, month in enumerate(months):
-        both = None if byte_sums is None else added(byte_sums[:, :, month_at])
-        found[f"bandwidth_gb_{month.replace('-', '_')}"] = _gigabytes(both, size)
-    found[f"bandwidth_gb_{last}"] = _gigabytes(
-        None if byte_sums is None else added(byte_sums.reshape(size, 2 * len(months))), size
-    )
-    found[f"inline_bytes_{last}"] = _or_nulls(inline, size)
+        found[f"bandwidth_gb_{month.replace('-', '_')}"] = added(sums[:, :, month_at]) / GB
+    found[f"bandwidth_gb_{last}"] = added(sums.reshape(size, 2 * wide)) / GB
+    found[f"inline_bytes_{last}"] = exact_sums(traffic.user[inside], traffic.inline[inside], size)
     found |= _all_time_columns(traffic, size)
     for at, direction in enumerate(DIRECTIONS):
-        if traffic is None or inside is None:
-            found[f"{direction}_hours"] = pa.nulls(size, pa.list_(_HOUR))
-        else:
-            here = inside & (traffic.direction == at)
-            found[f"{direction}_hours"] = lists_of(traffic.user[here], traffic.hour[here] * 3_600_000, size, _HOUR)
+        here = inside & (traffic.direction == at)
+        found[f"{direction}_hours"] = lists_of(traffic.user[here], traffic.hour[here] * _HOUR_MS, size, _HOUR)
     return found
 
 
-def _all_time_columns(traffic: Traffic | None, size: int) -> dict[str, Any]:
-    if traffic is None:
-        empty = {f"{d}{what}_all_time": pa.nulls(size, pa.int64()) for d in DIRECTIONS for what in ("s", "_bytes")}
-        return {**empty, "bandwidth_gb_all_time": pa.nulls(size, pa.float64())}
+def _all_time_columns(traffic: Traffic, size: int) -> dict[str, Any]:
     cell = traffic.user * 2 + traffic.direction
     rows = np.bincount(cell, minlength=size * 2).reshape(size, 2)
-    byte_sums = exact_sums(cell, traffic.settled, size * 2).reshape(size, 2)
+    sums = exact_sums(cell, traffic.settled, size * 2).reshape(size, 2)
     found: dict[str, Any] = {}
     for at, direction in enumerate(DIRECTIONS):
-        found[f"{direction}s_all_time"] = rows[:, at]
-        found[f"{direction}_bytes_all_time"] = byte_sums[:, at]
-    found["bandwidth_gb_all_time"] = _gigabytes(added(byte_sums), size)
-    return found
+        found[f"{direction}s_all_time"] = rows[:, at].copy()
+        found[f"{direction}_bytes_all_time"] = sums[:, at].copy()
+    return {**found, "bandwidth_gb_all_time": added(sums) / GB}
 
 
 def latest_sizes(tallies: pd.DataFrame) -> pd.DataFrame:
@@ -252,14 +244,6 @@ def _stored_columns(frames: Frames, users: pd.Index) -> dict[str, Any]:
 def _counted(places: Any, size: int) -> Ints:
     found: Ints = np.bincount(places[places >= 0], minlength=size).astype(np.int64)
     return found
-
-
-def _gigabytes(sums: Ints | None, size: int) -> Any:
-    return pa.nulls(size, pa.float64()) if sums is None else sums / GB
-
-
-def _or_nulls(values: Any, size: int) -> Any:
-    return pa.nulls(size, pa.int64()) if values is None else np.ascontiguousarray(values)
 
 
 def _micros(times: pd.Series) -> Ints:

@@ -67,7 +67,10 @@ def _csv(table: pa.Table, path: Path) -> None:
 
 
 def flat(table: pa.Table) -> pa.Table:
-    """Return the table with what CSV can hold: times as 2021-04-30T23:00:00Z, lists as parts with blanks between."""
+    """Return the table with what CSV can hold: times as 2021-04-30T23:00:00Z, lists as parts with blanks between.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe before it; Parquet has it as it is.
+    """
     return pa.table({name: _flat(table.column(name)) for name in table.column_names})
 
 
@@ -85,6 +88,10 @@ def _flat(column: pa.ChunkedArray) -> Any:
         whole_seconds = column.cast(pa.timestamp("s", tz="UTC"), safe=False)
         exact = pc.all(pc.equal(whole_seconds.cast(kind), column)).as_py() is not False
         return pc.strftime(whole_seconds if exact else column, format="%Y-%m-%dT%H:%M:%SZ")
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        column = column.cast(pa.string())
+        formula = pc.fill_null(pc.match_substring_regex(column, r"^\s*[=+\-@|%]"), False)
+        return pc.if_else(formula, pc.binary_join_element_wise("'", column, ""), column)
     if pa.types.is_decimal(kind):
         return column.cast(pa.string())
     return column

@@ -20,7 +20,7 @@ from agents.alert_documents import AlertDocuments
 from agents.cli_errors import told
 from agents.cli_export import export
 from agents.documents import Documents
-from reports.export_files import write_by_week, write_file
+from reports.export_files import write_by_week, write_file, write_stream
 from reports.export_rows import WEEKS, week_row
 from state.effects import Alert, WeekRow
 from state.week import monday_of, week_label, week_number
@@ -168,6 +168,9 @@ def test_scores_and_alerts_come_out_typed(settings: Settings, tmp_path: Path) ->
     assert ann["window_end"].timestamp() * 1000 == END and ann["week"] == "2024-W10"
     points = duckdb.sql(f"SELECT list_sum([r.points FOR r IN reasons]) FROM '{file}' WHERE \"user\" = 'ann'").fetchall()
     assert points == [(3.0,)]
+    assert run(settings, "scores", "--by-week", "--out", tmp_path / "by").exit_code == 0
+    assert [each.name for each in (tmp_path / "by").iterdir()] == ["week=2024-W10"]
+    assert len(pd.read_parquet(tmp_path / "by")) == 2
     assert run(settings, "scores", "--from", "2024-W11", "--format", "jsonl", "--out", "-").stdout == ""
 
     alert = Alert("a", "Acme", "raised", "fall", "f1", END, 0, 7000, 5000, "", 0, org(contributions=[1, 2, 3]), 1000)
@@ -232,6 +235,14 @@ def test_an_interrupted_export_leaves_the_former_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_by_week(rows(), WEEKS, tmp_path / "by", lambda _: True)
     assert file.read_text() == "before" and [p for p in tmp_path.rglob("*") if p.is_file()] == [file]
+
+
+def test_no_text_in_csv_is_a_formula() -> None:
+    rows = [dict.fromkeys(WEEKS.names) | {"user": "=1+1", "transactions_cents": -5, "counts": {"a": 1}}]
+    file = io.BytesIO()
+    write_stream(rows, WEEKS, "csv", file)
+    (row,) = csv.DictReader(io.StringIO(file.getvalue().decode()))
+    assert (row["user"], row["transactions_cents"], row["counts"]) == ("'=1+1", "-5", '{"a":1}')
 
 
 def test_a_week_that_nobody_closed_has_nulls(settings: Settings) -> None:

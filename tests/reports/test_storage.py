@@ -106,7 +106,7 @@ def write_small(
 
 
 # Each example runs two engines: making a failing one smaller would take minutes.
-@settings(examples(15), phases=(Phase.explicit, Phase.generate))
+@settings(examples(12), phases=(Phase.explicit, Phase.generate))
 @given(EXPORT, EXPORT, FORM, FORM, st.sampled_from([CUT, date(2021, 4, 17)]))
 def test_small_hard_exports_are_what_sql_says(
     one: dict[str, list[tuple[str, ...]]], two: dict[str, list[tuple[str, ...]]],

@@ -7,11 +7,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from agents.cli_report_storage import storage
 from reports.storage import Options, StorageReport, storage_report
 from reports.storage_features import window_before
 from reports.storage_files import flat, put
@@ -346,6 +348,20 @@ def test_an_interrupted_write_leaves_the_former_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no room"):
         put(file, fail)
     assert file.read_text() == "before" and list(tmp_path.iterdir()) == [file]
+
+
+def test_no_text_in_csv_is_a_formula() -> None:
+    table = pa.table({"id": ["=cmd()", " +1", "a=b", None, "-x"], "n": [-1, 2, 3, 4, 5], "d": [Decimal("-0.5")] * 5})
+    assert flat(table).column("id").to_pylist() == ["'=cmd()", "' +1", "a=b", None, "'-x"]
+    assert flat(table).column("n").to_pylist()[0] == -1 and flat(table).column("d").to_pylist()[0] == "-0.5"
+
+
+def test_the_documentation_names_every_column_and_option() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "storage.md").read_text("utf-8")
+    needed = [column.name for table in TABLES.values() for column in table.columns if column.needed]
+    assert [name for name in needed if f"`{name}`" not in text] == []
+    options = [option.opts[0] for option in storage.params if isinstance(option, click.Option)]
+    assert [option for option in options if option not in text] == []
 
 
 def test_csv_has_lists_as_parts_and_times_as_iso() -> None:
