@@ -13,7 +13,7 @@ import click
 
 from agents.cli_progress import progress
 from agents.report_history import read_history
-from agents.report_output import made_at, print_summary, write
+from agents.report_output import made_at, make_folder, print_summary, write
 from agents.report_redis import chat_sections, latency_sections, or_why_not
 from agents.report_request import Request, request_of, with_options
 from reports.history import History
@@ -35,7 +35,7 @@ def _kind(name: str, text: str) -> click.Command:
     @with_options
     @click.pass_obj
     def command(settings: Settings, first: str | None, last: str | None, out: Path) -> None:
-        request = request_of(first, last, out)
+        request = _asked(first=first, last=last, out=out)
         history = _history(settings, request)
         _finish(name, coverage_of(history), _of_history(history, name), request)
 
@@ -60,7 +60,7 @@ def chat(settings: Settings, /, **options: Any) -> None:
 
     Without --org: the orgs in which most is written. Redis keeps the last days only (`[chat] window_days`).
     """
-    request = request_of(**options)
+    request = _asked(**options)
     _finish("chat", (), chat_sections(settings, request), request)
 
 
@@ -71,9 +71,9 @@ def chat(settings: Settings, /, **options: Any) -> None:
 def latency(settings: Settings, /, **options: Any) -> None:
     """How long replies take by hour of the week, from Redis; without --org: all orgs together.
 
-    With --from and --to the whole months in which these weeks lie, else the last months.
+    With --from or --to the whole months in which these weeks lie, else the last months.
     """
-    request = request_of(**options)
+    request = _asked(**options)
     _finish("latency", (), latency_sections(settings, request, WallClock().now()), request)
 
 
@@ -83,12 +83,19 @@ def latency(settings: Settings, /, **options: Any) -> None:
 @click.pass_obj
 def everything(settings: Settings, /, **options: Any) -> None:
     """All reports in one document; of chat and latency what Redis has, or why there is nothing."""
-    request = request_of(**options)
+    request = _asked(**options)
     history = _history(settings, request)
     sections = _of_history(history, ALL)
     sections += or_why_not("chat", lambda: chat_sections(settings, request))
     sections += or_why_not("latency", lambda: latency_sections(settings, request, WallClock().now()))
     _finish(ALL, coverage_of(history), sections, request)
+
+
+def _asked(**options: Any) -> Request:
+    """Return what the options say; the folder is there."""
+    request = request_of(**options)
+    make_folder(request.out)
+    return request
 
 
 def _history(settings: Settings, request: Request) -> History:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -193,6 +194,12 @@ def test_help_names_every_kind_with_examples() -> None:
 
 
 def test_months_are_those_in_which_the_weeks_lie() -> None:
-    asked = request_of("2026-W05", "2026-W09", Path("x"))  # Monday 26 January to Sunday 1 March
-    assert asked.months == range(2026 * 12, 2026 * 12 + 3)
-    assert request_of("2026-W05", None, Path("x")).months is None
+    today, year = date(2026, 11, 30), 2026 * 12
+    for first, last, months in (
+        ("2026-W05", "2026-W09", range(year, year + 3)),  # Monday 26 January to Sunday 1 March
+        ("2026-W05", None, range(year, year + 11)),
+        (None, "2026-W09", range(year, year + 3)),
+        ("2027-W10", None, range(year + 14, year + 15)),  # nothing is there yet, and that is what is said
+        (None, None, None),
+    ):
+        assert request_of(first, last, Path("x")).months(today, 3) == months, (first, last)
