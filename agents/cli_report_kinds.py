@@ -31,7 +31,9 @@ _org_option = click.option(
 def _kind(name: str, text: str) -> click.Command:
     """Return the command of a kind that stands on the history alone."""
 
-    @click.command(name, help=text)
+    @click.command(
+        name, help=text, epilog=f"Example: orgpulse report {name} --from 2026-W01 --to 2026-W26 --out report"
+    )
     @with_options
     @click.pass_obj
     def command(settings: Settings, first: str | None, last: str | None, out: Path) -> None:
@@ -51,7 +53,7 @@ correlations = _kind(
 quartiles = _kind("quartiles", "Orgs by volume: quartiles, and what orgs of each are like.")
 
 
-@click.command("chat")
+@click.command("chat", epilog="Example: orgpulse report chat --org acme --from 2026-01-01 --out report")
 @with_options
 @_org_option
 @click.pass_obj
@@ -64,7 +66,7 @@ def chat(settings: Settings, /, **options: Any) -> None:
     _finish("chat", (), chat_sections(settings, request), request)
 
 
-@click.command("latency")
+@click.command("latency", epilog="Example: orgpulse report latency --org acme --from 2026-01-01 --out report")
 @with_options
 @_org_option
 @click.pass_obj
@@ -77,7 +79,7 @@ def latency(settings: Settings, /, **options: Any) -> None:
     _finish("latency", (), latency_sections(settings, request, WallClock().now()), request)
 
 
-@click.command("all")
+@click.command("all", epilog="Example: orgpulse report all --org acme --from 2026-01-01 --out report")
 @with_options
 @_org_option
 @click.pass_obj

@@ -190,7 +190,7 @@ def test_help_names_every_kind_with_examples() -> None:
     assert "orgpulse report all --out report" in shown.output
     for kind in KINDS:
         own = CliRunner().invoke(report, [kind, "--help"])
-        assert own.exit_code == 0 and "--out" in own.output
+        assert own.exit_code == 0 and "--out" in own.output and f"orgpulse report {kind} " in own.output
 
 
 def test_months_are_those_in_which_the_weeks_lie() -> None:
