@@ -13,7 +13,7 @@ import click
 
 from agents.cli_progress import progress
 from agents.report_history import read_history
-from agents.report_output import made_at, print_summary, write
+from agents.report_output import made_at, make_folder, print_summary, write
 from agents.report_redis import chat_sections, latency_sections, or_why_not
 from agents.report_request import Request, request_of, with_options
 from reports.history import History
@@ -31,11 +31,13 @@ _org_option = click.option(
 def _kind(name: str, text: str) -> click.Command:
     """Return the command of a kind that stands on the history alone."""
 
-    @click.command(name, help=text)
+    @click.command(
+        name, help=text, epilog=f"Example: orgpulse report {name} --from 2026-W01 --to 2026-W26 --out report"
+    )
     @with_options
     @click.pass_obj
     def command(settings: Settings, first: str | None, last: str | None, out: Path) -> None:
-        request = request_of(first, last, out)
+        request = _asked(first=first, last=last, out=out)
         history = _history(settings, request)
         _finish(name, coverage_of(history), _of_history(history, name), request)
 
@@ -51,7 +53,7 @@ correlations = _kind(
 quartiles = _kind("quartiles", "Orgs by volume: quartiles, and what orgs of each are like.")
 
 
-@click.command("chat")
+@click.command("chat", epilog="Example: orgpulse report chat --org acme --from 2026-01-01 --out report")
 @with_options
 @_org_option
 @click.pass_obj
@@ -60,35 +62,42 @@ def chat(settings: Settings, /, **options: Any) -> None:
 
     Without --org: the orgs in which most is written. Redis keeps the last days only (`[chat] window_days`).
     """
-    request = request_of(**options)
+    request = _asked(**options)
     _finish("chat", (), chat_sections(settings, request), request)
 
 
-@click.command("latency")
+@click.command("latency", epilog="Example: orgpulse report latency --org acme --from 2026-01-01 --out report")
 @with_options
 @_org_option
 @click.pass_obj
 def latency(settings: Settings, /, **options: Any) -> None:
     """How long replies take by hour of the week, from Redis; without --org: all orgs together.
 
-    With --from and --to the whole months in which these weeks lie, else the last months.
+    With --from or --to the whole months in which these weeks lie, else the last months.
     """
-    request = request_of(**options)
+    request = _asked(**options)
     _finish("latency", (), latency_sections(settings, request, WallClock().now()), request)
 
 
-@click.command("all")
+@click.command("all", epilog="Example: orgpulse report all --org acme --from 2026-01-01 --out report")
 @with_options
 @_org_option
 @click.pass_obj
 def everything(settings: Settings, /, **options: Any) -> None:
     """All reports in one document; of chat and latency what Redis has, or why there is nothing."""
-    request = request_of(**options)
+    request = _asked(**options)
     history = _history(settings, request)
     sections = _of_history(history, ALL)
     sections += or_why_not("chat", lambda: chat_sections(settings, request))
     sections += or_why_not("latency", lambda: latency_sections(settings, request, WallClock().now()))
     _finish(ALL, coverage_of(history), sections, request)
+
+
+def _asked(**options: Any) -> Request:
+    """Return what the options say; the folder is there."""
+    request = request_of(**options)
+    make_folder(request.out)
+    return request
 
 
 def _history(settings: Settings, request: Request) -> History:

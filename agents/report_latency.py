@@ -34,10 +34,12 @@ def latency_section(maps: Sequence[tuple[str, Shown]]) -> Section:
     quantile = (
         "" if first.quantile is None else f" Seconds are the time that {first.quantile:.0%} of them do not exceed."
     )
+    least = max(first.min_count or 1, 1)
+    few = "Hours without a reply" if least == 1 else f"Hours with fewer than {least} replies"
     table = Table(
         "latency", "Reply latency by hour of the week",
         f"By the hour in which somebody wrote, how long until they got an answer; {first.zone_name or 'local time'}, "
-        f"{first.period}.{quantile} Hours with fewer than {max(first.min_count or 1, 1)} replies have no figure.",
+        f"{first.period}.{quantile} {few} have no figure.",
         frame, columns, shown=168 * len(maps), pictures=tuple(partial(_draw, shown) for _, shown in maps),
     )  # fmt: skip
     return Section("latency", "Reply latency", "; ".join(title for title, _ in maps), (table,))

@@ -6,6 +6,8 @@ Invariant: the document is written last, so what it links to is there.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,26 +32,42 @@ def made_at(now_seconds: float) -> str:
     return f"Made {datetime.fromtimestamp(now_seconds, UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder of a report: first of all, so that nobody waits for a report that can't be written.
+
+    Raises:
+        ToldError: If it can't be made.
+    """
+    with _told():
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def write(report: Report, folder: Path, name: str) -> Path:
     """Write document and tables into *folder*; return the document.
 
     Raises:
         ToldError: If they can't be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    document = folder / f"{name}.html"
+    with _told():
         write_tables(report.tables, folder)
         pictures: dict[str, list[str]] = {}
         with progress("tables drawn") as tell:
             for number, table in enumerate(report.tables, 1):
                 pictures[table.name] = pictures_of(table)
                 tell(number, len(report.tables))
-        document = folder / f"{name}.html"
         put(document, html_of(report, pictures).encode())
-    except OSError as error:
-        said = f"{error.filename or folder} can't be written: {error.strerror}"
-        raise ToldError(said, "Name a folder that you may write to: --out DIR") from error
     return document
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell in one sentence that something can't be written."""
+    try:
+        yield
+    except OSError as error:
+        said = f"{error.filename} can't be written: {error.strerror}"
+        raise ToldError(said, "Name a folder that you may write to: --out DIR") from error
 
 
 def print_summary(report: Report, document: Path) -> None:

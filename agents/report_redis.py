@@ -7,6 +7,7 @@ a sentence instead.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from agents.cli_errors import ToldError, told, unknown
 from agents.cli_show import reading
@@ -44,7 +45,8 @@ def latency_sections(settings: Settings, request: Request, now_seconds: float) -
     Raises:
         ToldError: If there is none.
     """
-    wish = Wish(period=request.months)
+    today = datetime.fromtimestamp(now_seconds, UTC).date()
+    wish = Wish(period=request.months(today, settings.latency.rolling_months))
     found: list[tuple[str, Shown]] = []
     with reading(settings) as reader:
         for org in request.orgs or (ALL,):

@@ -34,16 +34,19 @@ class Request:
     out: Path
     orgs: tuple[str, ...] = ()
 
-    @property
-    def months(self) -> range | None:
-        """The calendar months (year × 12 + month − 1) that the weeks lie in; None = no week was named.
+    def months(self, today: date, rolling: int) -> range | None:
+        """Return the calendar months (year × 12 + month − 1) that the weeks lie in; None = no week was named.
 
-        >>> request_of("2026-W05", None, Path(".")).months
+        Without a last week they end with *today*; without a first one there are *rolling* of them.
         """
-        if self.first is None or self.last is None:
+        if self.first is None and self.last is None:
             return None
-        begin, end = monday_of(self.first), date.fromordinal(monday_of(self.last).toordinal() + 6)
-        return range(begin.year * 12 + begin.month - 1, end.year * 12 + end.month)
+        end = today if self.last is None else date.fromordinal(monday_of(self.last).toordinal() + 6)
+        stop = end.year * 12 + end.month
+        if self.first is None:
+            return range(stop - rolling, stop)
+        begin = monday_of(self.first)
+        return range(begin.year * 12 + begin.month - 1, max(stop, begin.year * 12 + begin.month))
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

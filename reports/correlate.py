@@ -2,8 +2,8 @@
 
 Owns the formulas:
 
-    Pearson     r = Σ (x - x̄)(y - ȳ) / √(Σ (x - x̄)² · Σ (y - ȳ)²);  z = artanh r, standard error 1 / √(n - 3) (Fisher
-    1921)
+    Pearson     r = Σ (x - x̄)(y - ȳ) / √(Σ (x - x̄)² · Σ (y - ȳ)²);
+                z = artanh r, standard error 1 / √(n - 3) (Fisher 1921)
     Spearman    ρ = Pearson's r of the ranks, equal values share their mean rank;
                 z = artanh ρ, standard error √((1 + ρ²/2) / (n - 3)) (Bonett and Wright 2000)
     by groups   the pairs of one org belong together, so that n of them tell less than n orgs would: leave out one org

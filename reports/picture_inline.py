@@ -22,7 +22,7 @@ colour vision, and by shape or hatching too)."""
 _VARIABLES = {INK: "--ink", SOFT: "--soft", LINE: "--line", BLUE: "--first", ORANGE: "--second"}
 _INKS = re.compile("|".join(_VARIABLES))
 _OPENING = re.compile(r"<\?xml[^>]*\?>\s*|<!DOCTYPE[^>]*>\s*")
-_NAMES = re.compile(r'(\bid="|="#|url\(#)(?=[A-Za-z_])')
+_NAMES = re.compile(r'(\bid="|href="#|url\(#)(?=[A-Za-z_])')
 _LABELS = re.compile(r'aria-labelledby="([^"]*)"')
 WIDTH = 8.6
 """Inches."""

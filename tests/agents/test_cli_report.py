@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -177,7 +178,8 @@ def test_chat_and_latency_stand_alone_too(installation: Settings, tmp_path: Path
             visitor.page.goto((tmp_path / f"{name}.html").as_uri(), wait_until="load")
             assert visitor.page.locator("figure.paper > svg").count() == 1
             assert visitor.page.locator("figure > svg").bounding_box()["width"] > 700
-            assert visitor.violations() == []
+            # Only what these pictures could break: to look at all rules in 168 cells takes half a minute.
+            assert visitor.violations(["svg-img-alt", "duplicate-id-aria", "aria-valid-attr-value"]) == []
             visitor.photograph(f"report-{name}")
 
 
@@ -188,10 +190,16 @@ def test_help_names_every_kind_with_examples() -> None:
     assert "orgpulse report all --out report" in shown.output
     for kind in KINDS:
         own = CliRunner().invoke(report, [kind, "--help"])
-        assert own.exit_code == 0 and "--out" in own.output
+        assert own.exit_code == 0 and "--out" in own.output and f"orgpulse report {kind} " in own.output
 
 
 def test_months_are_those_in_which_the_weeks_lie() -> None:
-    asked = request_of("2026-W05", "2026-W09", Path("x"))  # Monday 26 January to Sunday 1 March
-    assert asked.months == range(2026 * 12, 2026 * 12 + 3)
-    assert request_of("2026-W05", None, Path("x")).months is None
+    today, year = date(2026, 11, 30), 2026 * 12
+    for first, last, months in (
+        ("2026-W05", "2026-W09", range(year, year + 3)),  # Monday 26 January to Sunday 1 March
+        ("2026-W05", None, range(year, year + 11)),
+        (None, "2026-W09", range(year, year + 3)),
+        ("2027-W10", None, range(year + 14, year + 15)),  # nothing is there yet, and that is what is said
+        (None, None, None),
+    ):
+        assert request_of(first, last, Path("x")).months(today, 3) == months, (first, last)

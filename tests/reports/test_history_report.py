@@ -12,17 +12,22 @@ import numpy as np
 import orjson
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
 from reports.bands import ACTIVE_USERS, ACTIVITY
 from reports.history import History, HistoryReader
 from reports.history_quartiles import quarter_cents, quartile_of
+from reports.picture_files import svg
+from reports.picture_inline import inline
+from reports.pictures import map_figure
 from reports.report_document import Report, csv_of, html_of, write_tables
 from reports.report_sections import ALL, KINDS, coverage_of, sections_of
 from reports.report_table import Table
+from reports.week_map import Label, map_of
 from state.week import week_label, week_number
+from tests.reports.weeks import full_week
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
 FIRST = week_number("2026-W01")
@@ -145,6 +150,7 @@ def test_a_week_without_activity_counts_as_none_among_either_only() -> None:
     assert frame.loc[("either", "0–1"), ["orgs", "org_weeks", "count_mean"]].tolist() == [2, 3, 8 / 3]
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.lists(st.one_of(st.integers(1, 10**9), st.fractions(1, 200).map(float)), min_size=1))
 def test_every_value_is_in_exactly_one_band(values: list[float]) -> None:
     for bands in (ACTIVITY, ACTIVE_USERS):
@@ -169,6 +175,7 @@ def test_ten_belongs_to_the_first_band_and_nothing_falls_between() -> None:
     assert ACTIVE_USERS.of(range(13)).tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4]
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.lists(st.integers(-(10**6), 10**15), min_size=4, max_size=40))
 def test_quartiles_are_those_of_numpy_and_every_org_is_in_one(cents: list[int]) -> None:
     values = np.array(cents, np.int64)
@@ -230,3 +237,17 @@ def test_every_table_has_its_picture_its_definition_and_belongs_to_a_report() ->
 def test_equal_rows_give_equal_documents() -> None:
     rows = LITTLE["three orgs"]
     assert page(history(*rows), "bands") == page(history(*reversed(rows)), "bands")
+
+
+def test_pictures_side_by_side_share_no_names_and_keep_their_colours() -> None:
+    picture = svg(
+        map_figure(map_of(full_week(gaps=(3, 4)), Label("a", "replies", "2026", "UTC", 0.8))), "Title", "Text"
+    )
+    one, two = inline(picture, "one-0"), inline(picture, "two-0")
+    named = [set(re.findall(r'\bid="([^"]*)"', text)) for text in (one, two)]
+    assert len(named[0]) > 100 and not named[0] & named[1]
+    for text, ids in zip((one, two), named, strict=True):
+        used = set(re.findall(r'url\(#([^)]*)\)|href="#([^"]*)"', text))
+        assert {a or b for a, b in used} <= ids and any(a for a, _ in used)
+        assert re.findall(r'fill="(#[^"]*)"', text) == re.findall(r'fill="(#[^"]*)"', picture) != []
+        assert text.startswith("<svg") and "<?xml" not in text and "<!DOCTYPE" not in text
