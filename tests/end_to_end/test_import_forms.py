@@ -63,7 +63,5 @@ def test_a_slack_exports_threads_edits_and_deletions_reach_the_latency_and_the_c
     assert house.counted["dead:bad_time"] == house.counted["dead_lettered"] == 1
     latency = found["latency:{acme}"]
     answered = {name: latency[f"mon-09{name}"] for name in ("", ":n", ":messages", ":answered")}
-    assert answered == {"": "338.959", ":n": "1", ":messages": "2", ":answered": "1"}, (
-        "the deleted reply answers nothing"
-    )
+    assert answered == {"": "338.959", ":n": "1", ":messages": "2", ":answered": "1"}, "a deleted reply is none"
     assert latency["mon-10:messages"] == "1"
