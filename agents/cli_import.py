@@ -39,6 +39,39 @@ All forms, and what becomes of them: docs/import.md
 """
 
 
+def _examples(*lines: str) -> str:
+    """Return what stands below a command's options."""
+    return "\n".join(("\b", "Examples:", *(f"  orgpulse import {line}" for line in lines)))
+
+
+_EXAMPLES = {
+    "mail": _examples(
+        "mail r-help/ --org guild                a folder of pipermail's monthly files",
+        "mail ~/Maildir --map org_id=domain      each author's domain is their org",
+    ),
+    "chat": _examples(
+        "chat export.zip --check --max-bad-share 1%       a Slack export",
+        "chat discord/ --author name                      DiscordChatExporter, a file a channel",
+        "chat activity.json --server guild --org acme     a counting bot's documents from MongoDB",
+    ),
+    "syslog": _examples(
+        "syslog /var/log/app/ --dry-run",
+    ),
+    "activities": _examples(
+        'activities --url-env DB --sql "SELECT id, org, userid, created, ghost FROM log ORDER BY id"',
+        "activities log.parquet --map userid=email --map org=account.id",
+    ),
+    "events": _examples(
+        "events calls.jsonl.gz --map org_id=context.groupId     Segment",
+        "events enriched.tsv --map org_id=app_id                Snowplow",
+    ),
+    "transactions": _examples(
+        "transactions sales.csv --map amount=Quantity*UnitPrice --map status:=A --org-column Country",
+        "transactions sales.parquet --mapping sales.toml --check --max-bad-share 1%",
+    ),
+}
+
+
 @click.group("import", epilog=_EPILOG)
 def import_group() -> None:
     """Bring real data into Kafka: mail, chat, syslog, events, transactions, activities.
@@ -57,7 +90,7 @@ _map_option = click.option(
 )  # fmt: skip
 
 
-@import_group.command("mail")
+@import_group.command("mail", epilog=_EXAMPLES["mail"])
 @shared
 @click.option("--channel", help="Name of the list; else the file's, or of monthly files their folder's.")
 @_map_option
@@ -71,7 +104,7 @@ def import_mail(settings: Settings, channel: str | None, org: str | None, maps: 
     run_import(settings, topic_names(settings).chat_messages, reader, rules, job)
 
 
-@import_group.command("chat")
+@import_group.command("chat", epilog=_EXAMPLES["chat"])
 @shared
 @tables
 @click.option("--form", type=click.Choice(chat.FORMS), default="auto", show_default=True, help="Whose export it is.")
@@ -94,7 +127,7 @@ def import_chat(
     run_import(settings, topic_names(settings).chat_messages, reader, rules, job)
 
 
-@import_group.command("syslog")
+@import_group.command("syslog", epilog=_EXAMPLES["syslog"])
 @shared
 @click.option("--key", help="Record key; else the file's name. One key keeps lines in order.")
 @files_argument
@@ -104,7 +137,7 @@ def import_syslog(settings: Settings, key: str | None, **job: Any) -> None:
     run_import(settings, topic_names(settings).syslog_activities, reader, (), job)
 
 
-@import_group.command("activities")
+@import_group.command("activities", epilog=_EXAMPLES["activities"])
 @shared
 @tables
 @org_option
@@ -117,7 +150,7 @@ def import_activities(settings: Settings, org: str | None, maps: tuple[str, ...]
     run_import(settings, topic_names(settings).syslog_activities, reader, rules, job)
 
 
-@import_group.command("events")
+@import_group.command("events", epilog=_EXAMPLES["events"])
 @shared
 @tables
 @click.option("--form", type=click.Choice(events.FORMS), default="auto", show_default=True, help="Whose events.")
@@ -131,7 +164,7 @@ def import_events(settings: Settings, form: str, org: str | None, maps: tuple[st
     run_import(settings, topic_names(settings).product_events, reader, rules, job)
 
 
-@import_group.command("transactions")
+@import_group.command("transactions", epilog=_EXAMPLES["transactions"])
 @shared
 @tables
 @org_option

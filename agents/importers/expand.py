@@ -77,18 +77,34 @@ def over_files(reader: Reader, encoding: str | None = None) -> Reader:
 
 @dataclass(order=True)
 class _Part:
-    """One file of several: when its next row is, its turn among equals, and the rest of its rows."""
+    """One file of several: when its next row is, its turn among equals, and where it stands."""
 
     time: float
     turn: int
     size: int
+    name: str
     source: Source | None = None
     rows: Any = None
     row: Row | None = None
+    after: Row | None = None
     number: int = 1
 
-    def __post_init__(self) -> None:
-        self.name = ""
+    def open(self, source: Source, rows: Iterator[Row]) -> None:
+        """Stand before the first row."""
+        self.source, self.rows = source, rows
+        self.row, self.after = next(rows, None), next(rows, None)
+        self._look()
+
+    def advance(self) -> None:
+        """Stand before the next row."""
+        self.number += 1
+        self.row, self.after = self.after, None if self.after is None else next(self.rows, None)
+        self._look()
+
+    def _look(self) -> None:
+        """Tell the time of the row; of a single row ahead of its time (a mail from a wrong clock) that of the next."""
+        times = [row.time for row in (self.row, self.after) if row is not None and row.time is not None]
+        self.time = min(times, default=self.time)
 
 
 def _merged(folder: Source, reader: Reader, encoding: str | None) -> Iterator[Row]:
@@ -108,23 +124,19 @@ def _merged(folder: Source, reader: Reader, encoding: str | None) -> Iterator[Ro
         if part.source is None:
             opened += 1
             if opened > MAX_OPEN_FILES:
-                raise InputError(
-                    f"{folder.name}: over {MAX_OPEN_FILES} files reach over the same time; import it in parts"
-                )
-            part.source = progress.opened(recoded(files.open(part.name), encoding))
-            part.rows = reader(part.source)
-            part.row = next(part.rows, None)
+                said = f"over {MAX_OPEN_FILES} files reach over the same time; import it in parts"
+                raise InputError(f"{folder.name}: {said}")
+            source = progress.opened(recoded(files.open(part.name), encoding))
+            part.open(source, reader(source))
         # As long as no other file comes before, the rows of this one need no heap.
         until = waiting[0].time if waiting else float("inf")
-        place = part.source.name
+        source = cast(Source, part.source)
         while part.row is not None and part.time <= until:
-            yield part.row if part.row.place else part.row._replace(place=f"{place}, row {part.number}")
-            part.number += 1
-            part.row = next(part.rows, None)
-            if part.row is not None and part.row.time is not None:
-                part.time = part.row.time
+            place = part.row.place or f"{source.name}, row {part.number}"
+            yield part.row._replace(place=place)
+            part.advance()
         if part.row is None:
-            progress.finished(part.source, part.size)
+            progress.finished(source, part.size)
             opened -= 1
         else:
             heapq.heappush(waiting, part)
@@ -136,14 +148,12 @@ def _in_order(files: Files, reader: Reader, encoding: str | None) -> list[_Part]
     for turn, name in enumerate(sorted(visible(files), key=_natural)):
         source = recoded(files.open(name), encoding)
         try:
-            first = next((row for row in reader(source)), None)
+            part = _Part(float("-inf"), turn, files.sizes[name], name)
+            part.open(source, reader(source))
         finally:
             source.close()
-        if first is None:
-            continue
-        part = _Part(float("-inf") if first.time is None else first.time, turn, files.sizes[name])
-        part.name = name
-        found.append(part)
+        if part.row is not None:
+            found.append(_Part(part.time, turn, part.size, name))
     return found
 
 

@@ -280,6 +280,17 @@ def test_a_damaged_or_encrypted_archive_says_so(tmp_path: Path) -> None:
         rows_in(file, chat())
 
 
+def test_one_mail_from_a_clock_that_is_years_ahead_does_not_hold_its_list_up(tmp_path: Path) -> None:
+    for name, years in {"a": (2015, 2031, 2016, 2018), "b": (2015, 2017, 2019)}.items():
+        mails = [f"From x  Mon Jan  5 10:00:00 {year}\nFrom: x@y\nMessage-ID: <{name}{year}@x>\n"
+                 f"Date: Mon, 5 Jan {year} 10:00:00 GMT\n\n\n" for year in years]  # fmt: skip
+        (tmp_path / f"{name}.mbox").write_text("".join(mails))
+    found = messages(rows_in(tmp_path, over_files(lambda s: read_mail(s, channel=None, org=None))))
+    assert [message["message_id"][:5] for message in found] == [
+        "a2015", "b2015", "a2031", "a2016", "b2017", "a2018", "b2019",
+    ]  # fmt: skip
+
+
 def test_an_empty_folder_and_one_that_is_no_export_are_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing to read"):
         rows_in(tmp_path, chat())

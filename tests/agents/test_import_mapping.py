@@ -218,3 +218,4 @@ def test_every_command_explains_itself() -> None:
         result = CliRunner().invoke(orgpulse, ["import", name, "--help"])
         assert result.exit_code == 0, result.output
         assert "Usage: orgpulse import" in result.output
+        assert name == "mapping" or f"  orgpulse import {name} " in result.output, "with an example"
