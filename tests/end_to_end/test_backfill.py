@@ -267,6 +267,13 @@ def test_each_cause_that_is_made_on_purpose_is_named(played: Played) -> None:
     assert missing <= wanted
     assert found["gone"] == {"transactions": played.first_part[partition]}
     assert set(found["causes"]) == {"late", "directory", "deleted", "missing here"}, _odd(found)
+    only = played.compare("causes", "--org", moved["org"], code=1)
+    assert {each["subject"] for each in only["differences"]} == {
+        subject for subject in by_subject if subject.partition(":")[2].partition("/")[0] == moved["org"]
+    }
+    assert next(each for each in only["differences"] if each["subject"].endswith(f"/{moved['user']}"))[
+        "causes"
+    ] == causes(moved)
 
 
 def _odd(found: dict[str, Any]) -> list[Any]:
