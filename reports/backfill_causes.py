@@ -161,9 +161,10 @@ class Explain:
         """Return why messages of the org count in the week of *row* on one side only."""
         ours, theirs = (self._by_week[side].get((row.org, "", row.week), {}) for side in (HERE, THERE))
         found: dict[str, None] = {}
-        for key in ours.keys() ^ theirs.keys():
+        for key in ours.keys() | theirs.keys():
             side, event = (THERE, ours[key]) if key in ours else (HERE, theirs[key])
-            if event.source == _TALK:
+            same = key in ours and key in theirs and ours[key].user == theirs[key].user
+            if event.source == _TALK and not same:
                 found[self._why_not(key, event, side)[0]] = None
         return list(found)
 
@@ -211,10 +212,10 @@ class Explain:
         places = {place for place in here.members.keys() | there.members.keys() if place[0] == row.org}
         for place in sorted(places if not row.user else places & {(row.org, row.user)}):
             now, then = last_member(here.members.get(place, ())), last_member(there.members.get(place, ()), told_ms)
-            if now is not None and then is not None and (text := changed(then, now)):
-                _note(row, DIRECTORY, f"{place[1]}: {text}")
-            elif now is None and then is not None and not then.gone and place[1] not in here.users:
+            if place[1] not in here.users and then is not None and not then.gone:
                 _note(row, DELETED, f"{place[1]} is in the directory no more")
+            elif now is not None and then is not None and (text := changed(then, now)):
+                _note(row, DIRECTORY, f"{place[1]}: {text}")
             elif now is not None and then is None and not now.gone and there.members.get(place):
                 _note(row, DIRECTORY, f"{place[1]} came into the directory after the row was told")
         mine, other = last_org(here.orgs.get(row.org, ())), last_org(there.orgs.get(row.org, ()), told_ms)

@@ -37,7 +37,7 @@ from streams.topic_specs import group_of, topic_names
 from streams.topics import connected_admin, members_of_group
 from streams.transactions import Outgoing
 from tests.faults import proof
-from tests.faults.extent import long_form
+from tests.faults.extent import N, long_form
 from tests.faults.system import Size, System, wait_until
 from tests.streams import kafka_topics
 
@@ -57,7 +57,8 @@ class Played:
         system.send(list(directory(base)))
         system.wait_for_directory()
         self.week = week_label(week_of(int((now - 12 * WEEK_SECONDS) * 1000), "UTC"))
-        asyncio.run(self._calibrate())
+        if N:
+            asyncio.run(self._calibrate())
         system.send(list(history(base, now - 11 * WEEK_SECONDS, 2)))
         system.rest()
         self.first_part = asyncio.run(self._ends())
@@ -169,7 +170,7 @@ def test_a_week_computed_from_the_topics_is_the_published_one(played: Played) ->
     assert "Done in" in played.backfill("topics")
     found = played.compare("topics")
     assert found["equal"] > 30 and found["different"] == 0 and not found["scores"]["different"]
-    assert {row["calibration"] for row in played.rows.values()} == {GENERATION}
+    assert {row["calibration"] for row in played.rows.values()} == {GENERATION} or not N
     told = played.run("backfill", "list")
     assert "topics" in told and "done" in told
 
@@ -193,7 +194,8 @@ def test_from_saved_files_too_after_a_run_that_was_killed_and_the_live_system_is
     assert found["equal"] > 30 and found["different"] == 0
     played.system.rest()
     assert played.published() == before
-    assert not proof.shown(played.system) and not proof.ledger(played.system)
+    assert not proof.ledger(played.system) and not proof.weeks(played.system)
+    assert N or not proof.shown(played.system)  # the recount knows nothing of the cut points of the long form
     assert "topics deleted" in played.run("backfill", "drop", "files")
     assert "files" not in asyncio.run(names_of(played.settings))
 

@@ -189,3 +189,17 @@ def test_replies_follow_from_the_messages_that_differ() -> None:
     assert found.differences[0].causes == ["late"] and "follows from the org's messages" in found.differences[0].why[0]
     found, _ = explained([mine], [row("bob", replies=0)], ours, ours)
     assert found.differences[0].causes == ["unexplained"]
+
+
+def test_replies_of_who_is_counted_under_another_name_follow_from_their_messages() -> None:
+    talk = event("zoe")._replace(source="chat-messages", measure="message")
+    theirs = side(events=events(talk), members={("acme", "zoe"): [(0, Member("acme", "zoe", True, ""))]})
+    gone = side(
+        events=events(talk._replace(user="zoe@acme.example")),
+        members={
+            ("acme", "zoe"): [(0, Member("acme", "zoe", True, "")), (1, Member("acme", "zoe", False, "", gone=True))]
+        },
+    )
+    mine = row("zoe@acme.example", counts={"message": 1, "reply_given": 2})
+    found, _ = explained([mine], [row("zoe", counts={"message": 1, "reply_given": 2})], gone, theirs)
+    assert [each.causes for each in found.differences] == [["deleted"], ["deleted"]]
