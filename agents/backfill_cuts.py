@@ -68,7 +68,7 @@ async def cuts_of(settings: Settings, peers: str, wanted: Iterable[int]) -> Cuts
     (census,) = await content_of(brokers, names.census_changelog)
     if _LAST in census:
         found.last = msgspec.msgpack.decode(census[_LAST], type=Calibration)
-        found.known[found.last.generation] = found.last
+        found.known.setdefault(found.last.generation, found.last)
     if set(wanted) - found.known.keys():
         found.known = await _in_log(settings) | found.known
     return found
@@ -93,7 +93,7 @@ async def _in_log(settings: Settings) -> dict[int, Calibration]:
         with suppress(msgspec.DecodeError):
             each = decode_record(record.value or b"")
             if isinstance(each, Calibration) and not each.model and not each.since_ms:
-                found[each.generation] = each
+                found.setdefault(each.generation, each)  # shards take the first one of a number
     return found
 
 

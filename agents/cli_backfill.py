@@ -116,6 +116,11 @@ def run(
     Read is what these weeks depend on: messages since some weeks before (replies, ids, carried values), up to now.
     A run that was interrupted leaves nothing that can be compared: the same command begins anew. Weeks before --from
     are in the namespace too, but incomplete; `orgpulse compare` leaves them out.
+
+    \b
+    Examples:
+      orgpulse backfill check --from 2026-W40 --to 2026-W44 --workers 2
+      orgpulse backfill then --from 2026-W40 --files /archive/raw --directory-as-of 2026-10-05
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))  # so that the workers end too
     console, clock, began = Console(), WallClock(), time.monotonic()

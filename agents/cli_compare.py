@@ -95,13 +95,15 @@ def _compare(live: Settings, name: str, first: str | None, last: str | None, org
         )
     weeks = _weeks(record, first, last, int(clock.now() * 1000))
     here, there = (asyncio.run(week_documents(side, *weeks)) for side in (space, live))
-    for side in (here, there):
-        side.rows = {key: row for key, row in side.rows.items() if org in (None, row["org"])}
     mine, theirs = model_in(f"the model of {name}", record.model), load_model(live.model.file)
     rows = compare_rows(here.rows, there.rows, mine.digest != theirs.digest)
-    explained = Explained()
-    if rows.differences:
-        explained = _explain(rows, live, _as_computed(space, record), (mine, theirs), there, weeks, clock)
+    orgs, explained = {each.org for each in rows.differences}, Explained()
+    if org is not None:
+        for side in (here, there):
+            side.rows = {key: row for key, row in side.rows.items() if row["org"] == org}
+        rows = compare_rows(here.rows, there.rows, mine.digest != theirs.digest)
+    if rows.differences:  # what one org lacks another may have: all that differ are looked at
+        explained = _explain(rows, orgs, live, _as_computed(space, record), (mine, theirs), there, weeks, clock)
     scores = asyncio.run(compare_scores(space, live, weeks[1], org))
     by_org: dict[str, list[str]] = {}
     for each in rows.differences:
@@ -134,11 +136,10 @@ def _weeks(record: Backfill, first: str | None, last: str | None, now_ms: int) -
 
 
 def _explain(
-    rows: Compared, live: Settings, space: Settings, models: tuple[Model, Model], there: WeekDocuments,
-    weeks: tuple[str, str], clock: Clock,
+    rows: Compared, orgs: set[str], live: Settings, space: Settings, models: tuple[Model, Model],
+    there: WeekDocuments, weeks: tuple[str, str], clock: Clock,
 ) -> Explained:  # fmt: skip
-    """Fill in the causes."""
-    orgs = {each.org for each in rows.differences}
+    """Fill in the causes, from what is told of *orgs*."""
     from_ms = week_end_ms(week_number(weeks[0]) - 1, _FIRST_ZONE)
     until_ms = week_end_ms(week_number(weeks[1]), _LAST_ZONE)
 

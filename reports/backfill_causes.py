@@ -29,9 +29,11 @@ from reports.backfill_side import (
     ZONE,
     Explained,
     Side,
+    changed,
     events_by_week,
+    last_member,
+    last_org,
 )
-from state.activity import Member, Org
 from state.carry import CARRY_WEEKS
 from state.trace import ACCEPTED, LATE, Event, Key
 from state.week import iso_time, week_end_ms, week_label, week_number, week_of
@@ -41,6 +43,7 @@ _COUNTED = {
     "counts", "sums",
 }  # fmt: skip
 _SCORED = {"score", "score_licensed", "score_median", "contributions", "attributes", "calibration"}
+_TALK = "chat-messages"
 _ONE_POINT = 0.011  # rounding may give a basis point to another attribute
 
 
@@ -143,12 +146,27 @@ class Explain:
     def _remainder(self, row: RowDifference, explained: Counter[str]) -> None:
         """See whether the events found add up to what differs."""
         mine, other = ((side or {}).get("counts") or {} for side in (row.here, row.there))
+        talk = self._talk(row)
         for measure in mine.keys() | other.keys():
             left = mine.get(measure, 0) - other.get(measure, 0) - explained[measure]
-            # Which replies a message gets, and what a transaction's last status is, is more than a sum of events.
-            if left and not (explained and (measure not in self._measured or measure.startswith("transaction"))):
+            if left and measure not in self._measured and talk:  # replies follow from the messages of the org
+                for cause in talk:
+                    _note(row, cause, f"{measure} follows from the org's messages")
+            # What a transaction's last status is, is more than a sum of events.
+            elif left and not (explained and measure.startswith("transaction")):
                 cause = self._forgotten_or_not(row)
                 _note(row, cause, f"{measure} differs by {left:+d} more than the events found")
+
+    def _talk(self, row: RowDifference) -> list[str]:
+        """Return why messages of the org count in the week of *row* on one side only."""
+        ours, theirs = (self._by_week[side].get((row.org, "", row.week), {}) for side in (HERE, THERE))
+        found: dict[str, None] = {}
+        for key in ours.keys() | theirs.keys():
+            side, event = (THERE, ours[key]) if key in ours else (HERE, theirs[key])
+            same = key in ours and key in theirs and ours[key].user == theirs[key].user
+            if event.source == _TALK and not same:
+                found[self._why_not(key, event, side)[0]] = None
+        return list(found)
 
     def _forgotten_or_not(self, row: RowDifference) -> str:
         """Return what it is when the logs don't tell enough of a week."""
@@ -193,14 +211,14 @@ class Explain:
         told_ms = self._told_ms.get(row.key)  # None = no row was: then it is as of now
         places = {place for place in here.members.keys() | there.members.keys() if place[0] == row.org}
         for place in sorted(places if not row.user else places & {(row.org, row.user)}):
-            now, then = _last(here.members.get(place, ())), _last(there.members.get(place, ()), told_ms)
-            if now is not None and then is not None and (text := _changed(then, now)):
-                _note(row, DIRECTORY, f"{place[1]}: {text}")
-            elif now is None and then is not None and not then.gone and place[1] not in here.users:
+            now, then = last_member(here.members.get(place, ())), last_member(there.members.get(place, ()), told_ms)
+            if place[1] not in here.users and then is not None and not then.gone:
                 _note(row, DELETED, f"{place[1]} is in the directory no more")
+            elif now is not None and then is not None and (text := changed(then, now)):
+                _note(row, DIRECTORY, f"{place[1]}: {text}")
             elif now is not None and then is None and not now.gone and there.members.get(place):
                 _note(row, DIRECTORY, f"{place[1]} came into the directory after the row was told")
-        mine, other = _last_org(here.orgs.get(row.org, ())), _last_org(there.orgs.get(row.org, ()), told_ms)
+        mine, other = last_org(here.orgs.get(row.org, ())), last_org(there.orgs.get(row.org, ()), told_ms)
         if mine is not None and other is not None and mine.timezone != other.timezone:
             _note(row, ZONE, f"weeks of {mine.timezone or 'UTC'} here, of {other.timezone or 'UTC'} there")
         if mine is not None and other is not None and mine.group_type != other.group_type:
@@ -250,31 +268,6 @@ def _note(row: RowDifference, cause: str, why: str) -> None:
     if cause not in row.causes:
         row.causes.append(cause)
         row.why.append(f"{cause}: {why}")
-
-
-def _last(told: Sequence[tuple[int, Member]], until_ms: int | None = None) -> Member | None:
-    """Return what was told last, up to *until_ms* (None = ever)."""
-    some = [member for stamp, member in told if until_ms is None or stamp <= until_ms]
-    return some[-1] if some else None
-
-
-def _last_org(told: Sequence[tuple[int, Org]], until_ms: int | None = None) -> Org | None:
-    some = [org for stamp, org in told if until_ms is None or stamp <= until_ms]
-    return some[-1] if some else None
-
-
-def _changed(then: Member, now: Member) -> str:
-    """Return what a member's entry says otherwise, empty = nothing that a score depends on."""
-    found = []
-    if then.licensed != now.licensed:
-        found.append("has a licence now" if now.licensed else "has no licence now")
-    if then.gone != now.gone:
-        found.append("is no member now" if now.gone else "is a member now")
-    if (then.since_ms, then.until_ms) != (now.since_ms, now.until_ms):
-        found.append("is a member from or until another time")
-    if then.job_type != now.job_type:
-        found.append(f"job type {now.job_type or 'none'}, not {then.job_type or 'none'}")
-    return ", ".join(found)
 
 
 def _moved(row: RowDifference) -> set[str]:

@@ -88,3 +88,29 @@ def events_by_week(side: Side) -> dict[tuple[str, str, str], dict[Key, Event]]:
             found[event.org, event.user, week][key] = event
             found[event.org, "", week][key] = event
     return found
+
+
+def last_member(told: Sequence[tuple[int, Member]], until_ms: int | None = None) -> Member | None:
+    """Return what was told last, up to *until_ms* (None = ever)."""
+    some = [member for stamp, member in told if until_ms is None or stamp <= until_ms]
+    return some[-1] if some else None
+
+
+def last_org(told: Sequence[tuple[int, Org]], until_ms: int | None = None) -> Org | None:
+    """Return the same of an org."""
+    some = [org for stamp, org in told if until_ms is None or stamp <= until_ms]
+    return some[-1] if some else None
+
+
+def changed(then: Member, now: Member) -> str:
+    """Return what a member's entry says otherwise, empty = nothing that a score depends on."""
+    found = []
+    if then.licensed != now.licensed:
+        found.append("has a licence now" if now.licensed else "has no licence now")
+    if then.gone != now.gone:
+        found.append("is no member now" if now.gone else "is a member now")
+    if (then.since_ms, then.until_ms) != (now.since_ms, now.until_ms):
+        found.append("is a member from or until another time")
+    if then.job_type != now.job_type:
+        found.append(f"job type {now.job_type or 'none'}, not {then.job_type or 'none'}")
+    return ", ".join(found)

@@ -179,6 +179,27 @@ def test_what_the_events_do_not_add_up_to_stays_unexplained() -> None:
 
 
 def test_replies_follow_from_the_messages_that_differ() -> None:
-    mine = row(counts={"search": 2, "reply_given": 1}, replies=1)
-    ours, theirs = side(events=events(event(), event())), side(events=events(event(), event(outcome="late")))
-    assert explained([mine], [row(replies=0)], ours, theirs)[0].differences[0].causes == ["late"]
+    mine = row("bob", counts={"search": 1, "reply_received": 1}, replies=1)
+    talk = event("ann")._replace(source="chat-messages", measure="message")
+    ours, theirs = (
+        side(events=events(event("bob"), talk)),
+        side(events=events(event("bob"), talk._replace(outcome="late"))),
+    )
+    found, _ = explained([mine], [row("bob", replies=0)], ours, theirs)
+    assert found.differences[0].causes == ["late"] and "follows from the org's messages" in found.differences[0].why[0]
+    found, _ = explained([mine], [row("bob", replies=0)], ours, ours)
+    assert found.differences[0].causes == ["unexplained"]
+
+
+def test_replies_of_who_is_counted_under_another_name_follow_from_their_messages() -> None:
+    talk = event("zoe")._replace(source="chat-messages", measure="message")
+    theirs = side(events=events(talk), members={("acme", "zoe"): [(0, Member("acme", "zoe", True, ""))]})
+    gone = side(
+        events=events(talk._replace(user="zoe@acme.example")),
+        members={
+            ("acme", "zoe"): [(0, Member("acme", "zoe", True, "")), (1, Member("acme", "zoe", False, "", gone=True))]
+        },
+    )
+    mine = row("zoe@acme.example", counts={"message": 1, "reply_given": 2})
+    found, _ = explained([mine], [row("zoe", counts={"message": 1, "reply_given": 2})], gone, theirs)
+    assert [each.causes for each in found.differences] == [["deleted"], ["deleted"]]
