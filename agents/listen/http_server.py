@@ -6,8 +6,10 @@ Invariant: a success is answered only after Kafka has acknowledged every accepte
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
+import traceback
 from typing import Any
 
 import structlog
@@ -31,6 +33,13 @@ _LINGER_SECONDS = 2.0
 _RETRY_FULL_SECONDS, _RETRY_AWAY_SECONDS = 1, 5
 
 _log = structlog.get_logger(__name__)
+
+
+def _silent() -> logging.Logger:
+    """Return a log for aiohttp that keeps nothing: of what is no HTTP it would write down what was sent."""
+    found = logging.getLogger(f"{__name__}.aiohttp")
+    found.setLevel(logging.CRITICAL + 1)
+    return found
 
 
 class _Doors(web.Server):
@@ -81,7 +90,7 @@ class HttpIntake:
         """
         self._doors = _Doors(
             self._handle, access_log=None, keepalive_timeout=self._listen.idle_seconds, auto_decompress=False,
-            lingering_time=_LINGER_SECONDS,
+            lingering_time=_LINGER_SECONDS, logger=_silent(),
         )  # fmt: skip
         self._doors.most = self._listen.max_connections
         self._runner = web.ServerRunner(self._doors, handle_signals=False, shutdown_timeout=self._listen.stop_seconds)
@@ -108,7 +117,12 @@ class HttpIntake:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         form = FORMS.get(request.path.rstrip("/"))
-        answer = await self._answer(request, form)
+        try:
+            answer = await self._answer(request, form)
+        except Exception as error:  # noqa: BLE001  # its text may hold what somebody sent, so only its place is logged
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            _log.error("a fault of the program", kind=type(error).__name__, file=place.filename, line=place.lineno)
+            answer = web.json_response({"error": "a fault of the program; it is in the log"}, status=500)
         if self._stopping:
             answer.force_close()
         self._figures.requests.add(1, form.name if form else "other", str(answer.status))

@@ -211,6 +211,21 @@ def test_who_is_slow_or_one_too_many_is_cut_off(listening: Listening) -> None:
     wait_until(lambda: "" if post(f"{listening.url}/v1/events", EVENT)[0] == 202 else "full", 60)
 
 
+def test_what_is_no_http_at_all_is_turned_away_and_not_logged(listening: Listening) -> None:
+    address = ("127.0.0.1", int(listening.url.rpartition(":")[2]))
+    for raw in (
+        b"my secret diary\r\n\r\n",
+        b"POST /v1/events HTTP/1.1\r\nContent-Length: secret\r\n\r\n",
+        b"\x16\x03\x01secret",
+    ):
+        with socket.create_connection(address) as connection:
+            connection.settimeout(60)
+            connection.sendall(raw)
+            assert connection.recv(1000)[:12] in (b"HTTP/1.1 400", b"HTTP/1.0 400", b"")
+    wait_until(lambda: "" if post(f"{listening.url}/v1/events", EVENT)[0] == 202 else "not well", 60)
+    assert b"secret" not in listening.log.read_bytes()
+
+
 def test_what_was_sent_again_is_the_same_message(listening: Listening) -> None:
     """A sender whose answer got lost sends the same bytes: the message that is written is the same too."""
     url = listening.url
