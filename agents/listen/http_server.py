@@ -100,6 +100,7 @@ class HttpIntake:
             await self._site.start()
         except OSError as error:
             await self._runner.cleanup()
+            self._runner = self._site = None
             where = f"{self._listen.http_host}:{self.port}"
             raise ListenError(
                 f"can't listen on {where} ({error.strerror})", "Set [listen] http_host, http_port."
