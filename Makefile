@@ -28,7 +28,7 @@ test: check ## Check everything, then run all tests but the benchmarks, two file
 	@$(PYTEST) tests --ignore=tests/bench -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: env ## The long form of everything that goes wrong on purpose (N=10: ten times as much), then the mutation check
-	@ORGPULSE_FAULTS_N=$(N) $(PYTEST) $(wildcard tests/faults tests/fuzz tests/simulation tests/end_to_end/test_groups.py) -s -p no:logging $(ARGS)
+	@ORGPULSE_FAULTS_N=$(N) $(PYTEST) $(wildcard tests/faults tests/sinks tests/fuzz tests/simulation tests/end_to_end/test_groups.py) -s -p no:logging $(ARGS)
 	@$(BIN)/python -m tests.faults.mutations
 
 check: env ## Lint, formatting, types, and the direction of imports
@@ -42,7 +42,7 @@ format: env ## Format the code and order its imports
 	@$(BIN)/ruff format $(SOURCES)
 
 bench: env ## Measure throughput and latency (minutes; wants an idle machine)
-	@for b in small_job full_pipeline live_latency memory shard_ticks scoring latency; do echo "== $$b"; $(BIN)/python -m tests.bench.$$b $(ARGS) || exit 1; done
+	@for b in small_job full_pipeline live_latency memory shard_ticks scoring latency sinks; do echo "== $$b"; $(BIN)/python -m tests.bench.$$b $(ARGS) || exit 1; done
 
 lock: ## Write both lock files from pyproject.toml (ARGS=--upgrade: newest indirect ones too)
 	@$(PYTHON) deploy/local/bootstrap.py lock $(ARGS)
@@ -53,6 +53,7 @@ docs: env ## Write the generated parts of the documentation
 	@$(BIN)/python -m deploy.kubernetes.generate
 	@$(BIN)/python -m agents.page.openapi
 	@$(BIN)/python -m reports.sample_pictures
+	@$(BIN)/python -m tests.reports.report_picture
 	@$(BIN)/python -m tests.end_to_end.page_picture
 
 clean: ## Remove .venv and everything the tools left behind

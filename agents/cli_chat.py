@@ -6,6 +6,7 @@ Invariant: it only reads. An org without chat activity ends with exit code 1 and
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -17,6 +18,9 @@ from agents.render_chat import chat_day, chat_figures, moment, people_table, win
 from reports.rate import WINDOW_SECONDS
 from streams.published_chat import ChatActivity
 from streams.settings import Settings
+
+if TYPE_CHECKING:
+    from reports.chat_picture import ChatReport
 
 _File = click.Path(dir_okay=False, path_type=Path)
 
@@ -67,9 +71,21 @@ def draw(found: ChatActivity, file: Path, kind: str) -> None:
     Raises:
         ToldError: If the file can't be written.
     """
-    from reports.chat_picture import ChatReport, drawn  # Matplotlib takes longer to load than all else together
+    from reports.chat_picture import drawn  # Matplotlib takes longer to load than all else together
 
-    report = ChatReport(
+    try:
+        file.write_bytes(drawn(report_of(found), kind))
+    except OSError as error:
+        raise ToldError(
+            f"{file} can't be written: {error.strerror}", "Name a file in a folder that is there."
+        ) from error
+
+
+def report_of(found: ChatActivity) -> ChatReport:
+    """Return what the picture needs of an org's chat activity."""
+    from reports.chat_picture import ChatReport
+
+    return ChatReport(
         title=f"Chat of {found.org}",
         timezone=found.timezone,
         updated=moment(found.updated) + (" (stale)" if found.stale else ""),
@@ -78,9 +94,3 @@ def draw(found: ChatActivity, file: Path, kind: str) -> None:
         people=[(person.name, person.messages) for person in found.people],
         people_left_out=found.people_left_out or 0,
     )
-    try:
-        file.write_bytes(drawn(report, kind))
-    except OSError as error:
-        raise ToldError(
-            f"{file} can't be written: {error.strerror}", "Name a file in a folder that is there."
-        ) from error

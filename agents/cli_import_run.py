@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -27,6 +28,7 @@ from agents.importers.quality_text import print_report
 from agents.importers.run import ImportRun, Tally
 from agents.importers.source import InputError, Source
 from agents.importers.sql import SqlEntry
+from streams.reading import plain_text
 from streams.sender import Sender, SendError
 from streams.settings import Settings
 
@@ -54,7 +56,7 @@ def run_import(settings: Settings, topic: str, reader: Reader, rules: Sequence[R
     checked = job["dry_run"] or job["check"]
     if job["check"] and "-" in entries:
         raise click.UsageError("--check reads twice, which standard input can't: give a file, or use --dry-run")
-    _warn(entries)
+    _warn(entries, rules)
     try:
         with _progress(Console(stderr=True)) as on_progress:
             if checked:
@@ -87,7 +89,20 @@ def _expanded(settings: Settings, entries: Sequence[str | Entry]) -> Sequence[st
         raise ToldError(str(error)) from error
 
 
-def _warn(entries: Sequence[str | Entry]) -> None:
+def _warn(entries: Sequence[str | Entry], rules: Sequence[Rule]) -> None:
+    """Say what would surprise later.
+
+    Raises:
+        UsageError: If rows of two files would get the same ids.
+    """
+    ids = {"transactions": "transaction_id", "activities": "id"}.get(click.get_current_context().command.name or "")
+    names = [Path(entry).name for entry in entries if isinstance(entry, str)]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if ids and doubled and not any(rule.target == ids for rule in rules):
+        raise click.UsageError(
+            f"two files are called {doubled[0]}, and rows without an id are called by their file: give the folder "
+            f"that holds both, or --map {ids}=COLUMN"
+        )
     if any(isinstance(entry, SqlEntry) and not entry.ordered for entry in entries):
         click.echo("the query has no ORDER BY, so an interrupted import of it starts from the beginning", err=True)
 
@@ -190,10 +205,10 @@ def _report(tally: Tally, topic: str, *, dry_run: bool) -> None:
     if tally.resumed:
         click.echo(f"{tally.resumed:,} rows were sent by an earlier run and passed over (--restart sends them again)")
     for name in tally.anew:
-        click.echo(f"{name} is not what an earlier run had read: it was read from its beginning")
+        click.echo(f"{plain_text(name)} is not what an earlier run had read: it was read from its beginning")
     for reason, problem in sorted(tally.problems.items(), key=lambda item: -item[1].count):
         fate = "sent" if problem.sent else "held back"
-        click.echo(f"  {reason}: {problem.count:,} ({fate}; first: {problem.first})")
+        click.echo(f"  {plain_text(reason)}: {problem.count:,} ({fate}; first: {plain_text(problem.first)})")
     if dry_run:
         for value in tally.sample:
-            click.echo(value[:_SAMPLE_BYTES].decode("utf-8", "replace"))
+            click.echo(plain_text(value[:_SAMPLE_BYTES].decode("utf-8", "replace")))

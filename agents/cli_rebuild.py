@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agents import rebuild as steps
 from agents.cli_errors import EXIT_FAILED
-from agents.rebuild_workers import Progress as SoFar
+from agents.workers_aside import Progress as SoFar
 from streams.clock import WallClock
 from streams.settings import Settings
 

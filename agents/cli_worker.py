@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import os
+import signal
 import sys
+import threading
 
 import click
 
@@ -21,8 +24,9 @@ _GENERATION_SECONDS = 3.0  # without Kafka for so long the worker begins, and as
 
 @click.command()
 @click.option(OPTION, hidden=True, default="", help="What a worker that begins anew by itself knows of before.")
+@click.option("--leashed", is_flag=True, hidden=True, help="End when standard input does: with whoever began it.")
 @click.pass_obj
-def worker(settings: Settings, started_anew: str) -> None:
+def worker(settings: Settings, started_anew: str, leashed: bool) -> None:
     """Run one worker: read, score, publish, until SIGTERM or Ctrl-C.
 
     Several workers with equal settings (but their own worker.name and web.port)
@@ -35,6 +39,8 @@ def worker(settings: Settings, started_anew: str) -> None:
     Health:  http://HOST:PORT/live, /ready, /metrics ([web] host, port)
     """
     del started_anew  # read from the command line itself (streams.restart)
+    if leashed:
+        threading.Thread(target=_end_with_input, name="leash", daemon=True).start()
     from agents.run_worker import Worker
 
     configure(settings.log.level, settings.log.format)
@@ -48,3 +54,10 @@ def worker(settings: Settings, started_anew: str) -> None:
     if settings.worker.aside == "no":
         settings = with_generation(settings, patience_seconds=_GENERATION_SECONDS)
     sys.exit(Worker(settings).run())
+
+
+def _end_with_input() -> None:
+    """Ask this process to end once nobody holds the other end of its standard input: whoever began it was killed."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -9,10 +9,9 @@ to the committed offset gives.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -24,6 +23,7 @@ from agents.latency_figures import WeekReplies, week_latency
 from agents.ledger import SHARD, Ledger
 from agents.manifest import DamagedCheckpointError
 from agents.shadow import ShadowTeller
+from agents.turns import Turns, Work
 from state.activity import Rows, decode_record
 from state.effects import (
     Alert,
@@ -55,8 +55,8 @@ from streams.transport import Chunk
 
 _log = structlog.get_logger(__name__)
 Replay = Callable[[int, int, int], Awaitable[Any]]
-_TURN_SECONDS = 0.05
-"""How long a backlog's chunk is applied before others have their turn."""
+_EFFECTS_A_STEP = 250
+T = TypeVar("T")
 _TOO_LATE = Rejected("too_late", "beyond the allowed lateness of its shard")
 
 
@@ -81,12 +81,15 @@ class FoldAgent:
         self._week_replies = WeekReplies(metrics.orgs)
         self.shards: dict[int, Shard] = {}
         self.sink: RedisSink | None = None
+        self.on_turn: Callable[[], None] = lambda: None
         self.shadow: ShadowTeller | None = None
         self.replayed = 0
         """Records that restores have replayed since the start."""
         self.last_rows_at: dict[int, float] = {}
         """When each partition last got activities (epoch seconds)."""
         self._arrivals: dict[int, list[float]] = {}
+        self._under_way: dict[int, Work[int]] = {}
+        """The record that each partition's shard takes in."""
         self._counted: dict[int, dict[tuple[str, int], list[int]]] = {}  # outcomes that the metrics know of
 
     async def restore(self, partition: int, committed: int, replay: Replay) -> None:
@@ -106,8 +109,9 @@ class FoldAgent:
             _log.error("checkpoint damaged; folding the whole log anew", partition=partition, damage=str(error))
             shard = self._new_shard(partition)
         start = shard.position
+        turns = Turns()
         async for offset, value in await replay(partition, start, committed):
-            shard.apply(decode_record(value), offset)
+            await turns.through(Work(shard.steps(decode_record(value), offset)))
             self.replayed += 1
         shard.position = max(shard.position, committed)
         self.shards[partition] = shard
@@ -120,6 +124,7 @@ class FoldAgent:
         """Forget a partition that another worker owns now."""
         self.shards.pop(partition, None)
         self._arrivals.pop(partition, None)
+        self._under_way.pop(partition, None)
         self._counted.pop(partition, None)
         self._week_replies.drop(partition)
         self._metrics.drop_partition(partition)
@@ -127,25 +132,18 @@ class FoldAgent:
     def handle(self, chunk: Chunk) -> Outcome | None:
         """Apply *chunk*; with a tick in it, return its effects."""
         said: list[list[Effect]] = []
-        rows = sum([self._apply(chunk.tp.partition, record, said) for record in chunk.records])
-        return self._end(chunk, rows, said)
+        rows = sum([Work(self._steps(chunk.tp.partition, record, said)).finish() for record in chunk.records])
+        return Work(self._end(chunk, rows, said)).finish()
 
     async def handle_in_turns(self, chunk: Chunk) -> Outcome | None:
-        """Do as `handle`, letting others have their turn every now and then.
-
-        A backlog's chunk may take many seconds. Meanwhile transactions of other partitions would run into their time
-        limits, and the worker would begin anew, and again.
-        """
-        loop, rows, said = asyncio.get_running_loop(), 0, list[list[Effect]]()
-        turn_ends = loop.time() + _TURN_SECONDS
+        """Do as `handle`, in turns with others: a backlog's chunk may take many seconds, and so may one record."""
+        turns, rows, said = Turns(self.on_turn), 0, list[list[Effect]]()
         for record in chunk.records:
-            rows += self._apply(chunk.tp.partition, record, said)
-            if loop.time() > turn_ends:
-                await asyncio.sleep(0)
-                turn_ends = loop.time() + _TURN_SECONDS
-        return self._end(chunk, rows, said)
+            self._under_way[chunk.tp.partition] = work = Work(self._steps(chunk.tp.partition, record, said))
+            rows += await turns.through(work)
+        return await turns.through(Work(self._end(chunk, rows, said)))
 
-    def _apply(self, partition: int, record: Any, said: list[list[Effect]]) -> int:
+    def _steps(self, partition: int, record: Any, said: list[list[Effect]]) -> Generator[None, None, int]:
         """Apply one record of the log, add what its tick says to *said*, and return how many activities it held."""
         shard, rows = self.shards[partition], 0
         if record.offset < shard.position:
@@ -155,19 +153,19 @@ class FoldAgent:
         if isinstance(found, Rows):
             rows = len(found.measure)
             self._arrivals.setdefault(partition, []).append(found.arrived)
-        effects = shard.apply(found, record.offset)
+        effects = yield from shard.steps(found, record.offset)
         if effects is not None:
             said.append(effects)
         return rows
 
-    def _end(self, chunk: Chunk, rows: int, said: list[list[Effect]]) -> Outcome | None:
+    def _end(self, chunk: Chunk, rows: int, said: list[list[Effect]]) -> Generator[None, None, Outcome | None]:
         partition = chunk.tp.partition
         shard = self.shards[partition]
         if rows:
             self.last_rows_at[partition] = self._clock.now()
             self._checkpoints.count(partition, rows)
         shard.position = max(shard.position, chunk.next_offset)
-        return self._outcome(shard, [effect for effects in said for effect in effects]) if said else None
+        return (yield from self._outcome(shard, [effect for effects in said for effect in effects])) if said else None
 
     def final(self, partition: int) -> list[Outgoing]:
         """Return the records of a last checkpoint before the partition is given up."""
@@ -179,25 +177,34 @@ class FoldAgent:
 
         Chunks may be applied between two of them: a piece is spelled at once, so that values and fence belong together.
         """
-        for partition, shard in list(self.shards.items()):
-            for effects in shard.pieces():
-                if self.shards.get(partition) is not shard:
-                    break
+        for shard in list(self.shards.values()):
+            for effects in self._between_records(shard, shard.pieces()):
                 yield from [self._again(effect, shard) for effect in effects]
-            for writes in self.shadow.everything(shard) if self.shadow is not None else ():
-                if self.shards.get(partition) is not shard:
-                    break
-                yield from writes
+            if self.shadow is not None:
+                for writes in self._between_records(shard, iter(self.shadow.everything(shard))):
+                    yield from writes
+
+    def _between_records(self, shard: Shard, pieces: Iterator[T]) -> Iterator[T]:
+        """Yield *pieces* of a shard that this worker has, each as of the end of a record, while it has it."""
+        while self.shards.get(shard.partition) is shard:
+            if (work := self._under_way.get(shard.partition)) is not None:
+                work.finish()
+            try:
+                yield next(pieces)
+            except StopIteration:
+                return
 
     def fence_of_unknown(self, partition: int, known: Callable[[Shard], bool]) -> str:
         """Return the fence of a deletion when an owned partition has no such document; empty when it has, or isn't."""
         shard = self.shards.get(partition)
         return "" if shard is None or known(shard) else self._documents.fence(shard.position)
 
-    def _outcome(self, shard: Shard, effects: list[Effect]) -> Outcome:
+    def _outcome(self, shard: Shard, effects: list[Effect]) -> Generator[None, None, Outcome]:
         out: list[Outgoing] = []
         writes: list[Write] = []
-        for effect in effects:
+        for number, effect in enumerate(effects, 1):
+            if number % _EFFECTS_A_STEP == 0:
+                yield
             records, values = self._spell(effect, shard)
             out += records
             writes += values

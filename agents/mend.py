@@ -130,7 +130,7 @@ async def _look(
     topic = topic_names(settings).activities
     starts, ends = await starts_of(settings.kafka.brokers, [topic]), await ends_of(settings.kafka.brokers, [topic])
     log = _Log(settings, starts, ends, tell)
-    found.from_ms = await _told_from_ms(settings, starts, ends)
+    found.from_ms = await told_from_ms(settings, starts, ends)
     concerned = await _concerned(log, aliases_of(directory, who))
     for alias in concerned.aliases:
         person = directory.find(alias)
@@ -187,7 +187,7 @@ def _concern(concerned: _Concerned, record: Record) -> None:
         concerned.aliases |= set(record.about)
 
 
-async def _told_from_ms(settings: Settings, starts: Places, ends: Places) -> int:
+async def told_from_ms(settings: Settings, starts: Places, ends: Places) -> int:
     """Return from which event time (ms) on the logs certainly hold every activity; 0 = they hold everything.
 
     An activity comes in after it happened, or as much ahead of its time as is allowed.

@@ -20,31 +20,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from faust.types import TP
-from kafka.errors import CoordinatorNotAvailableError
 
 from agents.rebuild_alerts import carry_alerts
 from agents.rebuild_carry import carry_people
 from agents.rebuild_publish import publish
-from agents.rebuild_workers import MOST_UNREAD, Progress, RebuildError, WorkersAside
+from agents.workers_aside import MOST_UNREAD, AsideError, Progress, WorkersAside, lateness_aside
 from streams.clock import Clock
 from streams.generation import ControlLostError, Generation, generation_of, say_generation
 from streams.log_state import committed_of, ends_of, oldest_ms_of, starts_of
 from streams.settings import Settings, override
 from streams.topic_specs import group_of, topic_names
-from streams.topics import connected_admin, create_topics
+from streams.topics import connected_admin, create_topics, delete_group, delete_topics, members_of_group
 from streams.transactions import Transactions
 
 _POLL_SECONDS = 0.5
 _SETTLED_SECONDS = 5.0
 """How long everything must have been read before the workers aside count as caught up."""
 _NEAR_SECONDS = 1.0
-_STOP_SECONDS = 90.0
 _OLD_WORKERS_SECONDS = 120.0
-_MOST_LATENESS_HOURS = 17_568  # what the setting may be
-
 
 Tell = Callable[[Progress], None]
 
@@ -78,27 +74,22 @@ class Rebuild:
 
     @cached_property
     def lateness_hours(self) -> int:
-        """The lateness that the workers aside allow: all of the history, and what the settings allow beyond.
-
-        They read the sources side by side, one of them faster than another, and the faster one's time is the time.
-        """
+        """The lateness that the workers aside allow: all of the history, and what the settings allow beyond."""
         settings = self._plain
         reach_hours = 168 * self._history_weeks
         if not self._history_weeks:
             oldest = asyncio.run(oldest_ms_of(settings.kafka.brokers, topic_names(settings).sources))
             if oldest is not None:
-                reach_hours = max(0, math.ceil(self._clock.now() / 3600 - oldest / 3_600_000))
-        return min(_MOST_LATENESS_HOURS, settings.time.allowed_lateness_hours + reach_hours)
+                reach_hours = math.ceil(self._clock.now() / 3600 - oldest / 3_600_000)
+        return lateness_aside(settings, reach_hours)
 
     def afresh(self) -> list[str]:
         """Delete what an interrupted rebuild has left, so that it begins again; return the topics' names."""
         names = topic_names(self.aside)
-        gone = self._remove(
-            {names.activities, names.unresolved, names.summaries, *names.changelogs, *self._told_aside()}
+        gone = delete_topics(
+            self.aside, {names.activities, names.unresolved, names.summaries, *names.changelogs, *self._told_aside()}
         )
-        with connected_admin(self.aside, wait_seconds=10.0) as admin:
-            if group_of(self.aside) in {found["group_id"] for found in admin.list_groups()}:
-                admin.delete_groups([group_of(self.aside)])
+        delete_group(self.aside)
         return gone
 
     def truncated_sources(self) -> dict[str, int]:
@@ -114,7 +105,7 @@ class Rebuild:
         They stop last: what the live generation has told of, the new one has read.
 
         Raises:
-            RebuildError: If one of them ends by itself, or workers of the live generation do not end.
+            AsideError: If one of them ends by itself, or workers of the live generation do not end.
         """
         create_topics(self.live)
         if not self._in_swap:
@@ -138,7 +129,7 @@ class Rebuild:
         """Let the new generation take the place of the live one; return what was done, by line."""
         done = [*asyncio.run(publish(self.aside, topic_names(self.live))), *filter(None, [self._carried])]
         self._say(self.aside, "live")
-        self._remove(self._told_aside())
+        delete_topics(self.aside, self._told_aside())
         return done
 
     def drop_old(self) -> list[str]:
@@ -147,7 +138,7 @@ class Rebuild:
         for number in range(self.live.worker.generation):
             former = override(self._plain, {"worker.generation": number, "worker.aside": "no"})
             names = topic_names(former)
-            gone += self._remove({names.activities, names.unresolved, names.summaries, *names.changelogs})
+            gone += delete_topics(self.aside, {names.activities, names.unresolved, names.summaries, *names.changelogs})
         return gone
 
     def _catch_up(self, workers: WorkersAside, tell: Tell, *, most_unread: int) -> None:
@@ -197,9 +188,9 @@ class Rebuild:
     def _wait_for_old_workers(self) -> None:
         deadline, group = time.monotonic() + _OLD_WORKERS_SECONDS, group_of(self.live)
         with connected_admin(self.live, wait_seconds=10.0) as admin:
-            while members := _members(admin, group):
+            while members := members_of_group(admin, group):
                 if time.monotonic() >= deadline:
-                    raise RebuildError(
+                    raise AsideError(
                         f"workers of the former generation are still in the group {group}: {members}",
                         "Stop them and run `orgpulse rebuild` again: it goes on from there.",
                     )
@@ -219,21 +210,3 @@ class Rebuild:
     def _told_aside(self) -> set[str]:
         names = topic_names(self.aside)
         return {names.scores, names.weeks, names.alerts, names.dead_letters}
-
-    def _remove(self, topics: set[str]) -> list[str]:
-        with connected_admin(self.aside, wait_seconds=10.0) as admin:
-            there = sorted(topics & set(admin.list_topics()))
-            if there:
-                admin.delete_topics(there)
-            deadline = time.monotonic() + _STOP_SECONDS
-            while topics & set(admin.list_topics()) and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
-        return there
-
-
-def _members(admin: Any, group: str) -> str:
-    """Return who is in *group*, for people; nothing when nobody is."""
-    try:
-        return ", ".join(str(member["member_id"]) for member in admin.describe_groups([group])[group]["members"])
-    except CoordinatorNotAvailableError:  # while brokers restart, or for a moment on a new cluster
-        return "nobody can tell"

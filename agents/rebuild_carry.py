@@ -6,6 +6,8 @@ first. Invariant: it is written whole before the next generation reads anything,
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from agents.members import CARRIED, ROW_OF_USER, decode_user
@@ -25,11 +27,20 @@ async def carry_people(live: Settings, aside: Settings) -> int:
     brokers, names = aside.kafka.brokers, topic_names(aside)
     if any(tp.topic == names.users for tp in await committed_of(brokers, group_of(aside))):
         return 0
-    rows: list[Outgoing] = []
-    for partition, content in enumerate(await content_of(brokers, topic_names(live).members_changelog)):
-        for key, raw in content.items():
+    return await carry_rows(await content_of(brokers, topic_names(live).members_changelog), aside)
+
+
+async def carry_rows(content: Sequence[Mapping[bytes, bytes]], aside: Settings) -> int:
+    """Write the rows of people in *content* (key → row, by partition) into the table of *aside*; return how many.
+
+    Raises:
+        KafkaError: If a record was not taken.
+    """
+    topic, rows = topic_names(aside).members_changelog, list[Outgoing]()
+    for partition, table in enumerate(content):
+        for key, raw in table.items():
             if key.startswith(ROW_OF_USER):
                 carried = msgspec.structs.replace(decode_user(raw), offset=CARRIED)
-                rows.append(Outgoing(names.members_changelog, partition, key, msgspec.msgpack.encode(carried)))
+                rows.append(Outgoing(topic, partition, key, msgspec.msgpack.encode(carried)))
     await send_all(aside, rows)
     return len(rows)

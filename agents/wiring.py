@@ -120,6 +120,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
         clock,
     )
     fold.chat = ChatDocuments(documents, chat_zones(settings))
+    fold.on_turn = app.chunks.note_step
     add_chunk_agent(app, topics.activities, fold.handle_in_turns, name="fold", kept=True)
     people = CountPeople(
         lambda: Census(settings.calibration.min_population, model.population.peers), census_table, documents, metrics,

@@ -148,7 +148,7 @@ def unrest(metrics: Sequence[Samples], partitions: int, activities_topic: str) -
     for samples in metrics:
         for topic, lag in by_label(samples, _LAG, "topic").items():
             if lag > (_TICKS_UNDER_WAY if topic == activities_topic else 0):
-                return f"{topic} lags by {lag:.0f}"
+                return f"{topic} lags by {lag:.0f}: {samples[_LAG]}"
         if pending := samples.get(_PENDING, {}).get((), 1.0):
             return f"{pending:.0f} writes wait for Redis"
         marks |= by_label(samples, _WATERMARK, "partition")

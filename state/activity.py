@@ -92,6 +92,8 @@ class Calibration(msgspec.Struct, array_like=True, tag="c", frozen=True):
     model: str = ""  # of which shadow model; empty = the live one
     peers: str = ""  # what makes users peers (see `state.population`); empty = there are no groups
     groups: dict[str, dict[str, list[int]]] = {}  # peer group → its own cut points
+    since_ms: int = 0
+    """Weeks that end from then on are closed by them, and live scores are not; 0 = for live scores."""
 
 
 class Member(msgspec.Struct, array_like=True, tag="m", frozen=True):

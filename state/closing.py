@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from state.activity import Calibration
 from state.arrays import grown, packed, unpacked
 from state.carry import Carry
 from state.closed_week import Closed, blocks, score_week, users_of
@@ -44,6 +45,7 @@ class Closing:
         # Cut points in force at closes, with the first close of each, the oldest first. At most one for each zone
         # and week that can be restated, because a generation that saw no close is not kept.
         self._cuts: list[tuple[int, CutPoints]] = []
+        self._pinned = False  # they are given, and stay what they are
         self._from_ms = 0  # weeks that ended up to here keep their scores
         self._members: dict[int, NDArray[np.uint8]] = {}  # week → membership by slot
         self._groups: dict[int, NDArray[np.int16]] = {}  # week → peer group by slot; nothing where nobody has peers
@@ -52,6 +54,16 @@ class Closing:
     def begin(self, time_ms: int) -> None:
         """Note the cut points that count for weeks that were over before the first event came."""
         self._keep_cuts(time_ms)
+
+    def pin(self, record: Calibration) -> None:
+        """Close weeks that end from `since_ms` on by the cut points of *record*; records come in the order of that.
+
+        From the first one on those in force play no part: a week is closed as it was closed elsewhere.
+        """
+        if not self._pinned:
+            self._cuts, self._pinned = [], True
+        shipped = CutPoints(0, self._model.default_cuts())
+        self._cuts.append((record.since_ms, shipped.after(record, self._model)))
 
     def close(self, week: int, zone: str, orgs: Slots) -> Iterator[Closed]:
         """Score the *orgs* (numbers, ascending) of a zone in which *week* ended; their scores become the former ones.
@@ -110,7 +122,7 @@ class Closing:
         """Return the content for a checkpoint."""
         found: dict[str, Any] = {"cuts": [[since, cuts.generation, cuts.everybody] for since, cuts in self._cuts]}
         found["cuts-by-group"] = [cuts.by_group for _, cuts in self._cuts]
-        found["from"], found["model"] = self._from_ms, self._model.digest
+        found["from"], found["model"], found["pinned"] = self._from_ms, self._model.digest, self._pinned
         held: dict[str, dict[int, Any]] = {"members": self._members, "groups": self._groups, "totals": self._totals}
         for name, weeks in held.items():
             found |= {f"{name}/{week}": packed(array) for week, array in sorted(weeks.items())}
@@ -126,7 +138,7 @@ class Closing:
             if watermark_ms:
                 self._keep_cuts(watermark_ms)
             return False
-        self._from_ms = segments["from"]
+        self._from_ms, self._pinned = segments["from"], segments.get("pinned", False)
         by_group = segments.get("cuts-by-group") or [{}] * len(segments["cuts"])
         self._cuts = [
             (since_ms, CutPoints(generation, cuts, own))
@@ -202,6 +214,8 @@ class Closing:
         return found
 
     def _keep_cuts(self, time_ms: int) -> None:
+        if self._pinned:
+            return
         if not self._cuts or self._cuts[-1][1].generation != self._board.calibration:
             self._cuts.append((time_ms, self._board.cut_points))
 

@@ -11,7 +11,7 @@ and with ticks; where a week ends between two records, it is closed at its end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import msgspec
@@ -52,6 +52,8 @@ READABLE_BY = 3
 OLDEST_READ = 3
 """The oldest version that this one reads; an older one needs a rebuild."""
 
+Steps = Generator[None, None, None]
+"""Work that pauses now and then; what was done by a pause is not yet the outcome of any record."""
 Outcomes = dict[tuple[str, int], list[int]]  # source (topic, partition) → [accepted, duplicate, late]
 _LATENCY_EVERY_TICKS = 120
 _SHADOW_EVERY_TICKS = 120
@@ -101,19 +103,34 @@ class Shard:
 
     def apply(self, record: Record, offset: int) -> list[Effect] | None:
         """Apply the record at *offset*; return effects after a tick, None otherwise."""
+        steps = self.steps(record, offset)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                effects: list[Effect] | None = end.value
+                return effects
+
+    def steps(self, record: Record, offset: int) -> Generator[None, None, list[Effect] | None]:
+        """Do as `apply`, pausing after each part of a week that was closed: a record may bring years.
+
+        In between the shard is in no state that anybody may be told of.
+        """
         self.position = offset + 1
         match record:
             case Rows():
-                self._take_rows(record)
+                yield from self._take_rows(record)
             case Tick():
-                return self._take_tick(record)
+                return (yield from self._take_tick(record))
             case Calibration() if record.model:
                 if self.shadow is not None:
                     self.shadow.learn(record)
+            case Calibration() if record.since_ms:
+                self.closing.pin(record)
             case Calibration():
                 self.board.learn(record)
             case Correction():
-                self._take_correction(record)
+                yield from self._take_correction(record)
             case Note():
                 number = self.subjects.org_number(record.org)
                 self._grow()
@@ -253,7 +270,7 @@ class Shard:
         self.week.grow(len(self.subjects))
         self.board.grow()
 
-    def _take_rows(self, rows: Rows) -> None:
+    def _take_rows(self, rows: Rows) -> Steps:
         """Fold a packed chunk: each row is accepted, a duplicate, or late."""
         columns = unpack(rows)
         source = (rows.topic, rows.partition)
@@ -281,9 +298,9 @@ class Shard:
         columns.subject, columns.measure = slots[columns.subject], measures[columns.measure]
         self._population_changed = True
         self.alerts.inflow.add(rows.topic, columns.time_ms // HOUR_MS)
-        self._fold_until(columns)
+        yield from self._fold_until(columns)
 
-    def _take_correction(self, record: Correction) -> None:
+    def _take_correction(self, record: Correction) -> Steps:
         """Count what turned out to be otherwise than it was counted."""
         slots = self.subjects.slots(record.subjects)
         self._grow()
@@ -292,7 +309,7 @@ class Shard:
         oldest_ms, newest_ms = record.span_ms
         if newest_ms > self.watermark_ms:  # they come from a partition that is ahead
             self._begin(oldest_ms)
-            self._advance(newest_ms)
+            yield from self._advance(newest_ms)
         touched, hours = self.folder.correct(record, self.dedupe.floor_ms)
         self.chat.correct(record, slots)
         self.board.touch(touched, hours)
@@ -301,24 +318,24 @@ class Shard:
             if self.board.begin(slot, hour, record.known_from_ms // HOUR_MS):
                 self._said.append(Gone(record.org, self.subjects.user(slot)))
 
-    def _fold_until(self, columns: Columns) -> None:
+    def _fold_until(self, columns: Columns) -> Steps:
         """Fold rows, closing each week that ends on the way before the rows after its end."""
         self._begin(int(columns.time_ms.min()))
         newest = int(columns.time_ms.max())
         while len(columns.at):
-            self._skip_quiet_weeks(int(columns.time_ms.min()))
+            yield from self._skip_quiet_weeks(int(columns.time_ms.min()))
             if (end := self._next_close()) > newest:
                 break
             before = columns.time_ms < end
-            self._fold(columns.take(before))
-            self._advance(end)
+            yield from self._fold(columns.take(before))
+            yield from self._advance(end)
             columns = columns.take(~before)
-        self._fold(columns)
+        yield from self._fold(columns)
 
-    def _fold(self, columns: Columns) -> None:
+    def _fold(self, columns: Columns) -> Steps:
         if not len(columns.at):
             return
-        self._advance(int(columns.time_ms.max()))
+        yield from self._advance(int(columns.time_ms.max()))
         self.chat.take(columns)
         slots, hours = self.folder.fold(columns, self.dedupe.floor_ms)
         self.board.touch(slots, hours)
@@ -339,28 +356,28 @@ class Shard:
         """Return the zone's first week that is not closed; a new zone begins with the running one."""
         return self.closed_until.setdefault(zone, week_of(self.watermark_ms, zone))
 
-    def _advance(self, time_ms: int) -> None:
+    def _advance(self, time_ms: int) -> Steps:
         """Move the watermark on to *time_ms*, closing every week that ends until then, but for long silences."""
-        self._skip_quiet_weeks(time_ms)
-        self._close_until(time_ms)
+        yield from self._skip_quiet_weeks(time_ms)
+        yield from self._close_until(time_ms)
 
-    def _skip_quiet_weeks(self, time_ms: int) -> None:
+    def _skip_quiet_weeks(self, time_ms: int) -> Steps:
         """Leave out the middle of a long silence before *time_ms*; one old event must not cost a thousand weeks.
 
         What is left out is neither within reach of late events nor do scores change in
         it: the rolling week has long been empty.
         """
         if self.watermark_ms and time_ms - self.watermark_ms > 2 * self._quiet_ms:
-            self._close_until(self.watermark_ms + self._quiet_ms)
+            yield from self._close_until(self.watermark_ms + self._quiet_ms)
             self.closed_until = {
                 zone: max(week, week_of(time_ms - self._quiet_ms, zone)) for zone, week in self.closed_until.items()
             }
             self._set_time(time_ms - self._quiet_ms)
 
-    def _close_until(self, time_ms: int) -> None:
+    def _close_until(self, time_ms: int) -> Steps:
         while self.watermark_ms and (end := self._next_close()) <= time_ms:
             self._set_time(end)
-            self._close_weeks(end)
+            yield from self._close_weeks(end)
         self._set_time(time_ms)
 
     def _set_time(self, time_ms: int) -> None:
@@ -381,7 +398,7 @@ class Shard:
             self.board.dirty[slot] = self._population_changed = True
             self.board.touch_org(int(self.subjects.org_of[slot]))
 
-    def _close_weeks(self, end: int) -> None:
+    def _close_weeks(self, end: int) -> Steps:
         """Close the weeks that end at *end*: final rows, and scores become the former ones."""
         for zone in sorted(self.subjects.zones()):
             week = self._open_week(zone)
@@ -393,6 +410,7 @@ class Shard:
             self.closed_until[zone] = week + 1
             for closed in self.closing.close(week, zone, orgs):
                 self._said += final_rows(self, closed)
+                yield
             self.board.dirty[users_of(self.subjects, orgs)] = True  # other weeks are carried from now on
         running, oldest = week_of(self.watermark_ms, "UTC"), week_of(self.dedupe.floor_ms, "UTC") - 1
         for forgotten in [week for week in self.history.dirty_weeks() if week < oldest]:
@@ -400,10 +418,10 @@ class Shard:
         self.history.drop_before(oldest, running - WEEKS - 1)
         self.closing.forget_before(oldest)
 
-    def _take_tick(self, tick: Tick) -> list[Effect]:
+    def _take_tick(self, tick: Tick) -> Generator[None, None, list[Effect]]:
         """Evaluate, and return everything that there is to say."""
         if tick.time_ms and self.watermark_ms:  # before the first event there is nothing that could age
-            self._advance(tick.time_ms)
+            yield from self._advance(tick.time_ms)
         self._ticks += 1
         new_round = tick.round != self._round
         self._round = tick.round

@@ -22,6 +22,8 @@ BATCH_BYTES = 900_000  # uncompressed; below Kafka's default max.message.bytes
 
 Record = tuple[str, bytes | None, bytes | None]
 """Topic, key, value."""
+Placed = tuple[str, int | None, bytes | None, bytes | None, int | None]
+"""Topic, partition (None = the key's), key, value, time stamp (ms; None = when it is sent)."""
 _Deliveries = list["asyncio.Future[object]"]
 
 
@@ -32,16 +34,19 @@ class BulkSender:
         SendError: On entering, if no broker answers.
     """
 
-    def __init__(self, brokers: str, client_id: str = "orgpulse-bulk-sender") -> None:
-        """Prepare, without connecting; *brokers* is `host:port`, several separated by commas."""
-        self._brokers, self._client_id = brokers, client_id
+    def __init__(self, brokers: str, client_id: str = "orgpulse-bulk-sender", batch_bytes: int = BATCH_BYTES) -> None:
+        """Prepare, without connecting; *brokers* is `host:port`, several separated by commas.
+
+        *batch_bytes* is what a batch, so also a record, may have at most, uncompressed.
+        """
+        self._brokers, self._client_id, self._batch_bytes = brokers, client_id, batch_bytes
         self._partitions: dict[str, int] = {}
         self._producer: AIOKafkaProducer | None = None
 
     async def __aenter__(self) -> BulkSender:
         producer = AIOKafkaProducer(
             bootstrap_servers=self._brokers, client_id=self._client_id, acks="all", enable_idempotence=True,
-            compression_type="lz4", max_batch_size=BATCH_BYTES, max_request_size=BATCH_BYTES + 100_000,
+            compression_type="lz4", max_batch_size=self._batch_bytes, max_request_size=self._batch_bytes + 100_000,
         )  # fmt: skip
         try:
             await producer.start()
@@ -65,6 +70,10 @@ class BulkSender:
         Raises:
             SendError: If Kafka did not take them all, or a topic does not exist.
         """
+        return await self.send_placed(((topic, None, key, value, None) for topic, key, value in records), progress)
+
+    async def send_placed(self, records: Iterable[Placed], progress: Callable[[int], None] = lambda sent: None) -> int:
+        """Send *records* like `send`, each to its partition and with its time stamp."""
         left, sent = iter(records), 0
         before: _Deliveries = []
         try:
@@ -79,20 +88,22 @@ class BulkSender:
             raise SendError(f"Kafka did not take a batch: {error!r}") from error
         return sent
 
-    async def _hand_over(self, block: list[Record]) -> _Deliveries:
+    async def _hand_over(self, block: list[Placed]) -> _Deliveries:
         assert self._producer is not None
         batches: dict[tuple[str, int], BatchBuilder] = {}
         deliveries: _Deliveries = []
-        for topic, key, value in block:
-            place = (topic, partition_of_key(key, self._partitions.get(topic) or await self._count(topic)))
+        for topic, partition, key, value, stamp in block:
+            if partition is None:
+                partition = partition_of_key(key, self._partitions.get(topic) or await self._count(topic))
+            place = (topic, partition)
             batch = batches.get(place)
             if batch is None:
                 batch = batches[place] = self._producer.create_batch()
-            if batch.append(key=key, value=value, timestamp=None) is None:
+            if batch.append(key=key, value=value, timestamp=stamp) is None:
                 deliveries.append(await self._producer.send_batch(batch, topic, partition=place[1]))
                 batch = batches[place] = self._producer.create_batch()
-                if batch.append(key=key, value=value, timestamp=None) is None:
-                    raise SendError(f"a record of {len(value or b'')} bytes; the limit is {BATCH_BYTES}")
+                if batch.append(key=key, value=value, timestamp=stamp) is None:
+                    raise SendError(f"a record of {len(value or b'')} bytes; the limit is {self._batch_bytes}")
         for (topic, partition), batch in batches.items():
             deliveries.append(await self._producer.send_batch(batch, topic, partition=partition))
         return deliveries

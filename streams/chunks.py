@@ -68,6 +68,15 @@ class ChunkDriver:
         self.handled: dict[TP, int] = {}
         #: Records handled since the start, by topic.
         self.records: dict[str, int] = {}
+        #: Which call of its handler each topic is in; handlers take one chunk after the other.
+        self.at_work: dict[str, int] = {}
+        self._calls = 0
+        #: How often handlers said that they get on.
+        self.steps = 0
+
+    def note_step(self) -> None:
+        """Note that a handler gets on with a long chunk."""
+        self.steps += 1
 
     async def run(self, stream: Any, handler: Handler) -> None:
         """Feed *handler* the chunks of *stream* until the app stops."""
@@ -94,8 +103,13 @@ class ChunkDriver:
             raise HoleError(
                 f"{chunk.tp.topic}-{chunk.tp.partition}: next is {expected}, but a chunk from {chunk.begin} came"
             )
-        result = handler(chunk)
-        outcome = await result if inspect.isawaitable(result) else result
+        self._calls += 1
+        self.at_work[chunk.tp.topic] = self._calls
+        try:
+            result = handler(chunk)
+            outcome = await result if inspect.isawaitable(result) else result
+        finally:
+            self.at_work.pop(chunk.tp.topic, None)
         self.handled[chunk.tp] = chunk.next_offset
         self.records[chunk.tp.topic] = self.records.get(chunk.tp.topic, 0) + len(chunk.records)
         if outcome is None:

@@ -18,6 +18,7 @@ from aiokafka.structs import TopicPartition
 from streams.errors import OperatorError
 from streams.patient_client import patient
 
+_LOOKED_AT = 200  # records of a partition that are worth a look
 LONGEST_LOOK_SECONDS = 20.0
 """A transaction that a dead worker left open hides what follows; so long its end is waited for."""
 
@@ -102,6 +103,31 @@ async def starts_of(bootstrap: str, topics: Iterable[str]) -> dict[TopicPartitio
     partitions = list(await ends_of(bootstrap, topics))
     async with _looking(bootstrap) as consumer:
         return dict(await consumer.beginning_offsets(partitions))
+
+
+async def first_from(bootstrap: str, partitions: Iterable[TopicPartition], from_ms: int) -> dict[TopicPartition, int]:
+    """Return the offset of the first record stamped *from_ms* (epoch) or later; partitions without one are left out."""
+    async with _looking(bootstrap) as consumer:
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, from_ms))
+    return {tp: first.offset for tp, first in found.items() if first is not None}
+
+
+async def unread_of(bootstrap: str, group: str, topics: Iterable[str]) -> int:
+    """Return about how many records *group* has not handled yet; 0 is exact.
+
+    The end of a log may be a transaction's mark, which no offset is ever committed for: when little is left it is
+    looked at.
+    """
+    ends, done = await ends_of(bootstrap, topics), await committed_of(bootstrap, group)
+    firsts = await starts_of(bootstrap, topics)
+    places = {tp: max(done.get(tp, 0), firsts[tp]) for tp in ends}
+    left = {tp: end - places[tp] for tp, end in ends.items() if end > places[tp]}
+    if sum(left.values()) > _LOOKED_AT * len(left):
+        return sum(left.values())
+    found = 0
+    async for _ in stretches(bootstrap, {tp: places[tp] for tp in left}, {tp: ends[tp] for tp in left}, whole=True):
+        found += 1
+    return found
 
 
 async def oldest_ms_of(bootstrap: str, topics: Iterable[str]) -> int | None:

@@ -26,6 +26,7 @@ from streams.settings_file import (
     table_of,
     unknown_name,
 )
+from streams.settings_sink import SinkSettings
 from streams.settings_wire import (
     KafkaSettings,
     LogSettings,
@@ -83,6 +84,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chat: ChatSettings = msgspec.field(default_factory=ChatSettings)
     dedupe: DedupeSettings = msgspec.field(default_factory=DedupeSettings)
     checkpoint: CheckpointSettings = msgspec.field(default_factory=CheckpointSettings)
+    sink: SinkSettings = msgspec.field(default_factory=SinkSettings)
     listen: ListenSettings = msgspec.field(default_factory=ListenSettings)
     mixpanel: MixpanelSettings = msgspec.field(default_factory=MixpanelSettings)
     s3: S3Settings = msgspec.field(default_factory=S3Settings)

@@ -1,14 +1,15 @@
 """Notices that reading stands still although messages wait, or a recovery that gets nowhere: something has got stuck.
 
 Owns the watch over the way of messages into the worker; who is stuck begins anew, from what is committed. Invariant:
-a partition whose position moves, or of which everything is handled, never counts as stuck.
+a partition whose position moves, of which everything is handled, or that waits for a long chunk which gets on, never
+counts as stuck.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any, Protocol
 
 import structlog
@@ -48,8 +49,8 @@ class Stalls:
         self._limit_seconds = limit_seconds
         self._since: dict[Hashable, tuple[int, float]] = {}
 
-    def check(self, positions: Mapping[Any, Standing], now: float) -> None:
-        """Look at all live partitions; *now* is a monotonic clock (seconds).
+    def check(self, positions: Mapping[Any, Standing], now: float, waiting: Collection[Any] = ()) -> None:
+        """Look at all live partitions; *now* is a monotonic clock (seconds), *waiting* are those that wait with reason.
 
         Raises:
             StalledError: If one of them has stood still for too long.
@@ -59,7 +60,7 @@ class Stalls:
             if not standing.lag:
                 continue
             offset, since = former.get(partition, (-1, now))
-            since = since if offset == standing.next_offset else now
+            since = since if offset == standing.next_offset and partition not in waiting else now
             self._since[partition] = (standing.next_offset, since)
             if now - since > self._limit_seconds:
                 seconds = now - since
@@ -99,6 +100,7 @@ class StallWatch(TaskService):
         self._app, self._kafka_is_well, self._recovered, self._fail = app, kafka_is_well, recovered, fail
         self._limit_seconds, self._ask_seconds = limit_seconds, ask_seconds
         self._stalls, self._stuck = Stalls(limit_seconds), Stuck()
+        self._at_work: tuple[dict[str, int], int] = {}, 0
 
     async def _run(self) -> None:
         while True:
@@ -125,5 +127,13 @@ class StallWatch(TaskService):
             raise StalledError("the consumer answers no questions any more") from error
         except KafkaError:
             return  # Kafka is not well after all; whoever watches that says so
+        long = self._long_chunks()
         if app.flowing:
-            self._stalls.check(app.positions(ends), now)
+            positions = app.positions(ends)
+            self._stalls.check(positions, now, {tp for tp in positions if tp.topic in long})
+
+    def _long_chunks(self) -> set[str]:
+        """Return the topics whose handler is in the same chunk as at the last look, and got on with it."""
+        (calls, steps), chunks = self._at_work, self._app.chunks
+        self._at_work = dict(chunks.at_work), chunks.steps
+        return {topic for topic, call in chunks.at_work.items() if calls.get(topic) == call and chunks.steps != steps}

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from kafka.errors import CoordinatorNotAvailableError, KafkaError, TopicAlreadyExistsError, for_code
 
 from streams.settings import Settings
-from streams.topic_specs import TopicNames, TopicSpec, topic_names, topic_specs
+from streams.topic_specs import TopicNames, TopicSpec, group_of, topic_names, topic_specs
 
 __all__ = [
     "BrokerError",
@@ -27,6 +27,9 @@ __all__ = [
     "check_topics",
     "connected_admin",
     "create_topics",
+    "delete_group",
+    "delete_topics",
+    "members_of_group",
     "problems_of",
     "topic_names",
     "topic_specs",
@@ -35,6 +38,8 @@ __all__ = [
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 3.0
 CONFIG_WAIT_SECONDS = 10.0
+GONE_WAIT_SECONDS = 90.0
+NOBODY_CAN_TELL = "nobody can tell"
 
 
 class BrokerError(Exception):
@@ -95,6 +100,33 @@ def _connect(settings: Settings, wait_seconds: float) -> Any:
             pause = min(pause * 2, LONGEST_WAIT_SECONDS)
     finally:
         library.setLevel(level)
+
+
+def delete_topics(settings: Settings, topics: Collection[str]) -> list[str]:
+    """Delete those of *topics* that there are, and wait until they are gone; return their names."""
+    with connected_admin(settings, wait_seconds=10.0) as admin:
+        there = sorted(set(topics) & set(admin.list_topics()))
+        if there:
+            admin.delete_topics(there)
+        deadline = time.monotonic() + GONE_WAIT_SECONDS
+        while set(there) & set(admin.list_topics()) and time.monotonic() < deadline:
+            time.sleep(FIRST_WAIT_SECONDS)
+    return there
+
+
+def delete_group(settings: Settings) -> None:
+    """Delete the consumer group of *settings* with its offsets, if there is one."""
+    with connected_admin(settings, wait_seconds=10.0) as admin:
+        if group_of(settings) in {found["group_id"] for found in admin.list_groups()}:
+            admin.delete_groups([group_of(settings)])
+
+
+def members_of_group(admin: Any, group: str) -> str:
+    """Return who is in *group*, for people; nothing when nobody is."""
+    try:
+        return ", ".join(str(member["member_id"]) for member in admin.describe_groups([group])[group]["members"])
+    except CoordinatorNotAvailableError:  # while brokers restart, or for a moment on a new cluster
+        return NOBODY_CAN_TELL
 
 
 def create_topics(settings: Settings, *, repair: bool = False, wait_seconds: float = 30.0) -> list[str]:

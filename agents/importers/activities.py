@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from agents.importers.json_rows import encode, key_of, missing
+from agents.importers.json_rows import encode, instant, key_of, missing
 from agents.importers.mapping import Rule
 from agents.importers.source import Row, Source
 from agents.importers.tables import Query, columns_used, read_table
@@ -40,7 +40,8 @@ def read_activities(source: Source, rules: Sequence[Rule], *, delimiter: str | N
         if "ghost" in message:
             message["ghost"] = _ghost(message["ghost"])
         problem = record.problem or missing(message, _NEEDED) or problem
-        yield Row(key_of(message.get("userid")), encode(message), problem)
+        time = instant(message.get("created"))
+        yield Row(key_of(message.get("userid")), encode(message), problem, time=time)
 
 
 def _ghost(value: Any) -> Any:

@@ -13,7 +13,7 @@ from agents.importers.chat_message import FIELDS, NEEDED, ChatOptions
 from agents.importers.discord import read_discord
 from agents.importers.discord_activity import read_activity
 from agents.importers.expand import Reader, over_files
-from agents.importers.json_rows import convert_rows, encode, key_of, missing
+from agents.importers.json_rows import convert_rows, encode, instant, key_of, missing
 from agents.importers.mapping import Rule, apply_rules
 from agents.importers.slack import is_slack, read_slack
 from agents.importers.source import InputError, Row, Source
@@ -114,4 +114,9 @@ def _finished(message: dict[str, Any], channel: str | None, org: str | None, pro
         message["org_id"] = org
     needed = _PRESENCE_NEEDED if presence else _EDIT_NEEDED if kind in ("edit", "delete") else NEEDED
     problem = missing(message, needed) or problem
-    return Row(key_of(message.get("server" if presence else "channel")), encode(message), problem)
+    return Row(
+        key_of(message.get("server" if presence else "channel")),
+        encode(message),
+        problem,
+        time=instant(message.get("time")),
+    )

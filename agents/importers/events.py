@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from agents.importers.json_rows import convert_rows, encode, key_of, missing
+from agents.importers.json_rows import convert_rows, encode, instant, key_of, missing
 from agents.importers.mapping import Rule, apply_rules
 from agents.importers.segment import from_segment, is_segment
 from agents.importers.snowplow import COLUMNS, from_snowplow, is_snowplow, row_of_line
@@ -49,7 +49,8 @@ def read_events(
             return finished(row, from_snowplow(row), rules, org)
         message = flat_form(row)
         if not rules and org is None:
-            return Row(key_of(message.get("distinct_id")), line, missing(message, _NEEDED))
+            problem = missing(message, _NEEDED)
+            return Row(key_of(message.get("distinct_id")), line, problem, time=instant(message.get("time")))
         return finished(row, message, rules, org)
 
     return convert_rows(source, convert)
@@ -58,12 +59,15 @@ def read_events(
 def finished(row: dict[str, Any], message: dict[str, Any], rules: Sequence[Rule], org: str | None) -> Row:
     """Return the row of a form's message with what is mapped from the form's own *row*."""
     if message.get("event") in ("$identify", "$create_alias"):
-        return Row(key_of(message["properties"].get("distinct_id")), encode(message), None)
+        properties = message["properties"]
+        time = instant(properties.get("time"))
+        return Row(key_of(properties.get("distinct_id")), encode(message), None, time=time)
     mapped, problem = apply_rules(rules, row)
     message = {name: message[name] for name in FIELDS if message.get(name) is not None} | mapped
     if org is not None:
         message["org_id"] = org
-    return Row(key_of(message.get("distinct_id")), encode(message), missing(message, _NEEDED) or problem)
+    problem = missing(message, _NEEDED) or problem
+    return Row(key_of(message.get("distinct_id")), encode(message), problem, time=instant(message.get("time")))
 
 
 def _form_of(source: Source) -> str:
@@ -108,7 +112,8 @@ def _table(source: Source, rules: Sequence[Rule], org: str | None, delimiter: st
         if org is not None:
             message["org_id"] = org
         problem = record.problem or missing(message, _NEEDED) or problem
-        yield Row(key_of(message.get("distinct_id")), encode(message), problem)
+        time = instant(message.get("time"))
+        yield Row(key_of(message.get("distinct_id")), encode(message), problem, time=time)
 
 
 def flat_form(row: dict[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,11 @@ def open_entry(entry: str | Entry, encoding: str | None = None) -> Source:
         return recoded(entry.open(), encoding)
     files = files_of(entry)
     if files is None:
-        return recoded(open_source(entry), encoding)
+        source = recoded(open_source(entry), encoding)
+        if source.peek()[257:262] == b"ustar":
+            source.close()
+            raise InputError(f"{entry}: it is a tar archive: unpack it (tar xf {entry}) and give the folder")
+        return source
     progress = cast(IO[bytes], FilesProgress())
     return Source(files.name, io.BytesIO(), progress, sum(files.sizes.values()), content=files)
 
@@ -81,6 +85,7 @@ class _Part:
     source: Source | None = None
     rows: Any = None
     row: Row | None = None
+    number: int = 1
 
     def __post_init__(self) -> None:
         self.name = ""
@@ -113,7 +118,8 @@ def _merged(folder: Source, reader: Reader, encoding: str | None) -> Iterator[Ro
         until = waiting[0].time if waiting else float("inf")
         place = part.source.name
         while part.row is not None and part.time <= until:
-            yield part.row if part.row.place else part.row._replace(place=place)
+            yield part.row if part.row.place else part.row._replace(place=f"{place}, row {part.number}")
+            part.number += 1
             part.row = next(part.rows, None)
             if part.row is not None and part.row.time is not None:
                 part.time = part.row.time

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from agents.importers.source import InputError, Source, open_source, unpacked
+from streams.reading import plain_text
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _BOMB_RATIO = 600  # text packs to a hundredth at best; deflate can't go beyond 1,032
@@ -49,7 +50,7 @@ class Folder:
     def open(self, name: str) -> Source:
         """Open one of the files."""
         source = open_source(str(self.path / name))
-        source.name = name.removesuffix(".gz")
+        source.name = plain_text(name.removesuffix(".gz"))
         return source
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ Invariant: a line that is not a JSON object goes on as it stands, so that the sy
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -13,18 +14,27 @@ import msgspec
 
 from agents.importers.json_scan import Scanner
 from agents.importers.source import Row, Source
+from streams.reading import Rejected, time_ms_of
 
 # Decimal keeps every digit of a number that is only passed on.
 _decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 _encoder = msgspec.json.Encoder(decimal_format="number")
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# ArithmeticError: a number with an exponent that no Decimal has.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError)
 
 Convert = Callable[[dict[str, Any], bytes], Row]
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """Return a message as one line of JSON without its end."""
-    return _encoder.encode(message)
+    """Return a message as one line of JSON without its end.
+
+    Half characters and integers beyond 64 bits, which strict JSON has no room for, are written so that the workers
+    refuse them: they are evidence.
+    """
+    try:
+        return _encoder.encode(message)
+    except (UnicodeEncodeError, OverflowError):
+        return json.dumps(message, default=str).encode()
 
 
 def key_of(value: object) -> bytes | None:
@@ -72,6 +82,14 @@ def convert_rows(source: Source, convert: Convert, lines: Iterator[bytes | None]
             continue
         row = decode_object(line)
         yield Row(None, line, "not_a_json_object") if row is None else convert(row, line)
+
+
+def instant(time: Any) -> float | None:
+    """Return a message's time as seconds since 1970, as the workers read it; `None` where they refuse it."""
+    try:
+        return time_ms_of(time) / 1000
+    except (Rejected, TypeError, ArithmeticError, ValueError):
+        return None
 
 
 def missing(message: dict[str, Any], names: tuple[str, ...]) -> str | None:

@@ -15,6 +15,7 @@ from agents.importers.files import Archive, Files, FilesProgress, Folder
 from agents.importers.mail import MAX_HEADER_BYTES, mail_row
 from agents.importers.mapping import Rule
 from agents.importers.source import Row, Source
+from streams.reading import plain_text
 
 _MAIL = re.compile(r"^(?:(.*)/)?(?:cur|new)/([^/]+)$")
 _SECONDS = re.compile(r"^\d{9,10}(?=\.)")
@@ -34,13 +35,13 @@ def over_maildirs(others: Reader, *, channel: str | None, org: str | None, rules
             return
         progress = cast(FilesProgress, source.raw)
         for where, name in mails:
-            folder = where.rpartition("/")[2].lstrip(".") or source.name
+            folder = plain_text(where.rpartition("/")[2].lstrip(".")) or source.name
             mail = progress.opened(cast(Files, files).open(name))
             try:
                 header = _header(mail)
             finally:
                 progress.finished(mail, files.sizes[name])
-            yield mail_row(header, channel or folder, org, rules, folder)._replace(place=name)
+            yield mail_row(header, channel or folder, org, rules, folder)._replace(place=mail.name)
 
     return read
 

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from agents.importers.source import InputError
 
 # 60 digits hold any product of prices and pieces; where they do not, Inexact is an error and not a rounding.
+_LONGEST_EXPONENT = 1_000
 _EXACT = Context(prec=60, traps=[InvalidOperation, Inexact])
 
 
@@ -121,7 +122,18 @@ def product(row: Mapping[str, Any], factors: Sequence[str]) -> str | None:
             result = _EXACT.multiply(result, number)
     except DecimalException:
         return None
-    return format(result, "f")
+    return decimal_text(result)
+
+
+def decimal_text(number: Decimal) -> str:
+    """Return an exact number as text, written out unless that would fill the memory.
+
+    >>> decimal_text(Decimal("1E+3")), decimal_text(Decimal("1E+999999999"))
+    ('1000', '1E+999999999')
+    """
+    _, digits, exponent = number.as_tuple()
+    written_out = isinstance(exponent, int) and abs(exponent) <= _LONGEST_EXPONENT and len(digits) <= _LONGEST_EXPONENT
+    return format(number, "f") if written_out else str(number)
 
 
 def apply_rules(rules: Sequence[Rule], row: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:

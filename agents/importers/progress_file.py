@@ -44,7 +44,8 @@ class ProgressFile:
     @classmethod
     def of(cls, folder: Path, path: str, purpose: str) -> ProgressFile:
         """Return the memory for importing *path* for *purpose*, kept in *folder*."""
-        digest = hashlib.sha256(f"{Path(path).resolve()}\n{purpose}".encode()).hexdigest()[:16]
+        where = Path(path).resolve() if Path(path).exists() else path
+        digest = hashlib.sha256(f"{where}\n{purpose}".encode()).hexdigest()[:16]
         return cls(path, folder / f"{Path(path).name[:80]}.{digest}.json")
 
     def recall(self) -> int:

@@ -135,7 +135,7 @@ class Quality:
     def _note_fields(self, value: bytes, *, good: bool) -> None:
         try:
             message = _fields.decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
             return
         self._messages += 1
         for name in message:

@@ -148,7 +148,7 @@ class ImportRun:
                         raise _OtherInputError
                     last_taken = row
                     continue
-                last_taken = self._take(row, f"{row.place or source.name}, row {rows}")
+                last_taken = self._take(row, row.place or f"{source.name}, row {rows}")
                 taken = rows
                 if rows % _LOOK_EVERY_ROWS == 0:
                     self.on_progress(source, self.tally)

@@ -23,6 +23,7 @@ from agents.importers.files import Files, FilesProgress, read_whole, root_of
 from agents.importers.json_rows import decode_object
 from agents.importers.json_scan import Scanner
 from agents.importers.source import InputError, Row, Source
+from streams.reading import plain_text
 
 _DAY = re.compile(r"^([^/]+)/(\d{4}-\d\d-\d\d)\.json$")
 _STAMP = re.compile(r"^\d{1,12}(\.\d{1,9})?$")
@@ -72,17 +73,17 @@ def read_slack(source: Source, options: ChatOptions) -> Iterator[Row]:
     if not days:
         raise InputError(f"{source.name}: a Slack export has folders with a file a day (general/2026-01-05.json)")
     for _, folder, name in sorted(days):
-        channel, direct = channels.get(folder, (folder, True))
+        channel, direct = channels.get(folder, (plain_text(folder), True))
         day = progress.opened(files.open(name))
         try:
             for number, value in enumerate(Scanner(day).values(), start=1):
                 message = None if value is None else decode_object(value)
-                place = f"{name}, message {number}"
+                place = f"{day.name}, message {number}"
                 if message is None:
                     raw = None if value is None else value[:1000]
                     yield Row(None, raw, "too_large" if value is None else "not_a_json_object", place)
                 else:
-                    yield from _rows(message, folder, channel, direct, people, options, place)
+                    yield from _rows(message, plain_text(folder), channel, direct, people, options, place)
         finally:
             progress.finished(day, files.sizes[name])
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
+from streams.reading import plain_text
 from streams.sender import MAX_RECORD_BYTES
 
 MAX_LINE_BYTES = MAX_RECORD_BYTES
@@ -58,6 +59,10 @@ class Source:
     overlong_lines: int = field(default=0)
     folder: str = ""
     content: Any = None
+
+    def __post_init__(self) -> None:
+        # Names of files may hold what is no text; they become ids and channels.
+        self.name, self.folder = plain_text(self.name), plain_text(self.folder)
 
     def lines(self) -> Iterator[bytes | None]:
         """Yield each line with its end; `None` stands for one longer than `MAX_LINE_BYTES`, which is dropped.

@@ -8,10 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from agents.importers.json_rows import instant
 from agents.importers.source import Row, Source
 
 # Only counted here: what a line says is decided by the system, by the same rules as for live lines.
 _SYSLOG_HEAD = re.compile(rb"^(<\d{1,3}>)?(1 |[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |\{)|^<\d{1,3}>\d{4}-")
+
+# Only lines of RFC 5424 say when they were written so that files can be put in order by it.
+_DATED = re.compile(rb"^<\d{1,3}>1 ([\x21-\x7e]{10,40}) ")
 
 
 def read_syslog(source: Source, *, key: str | None) -> Iterator[Row]:
@@ -28,4 +32,6 @@ def read_syslog(source: Source, *, key: str | None) -> Iterator[Row]:
             continue
         line = line.rstrip(b"\r\n")
         if line.strip():
-            yield Row(record_key, line, None if _SYSLOG_HEAD.match(line) else "no_syslog_head")
+            dated = _DATED.match(line)
+            time = instant(dated[1].decode()) if dated else None
+            yield Row(record_key, line, None if _SYSLOG_HEAD.match(line) else "no_syslog_head", time=time)

@@ -82,7 +82,10 @@ def _csv_rows(source: Source, rules: Sequence[Rule], delimiter: str | None) -> I
     between = delimiter or _delimiter_of(first or b"")
     csv.field_size_limit(_CELL_BYTES)
     reader = csv.reader(_text(source, itertools.chain((first,), lines), broken), delimiter=between)
-    header = next(reader, None)
+    try:
+        header = next(reader, None)
+    except csv.Error as error:
+        raise InputError(f"{source.name}: its first line is no header of CSV: {error}") from error
     if header is None:
         return
     check_columns(rules, header, source.name)
@@ -155,7 +158,21 @@ def _pylist(batch: Any) -> list[dict[str, Any]]:
         if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
             cut = batch.column(at).cast(pa.timestamp("us", column.type.tz), safe=False)
             batch = batch.set_column(at, column.name, cut)
-    return batch.to_pylist()  # type: ignore[no-any-return]
+    try:
+        return batch.to_pylist()  # type: ignore[no-any-return]
+    except (ValueError, OverflowError):  # text that is no UTF-8, a year that Python has not: one cell, not the file
+        columns = [(name, batch.column(at)) for at, name in enumerate(batch.schema.names)]
+        return [{name: _cell(column[row]) for name, column in columns} for row in range(batch.num_rows)]
+
+
+def _cell(cell: Any) -> Any:
+    """Return one value of Parquet; what Python has no room for is text that no reader takes for a time."""
+    try:
+        return cell.as_py()
+    except UnicodeDecodeError:
+        return cell.as_buffer().to_pybytes().decode("utf-8", "replace") if hasattr(cell, "as_buffer") else "unreadable"
+    except (ValueError, OverflowError):
+        return f"out of range: {getattr(cell, 'value', '')}"
 
 
 def _query_rows(source: Source, query: Query, rules: Sequence[Rule], wanted: frozenset[str] | None) -> Iterator[Record]:

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from agents.importers.json_rows import encode, key_of, missing
-from agents.importers.mapping import Rule, apply_rules
+from agents.importers.json_rows import encode, instant, key_of, missing
+from agents.importers.mapping import Rule, apply_rules, decimal_text
 from agents.importers.source import InputError, Row, Source
 from agents.importers.tables import Query, Record, columns_used, read_table
 
@@ -39,7 +39,8 @@ def read_transactions(source: Source, rules: Sequence[Rule], *, delimiter: str |
         if record.cells is None:
             yield Row(None, record.raw, record.problem)
         elif record.raw is not None and not rules and not missing(record.cells, _COMPLETE):
-            yield Row(key_of(record.cells["org_id"]), record.raw, record.problem)
+            time = instant(record.cells["time"])
+            yield Row(key_of(record.cells["org_id"]), record.raw, record.problem, time=time)
         else:
             yield _row(record, rules, needs_id="transaction_id" if _unordered(source) else "")
 
@@ -52,9 +53,9 @@ def _row(record: Record, rules: Sequence[Rule], needs_id: str) -> Row:
     """Return the message of one row."""
     message, problem = table_message(record, rules, FIELDS, "transaction_id", needs_id)
     if isinstance(message.get("amount"), Decimal):
-        message["amount"] = format(message["amount"], "f")
+        message["amount"] = decimal_text(message["amount"])
     problem = record.problem or missing(message, _NEEDED) or problem
-    return Row(key_of(message.get("org_id")), encode(message), problem)
+    return Row(key_of(message.get("org_id")), encode(message), problem, time=instant(message.get("time")))
 
 
 def table_message(

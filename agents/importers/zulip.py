@@ -58,7 +58,7 @@ def read_zulip_export(source: Source, options: ChatOptions) -> Iterator[Row]:
         try:
             elements = Scanner(part).members(frozenset({"zerver_message"}), frozenset())
             for number, (_, value) in enumerate(elements, start=1):
-                place = f"{name}, message {number}"
+                place = f"{part.name}, message {number}"
                 message = None if value is None else decode_object(value)
                 if message is None:
                     raw = None if value is None else value[:1000]

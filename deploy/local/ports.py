@@ -7,20 +7,36 @@ when it lost the race.
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 
 from deploy.local.errors import LocalError
 
 HOST = "127.0.0.1"
+_NOT_FOR_CLIENTS = range(15_000, 32_768)
+"""Linux gives clients ports from 32,768 on, macOS from 49,152 on."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Return *count* different ports that are free now; all are held until the last is found, so that they differ."""
+    """Return *count* different ports that are free now; all are held until the last is found, so that they differ.
+
+    They lie below those that the system gives to outgoing connections: a server that is started again later, at the
+    same address, must not find it taken by some client's connection. Where none is free there, the system chooses.
+    """
+    choice = random.sample(_NOT_FOR_CLIENTS, k=len(_NOT_FOR_CLIENTS))
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+        return [_bound(held.enter_context(socket.socket()), choice) for _ in range(count)]
+
+
+def _bound(free: socket.socket, choice: list[int]) -> int:
+    """Bind *free* to one of the ports in *choice*, which are used up; return its port."""
+    while choice:
+        with contextlib.suppress(OSError):
+            free.bind((HOST, choice.pop()))
+            break
+    else:
+        free.bind((HOST, 0))
+    return int(free.getsockname()[1])
 
 
 def require_free(port: int, program: str) -> None:

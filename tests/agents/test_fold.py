@@ -67,7 +67,7 @@ def test_an_event_that_is_late_for_its_shard_is_counted_among_the_dead_letters()
 
 
 def test_a_long_chunk_lets_others_have_their_turn_and_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agents.fold._TURN_SECONDS", 0.0)
+    monkeypatch.setattr("agents.turns.TURN_SECONDS", 0.0)
     model, clock, names = model_of(), FixedClock(NOON / 1000), topic_names(Settings())
     log = [rows_of([Act("acme", "ann", "search", NOON + n, n)], first_offset=n) for n in range(50)]
     records = [Record(at_, encode_record(record)) for at_, record in enumerate([*log, Tick(NOON + 50, 0)])]
@@ -98,6 +98,57 @@ def test_a_long_chunk_lets_others_have_their_turn_and_comes_to_the_same(monkeypa
             assert turns == 0
     assert turns >= 50
     assert outcomes[0].records == outcomes[1].records and len(outcomes[0].records) > 2
+
+
+def test_one_record_that_brings_years_lets_others_have_their_turn_and_comes_to_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Years of a mail archive in one record kept the loop for a minute, on a slow machine, and commits timed out."""
+    monkeypatch.setattr("agents.turns.TURN_SECONDS", 0.0)
+    weeks = 60
+    acts = [Act("acme", f"u{n % 7}", "search", NOON + 7 * n * DAY, n) for n in range(weeks)]
+    log = [rows_of(acts), Tick(NOON + 7 * weeks * DAY, 0)]
+    records = [Record(at_, encode_record(record)) for at_, record in enumerate(log)]
+    chunk: Any = SomeChunk(TP("activities", 0), records, len(log))
+    agents = [new_agent() for _ in range(3)]
+    found: list[Any] = [agents[0].handle(chunk)]
+    told: list[int] = []
+
+    async def asks(agent: FoldAgent) -> None:
+        while True:
+            await asyncio.sleep(0)
+            told.append(len(list(agent.documents())))
+
+    async def in_turns(agent: FoldAgent, *, asked: bool) -> None:
+        turns = [0]
+
+        async def others() -> None:
+            while True:
+                turns[0] += 1
+                await asyncio.sleep(0)
+
+        tasks = [asyncio.create_task(others()), *([asyncio.create_task(asks(agent))] if asked else [])]
+        found.append(await agent.handle_in_turns(chunk))
+        for task in tasks:
+            task.cancel()
+        assert turns[0] >= (2 if asked else weeks)
+
+    asyncio.run(in_turns(agents[1], asked=False))
+    asyncio.run(in_turns(agents[2], asked=True))
+    assert told[0] == 8, "what is told in the middle of a record is as of its end"
+    assert found[0].records == found[1].records == found[2].records and len(found[0].records) > weeks
+    assert agents[0].shards[0].checkpoint() == agents[1].shards[0].checkpoint() == agents[2].shards[0].checkpoint()
+
+
+def new_agent() -> FoldAgent:
+    """Return an agent with one empty shard."""
+    model, metrics, clock, names = model_of(), Metrics(), FixedClock(NOON / 1000), topic_names(Settings())
+    agent = FoldAgent(
+        lambda partition: Shard(partition, model, Limits()), NeverDue(), Documents(model, names, 0, 1),  # type: ignore[arg-type]
+        DeadLetters(names.dead_letters, clock.now, 1000), Ledger(Table(), metrics), names.summaries, metrics, clock,
+    )  # fmt: skip
+    agent.shards[0] = Shard(0, model, Limits())
+    return agent
 
 
 def test_values_told_again_are_never_older_than_their_fence_says() -> None:

@@ -201,21 +201,25 @@ def test_a_pipermail_folder_is_one_list_by_months_in_order(tmp_path: Path) -> No
         ("f1@mail.example.org", "cat@example.org", "r-help", "j2@mail.example.org"),
     ]
     assert problems(rows) == [None, None, "no_zone_read_as_utc"]
-    assert rows[2].place == "2026-February.txt"
+    assert rows[2].place == "2026-February.txt, row 1"
     alone = rows_in(folder / "2026-January.txt.gz", reader)
     assert [row.key for row in alone] == [b"r-help", b"r-help"]
     assert len(readings("chat", rows)) == 3
 
 
 def test_a_maildir_is_read_by_delivery_with_its_subfolders_and_a_mapped_org(tmp_path: Path) -> None:
-    for name, text in {
-        "cur/1767603661.M1P2.host:2,S": "From: Ann <ann@acme.example>\nMessage-ID: <1@x>\nDate: Mon, 5 Jan 2026 10:01:01 +0100\n\nFrom: no header\n",
-        "new/1767603800.M1P2.host": "From: bob@other.example\nMessage-ID: <2@x>\nIn-Reply-To: <1@x>\nList-Id: Dev <dev.acme.example>\nDate: Mon, 5 Jan 2026 09:03:20 GMT\n\n",
-        ".Lists.dev/cur/1767603700.M9P2.host:2,": "From: cat@acme.example\nMessage-ID: <3@x>\nDate: Mon, 5 Jan 2026 09:01:40 GMT\n",
+    mails = {
+        "cur/1767603661.M1P2.host:2,S": "From: Ann <ann@acme.example>\nMessage-ID: <1@x>\n"
+        "Date: Mon, 5 Jan 2026 10:01:01 +0100\n\nFrom: no header\n",
+        "new/1767603800.M1P2.host": "From: bob@other.example\nMessage-ID: <2@x>\nIn-Reply-To: <1@x>\n"
+        "List-Id: Dev <dev.acme.example>\nDate: Mon, 5 Jan 2026 09:03:20 GMT\n\n",
+        ".Lists.dev/cur/1767603700.M9P2.host:2,": "From: cat@acme.example\nMessage-ID: <3@x>\n"
+        "Date: Mon, 5 Jan 2026 09:01:40 GMT\n",
         "cur/.hidden": "x",
         "tmp/1767603900.M1": "From: nobody@example.org\n\n",
         "subscriptions": "V 2\n",
-    }.items():  # fmt: skip
+    }
+    for name, text in mails.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     rules = parse_rules(["org_id=domain"], ("org_id",))

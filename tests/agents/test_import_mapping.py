@@ -158,9 +158,8 @@ def test_people_are_looked_up_in_a_directory_file(tmp_path: Path) -> None:
     users, report, file = tmp_path / "users.jsonl", tmp_path / "q.json", tmp_path / "chat.jsonl"
     users.write_text('{"user_id": "7", "org_id": "acme", "email": "Ann@Example.org"}\n{"org_id": "acme"}\n')
     names = ["ann@example.ORG", "7", "stranger", "stranger"]
-    file.write_text("\n".join(
-        json.dumps({"message_id": n, "author": name, "time": 1767603661, "channel": "c"}) for n, name in enumerate(names)
-    ))  # fmt: skip
+    said = [{"message_id": n, "author": name, "time": 1767603661, "channel": "c"} for n, name in enumerate(names)]
+    file.write_text("\n".join(json.dumps(message) for message in said))
     arguments = ["chat", str(file), "--dry-run", "--report", str(report), "--directory", str(users)]
     failed = run(*arguments, "--max-unresolved", "0.4")
     assert failed.exit_code == 1
@@ -183,6 +182,16 @@ def test_beyond_its_memory_duplicates_are_estimated_from_a_known_share() -> None
     assert found.watched <= 1 / 16
     assert abs(found.count - 20_000) < 4_000
     assert len(found._seen) <= 1_000
+
+
+def test_what_a_file_and_its_name_hold_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "a\x1b[2Jb\udcff.log").write_bytes(b"\x1b[31mred\n<13>1 2026-01-05T10:00:00Z h p - - - \xc2\x9b2J\n")
+    for arguments in (["syslog", str(folder)], ["transactions", str(folder), "--delimiter", "!"]):
+        result = run(*arguments, "--dry-run")
+        assert result.exit_code == 0, result.output
+        assert "\x1b" not in result.output and "\x9b" not in result.output
 
 
 def test_options_that_exclude_each_other_or_are_missing_are_usage_errors(sales: Path, monkeypatch: Any) -> None:

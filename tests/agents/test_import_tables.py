@@ -47,7 +47,7 @@ def parquet(path: Path, **columns: Any) -> Path:
 
 
 def test_parquet_keeps_decimals_instants_nulls_and_nested_values(tmp_path: Path) -> None:
-    local = datetime(2026, 1, 5, 10, 1, 1, 41000)
+    moment = datetime(2026, 1, 5, 10, 1, 1, 41000, UTC)
     file = parquet(
         tmp_path / "sales.parquet",
         transaction_id=pa.array(["t1", "t2", None, "t4"]),
@@ -56,7 +56,7 @@ def test_parquet_keeps_decimals_instants_nulls_and_nested_values(tmp_path: Path)
             [Decimal("12345678901234567.89"), Decimal("-0.10"), None, Decimal("1.00")], pa.decimal128(38, 2)
         ),
         status=pa.array(["A", "A", "A", "R"], pa.large_string()).dictionary_encode(),
-        time=pa.array([local] * 4, pa.timestamp("ns", "America/New_York")),
+        time=pa.array([moment] * 4, pa.timestamp("ns", "America/New_York")),
         note=pa.array([b"\xff", None, b"x", b"y"]),
     )
     rows = rows_in(file, sales("org_id=customer.org.id"))
@@ -91,6 +91,16 @@ def test_parquet_times_with_a_zone_keep_it_and_others_are_read_as_utc_and_said(
     rows = rows_in(file, sales())
     assert messages(rows)[0]["time"] == text
     assert problems(rows) == [problem]
+
+
+def test_a_cell_of_parquet_that_python_has_no_room_for_costs_no_other_row(tmp_path: Path) -> None:
+    text = pa.StringArray.from_buffers(2, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"\xffo"))
+    times = pa.array([9_000_000_000_000_000_000, 1_767_603_661_000_000], pa.int64()).cast(pa.timestamp("us", "UTC"))
+    file = parquet(tmp_path / "x.parquet", org_id=text, amount=["1", "2"], status=["A", "A"], time=times)
+    rows = rows_in(file, sales())
+    assert [message["org_id"] for message in messages(rows)] == ["\ufffd", "o"]
+    assert problems(rows) == ["bad_time", None]
+    assert len(readings("transactions", rows[1:])) == 1
 
 
 def test_parquet_that_is_cut_off_or_lacks_a_column_says_so(tmp_path: Path) -> None:
@@ -185,7 +195,8 @@ def test_csv_of_another_encoding_and_delimiter_is_read(tmp_path: Path) -> None:
 
 
 def test_activities_from_csv_take_marks_as_they_are_written() -> None:
-    text = "id,org,userid,created,ghost\n1,7,ann,1767603661,0\n2,7,ann,2026-01-05T10:00:00Z,true\n,7,bob,1767603661000,812\n"
+    text = "id,org,userid,created,ghost\n1,7,ann,1767603661,0\n2,7,ann,2026-01-05T10:00:00Z,true\n"
+    text += ",7,bob,1767603661000,812\n"
     rows = rows_of_text(text, log(), "log.csv")
     assert [(m["id"], m["created"], m["ghost"]) for m in messages(rows)] == [
         ("1", 1767603661, 0), ("2", "2026-01-05T10:00:00Z", 1), ("log.csv:4", 1767603661000, 812),
@@ -220,7 +231,7 @@ def test_segments_calls_become_events_and_links() -> None:
 
 SNOWPLOW = {
     "app_id": "shop", "platform": "web", "etl_tstamp": "2026-01-05 09:02:00.000",
-    "collector_tstamp": "2026-01-05 09:01:01.041", "event": "unstruct", "event_id": "c6ef3124-b53a-4b13-a233-0088f79dcbcb",
+    "collector_tstamp": "2026-01-05 09:01:01.041", "event": "unstruct", "event_id": "c6ef3124-b53a-4b13-a233-0088f79d",
     "user_id": "ann@example.org", "user_ipaddress": "192.0.2.7", "domain_userid": "3b1d1a375044eede",
     "page_urlpath": "/cart", "useragent": "Mozilla/5.0", "derived_tstamp": "2026-01-05 09:01:00.500",
     "event_vendor": "org.example", "event_name": "add_to_cart", "event_format": "jsonschema", "event_version": "1-0-0",

@@ -25,7 +25,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 
 from streams.metrics import Metrics
 
-_WAIT_SECONDS = 30
+_WAIT_SECONDS = 90
 
 
 class QueryError(AssertionError):

@@ -73,7 +73,7 @@ def test_a_plain_up_starts_kafka_redis_the_topics_and_two_workers(project: dict[
             profiles.setdefault(profile, set()).add(name)
     assert profiles == {
         "monitoring": {"prometheus", "alertmanager", "grafana"}, "demo": {"demo"}, "bridges": {"listener"},
-        "tools": {"cli"},
+        "tools": {"cli"}, "warehouse": {"postgres", "sink"},
     }  # fmt: skip
 
 
@@ -101,7 +101,9 @@ def test_every_image_has_an_exact_version(project: dict[str, Any]) -> None:
     images = [service["image"] for service in project["services"].values()]
     images += re.findall(r"(?m)^FROM (\S+)", CONTAINERFILE.read_text())
     for image in images:
-        assert re.search(r":v?\d+\.\d+\.\d+(-[a-z]+)*$", image), f"{image} can change under us"
+        # PostgreSQL's versions have two numbers; then the system's are there too.
+        exact = r":\d+\.\d+-[a-z]+\d+\.\d+$" if image.startswith("postgres:") else r":v?\d+\.\d+\.\d+(-[a-z]+)*$"
+        assert re.search(exact, image), f"{image} can change under us"
 
 
 def test_every_service_has_a_health_check_or_says_why_not(project: dict[str, Any]) -> None:
@@ -171,6 +173,15 @@ def test_every_variable_is_a_setting_and_every_value_is_accepted(project: dict[s
 def test_every_command_exists_with_its_options(project: dict[str, Any]) -> None:
     for service in orgpulse_services(project).values():
         assert not refusal(service["command"])
+
+
+def test_the_sink_finds_its_database_with_its_password(project: dict[str, Any]) -> None:
+    database, sink = (project["services"][name] for name in ("postgres", "sink"))
+    given, settings = database["environment"], load_settings(None, sink["environment"]).sink
+    user, password, name = (given[f"POSTGRES_{each}"] for each in ("USER", "PASSWORD", "DB"))
+    assert settings.postgres_url == f"postgresql://{user}:{password}@postgres:5432/{name}"
+    assert sink["ports"][0]["target"] == settings.port
+    assert f"127.0.0.1:{settings.port}/ready" in sink["healthcheck"]["test"][-1]
 
 
 def test_clients_find_kafka_from_inside_and_from_this_machine(project: dict[str, Any]) -> None:

@@ -43,7 +43,7 @@ from streams.topics import create_topics
 from tests.faults.system import wait_until
 from tests.faults.workers import Workers, send_all
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(400)]
 
 EVERYBODY = "User:ANONYMOUS"
 KINDS = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP, "transactionalId": ResourceType.TRANSACTIONAL_ID}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -102,3 +103,14 @@ def test_an_index_that_does_not_answer_is_said_and_leaves_no_stamp(project: Path
     assert "Installing 1 packages" in done.stdout
     assert len(done.stderr.splitlines()) == 2
     assert not (project / ".venv" / ".lock-stamp").exists()
+
+
+def test_what_runs_is_of_the_versions_that_were_tested() -> None:
+    runs, tested = (pins(SCRIPT.parents[2] / name) for name in ("requirements.lock", "requirements-dev.lock"))
+    assert len(runs) > 30
+    assert {name: version for name, version in runs.items() if tested.get(name) != version} == {}
+
+
+def pins(lock: Path) -> dict[str, str]:
+    """Return package → version of a lock."""
+    return dict(re.findall(r"^([a-z0-9._-]+)==([^ ;\\]+)", lock.read_text("utf-8"), re.MULTILINE))

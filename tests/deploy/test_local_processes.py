@@ -17,7 +17,7 @@ from deploy.local.java import find_java
 from deploy.local.processes import ChildProcess
 from deploy.local.redis import find_server
 
-GONE_WITHIN_SECONDS = 10.0
+GONE_WITHIN_SECONDS = 40.0
 STUBBORN = ["/bin/sh", "-c", "trap '' TERM; echo ready; sleep 300"]
 
 # Starts a child that has a child of its own, tells both ids, and waits for its own end.

@@ -29,7 +29,7 @@ from tests.faults.system import wait_until
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 RULES = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
 PACE, ASKED, KEPT = "1s", "2s", "5s"
-_START_SECONDS = 30.0
+_START_SECONDS = 90.0
 
 
 def shipped_alerts() -> dict[str, dict[str, Any]]:

@@ -20,10 +20,10 @@ from tests.end_to_end.life import LONG, Life, three_weeks
 from tests.end_to_end.monitoring import Alertmanager, Inbox, Notification, Prometheus
 from tests.faults.system import System, wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(150)]
-TOLD_WITHIN_SECONDS = 8.0
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(500)]
+TOLD_WITHIN_SECONDS = 20.0
 """From the moment a worker shows it: two seconds until it is asked, one until rules are evaluated, one for others of
-the group, and as much again on a busy machine. As shipped: 10 + 15 + 10 seconds."""
+the group, and as long again and more on a busy machine. As shipped: 10 + 15 + 10 seconds."""
 INPUT = {"OrgpulseInputMissing", "OrgpulseAlertsHeld"}
 
 

@@ -48,9 +48,9 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(480)
 def test_a_demo_played_once_is_equal_to_its_recount_and_leaves_no_process(tmp_path: Path) -> None:
-    done = subprocess.run(command("--once"), cwd=tmp_path, capture_output=True, text=True, timeout=170, check=False)
+    done = subprocess.run(command("--once"), cwd=tmp_path, capture_output=True, text=True, timeout=450, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     counted = re.search(r"([\d,]+) messages recounted; ([\d,]+) keys, ([\d,]+) fields: equal", done.stdout)
     assert counted, done.stdout
@@ -66,7 +66,7 @@ def test_a_demo_played_once_is_equal_to_its_recount_and_leaves_no_process(tmp_pa
 
 @pytest.mark.kafka
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_live_demo_restarts_a_killed_worker_and_ends_without_a_trace(tmp_path: Path, number: signal.Signals) -> None:
     log = tmp_path / "said.txt"
@@ -81,7 +81,7 @@ def test_a_live_demo_restarts_a_killed_worker_and_ends_without_a_trace(tmp_path:
         wait_for(lambda: "was ended by SIGKILL; started again" in log.read_text(), 20, "no word of the killed worker")
         begin = time.monotonic()
         demo.send_signal(number)
-        assert demo.wait(timeout=30) == 0, log.read_text()
+        assert demo.wait(timeout=90) == 0, log.read_text()
         assert time.monotonic() - begin < 15
         assert processes_of(tmp_path) == []
     finally:
@@ -91,7 +91,7 @@ def test_a_live_demo_restarts_a_killed_worker_and_ends_without_a_trace(tmp_path:
 
 @pytest.mark.kafka
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_demo_that_is_interrupted_while_it_starts_leaves_no_process(tmp_path: Path) -> None:
     log = tmp_path / "said.txt"
     with log.open("w") as said:
@@ -99,7 +99,7 @@ def test_a_demo_that_is_interrupted_while_it_starts_leaves_no_process(tmp_path: 
     try:
         wait_for(lambda: any("kafka.Kafka" in line for line in processes_of(tmp_path)), 60, "no broker was started")
         demo.send_signal(signal.SIGINT)
-        assert demo.wait(timeout=30) == 130, log.read_text()
+        assert demo.wait(timeout=90) == 130, log.read_text()
         assert "Traceback" not in log.read_text()
         assert processes_of(tmp_path) == []
     finally:

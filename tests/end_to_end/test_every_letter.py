@@ -26,7 +26,7 @@ from tests.faults.commands import orgpulse
 from tests.faults.system import Size, System, wait_until
 from tests.streams import kafka_topics
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
 MOST_BYTES = 20_000
 LATENESS_HOURS = 48

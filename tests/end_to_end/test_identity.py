@@ -21,7 +21,7 @@ from tests.faults import proof
 from tests.faults.commands import orgpulse
 from tests.faults.system import Size, System
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def speakers(messages: list[Message]) -> Counter[str]:

@@ -82,7 +82,7 @@ def expected_map(week: LatencyMap | None) -> list[tuple[str, str]]:
 
 @pytest.mark.kafka
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_what_real_workers_counted_is_what_the_browser_shows(
     kafka: Any, redis_server: LocalRedis, tmp_path: Path, chrome: Browser
 ) -> None:

@@ -49,7 +49,7 @@ CHANGES = {
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(not DATA.is_dir(), reason=f"no data sets at {DATA}; ORGPULSE_TEST_DATA may name them"),
 ]
 

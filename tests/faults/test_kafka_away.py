@@ -35,7 +35,7 @@ WORKERS = 2 if N else 1
 GIVE_UP_SECONDS = 30.0
 SOON_SECONDS = 30.0
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300 + 2 * AWAY_SECONDS)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900 + 2 * AWAY_SECONDS)]
 
 
 def page(system: System, number: int, path: str) -> tuple[int, dict[str, Any]]:

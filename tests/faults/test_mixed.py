@@ -29,7 +29,7 @@ from tests.faults.worker_faults import sleep_past_session
 ROUNDS = times(1)
 KAFKA_SLEEP_SECONDS = 4.0
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(420 + 300 * N)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900 + 300 * N)]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.faults.system import MODEL, OPTIONS, Size, System
 KILLS = times(6)
 SECONDS_A_KILL = 4.0
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300 + 10 * KILLS)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900 + 10 * KILLS)]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.faults.worker_faults import sleep_past_session
 
 SESSION_SECONDS = 6.0
 _REBALANCES = "orgpulse_rebalances_total"
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300 + 120 * N)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900 + 120 * N)]
 
 
 @pytest.fixture

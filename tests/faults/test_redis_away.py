@@ -21,7 +21,7 @@ RESTARTS = "orgpulse_restarts_total"
 CONSUMED, PENDING, RATIO = "orgpulse_events_total", "orgpulse_redis_pending_writes", "orgpulse_redis_resync_ratio"
 MAX_PENDING = 1000
 MOST_LAG = 2500.0  # of the messages played; whoever stops for Redis lags by many more
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300 + 300 * N)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900 + 300 * N)]
 
 
 @pytest.fixture

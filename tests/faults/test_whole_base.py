@@ -47,7 +47,7 @@ CHANGES: dict[str, Any] = (
     else {"ingest.chunk_records": 300}  # small chunks, so that there is a middle
 )
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(2400 if LONG else 240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(2400 if LONG else 600)]
 
 
 @dataclass

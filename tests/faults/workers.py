@@ -23,7 +23,7 @@ from streams.sender import Sender
 from streams.settings import Settings, override
 from streams.settings_child import child_environment
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 
 
 class Workers:
@@ -78,7 +78,7 @@ class Workers:
         """Kill a worker at once, by a signal that it cannot see."""
         process = self._alive(number)
         process.send_signal(signal.SIGKILL)
-        assert process.wait(timeout=10) == -signal.SIGKILL
+        assert process.wait(timeout=30) == -signal.SIGKILL
         self.done["kill"] += 1
 
     def stop(self, number: int) -> None:
@@ -129,7 +129,7 @@ class Workers:
         for process in self._processes.values():
             if process.poll() is None:
                 process.kill()
-            process.wait(timeout=10)
+            process.wait(timeout=30)
         if kind is not None:
             for number in self._processes:
                 print(f"--- worker {number}\n{self.tail(number)}")

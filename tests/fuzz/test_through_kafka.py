@@ -43,7 +43,7 @@ PATIENT = {
 }
 EVENTS = "orgpulse_events_total"
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300 + MESSAGES // 100)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900 + MESSAGES // 100)]
 
 
 def test_a_worker_survives_any_input_and_accounts_for_every_message(

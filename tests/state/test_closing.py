@@ -251,3 +251,30 @@ def test_the_hours_of_all_weeks_are_those_of_the_activities(seed: int) -> None:
         }
     monday = week_of(MONDAY, "UTC")
     assert found == {(act.user, monday * 168 + (act.time_ms - MONDAY) // HOUR) for act in acts}
+
+
+def test_pinned_cut_points_close_each_week_whatever_is_in_force_and_through_a_checkpoint() -> None:
+    #  pins     generation 7 from the end of W10, 8 from the end of W11
+    #  W10 ─────┤ 7   W11 ─────┤ 8   … a calibration of 1 in between counts for live scores alone
+    pins: list[Record] = [
+        Calibration(7, 0, {"searches": TWICE}, since_ms=MONDAY + WEEK),
+        Calibration(8, 0, {"searches": TEN}, since_ms=MONDAY + 2 * WEEK),
+    ]
+    rest: list[Record] = [
+        rows_of([search("ann", MONDAY + DAY + n, n) for n in range(4)]),
+        Calibration(9, 99, {"searches": [n * 3 for n in TEN]}),
+        rows_of([search("ann", MONDAY + WEEK + n, 10 + n) for n in range(4)]),
+        rows_of([search("ann", MONDAY + 2 * DAY, 20)]),  # late: W10 is restated by its own
+        Tick(MONDAY + 3 * WEEK, 1),
+    ]
+    for cut in range(len(rest)):
+        shard = shard_of()
+        ticks = play(shard, pins + rest[:cut])
+        again = shard_of()
+        again.restore(shard.checkpoint())
+        ticks += play(again, rest[cut:], len(pins) + cut)
+        rows = {row.week: row for row in last_rows(ticks).values() if row.user == "ann"}
+        assert [(week, rows[week].calibration, rows[week].score) for week in sorted(rows)] == [
+            ("2024-W10", 7, 2000), ("2024-W11", 8, 4000),
+        ]  # fmt: skip
+        assert again.board.calibration == 9

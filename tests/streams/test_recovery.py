@@ -124,7 +124,7 @@ def test_no_last_write_is_asked_for_before_the_recovery_has_ended(place: Place) 
 
         job.app.on_recovered, job.app.on_revoke = never_ready, revoke
         starting = asyncio.create_task(job.app.start())
-        await asyncio.wait_for(reached.wait(), 20)
+        await asyncio.wait_for(reached.wait(), 60)
         await job.app.stop()
         await starting
         assert (asked, job.app.failure) == ([], None)
@@ -146,7 +146,7 @@ def test_a_stop_in_the_middle_of_an_assignment_ends_in_time(place: Place) -> Non
 
         job.app.on_owned = ask_for_ever
         starting = asyncio.create_task(job.app.start())
-        await asyncio.wait_for(reached.wait(), 20)
+        await asyncio.wait_for(reached.wait(), 60)
         began = time.monotonic()
         await job.app.stop()
         await starting

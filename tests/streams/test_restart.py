@@ -14,7 +14,7 @@ from tests.streams.conftest import Place
 from tests.streams.test_worker_faults import PATIENCE_SECONDS, code_of, filled, handled, reach, worker
 
 #: Of a loaded machine; the pause itself is much longer.
-AT_ONCE_SECONDS = 15.0
+AT_ONCE_SECONDS = 40.0
 
 
 async def line_with(process: asyncio.subprocess.Process, text: str) -> str:

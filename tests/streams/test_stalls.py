@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from aiokafka.errors import KafkaError
+from faust.types import TP
 
 from streams import log_reader
 from streams.faust_app import Position
@@ -35,6 +36,46 @@ def test_one_that_moves_is_done_or_was_away_meanwhile_is_not() -> None:
     stalls.check({}, 105.0)  # another worker has it
     stalls.check({"comes": Position(1, 2)}, 112.0)
     stalls.check({"comes": Position(1, 2)}, 121.0)
+
+
+def test_one_that_waits_for_a_long_chunk_that_gets_on_is_not_and_one_whose_chunk_hangs_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All partitions of a topic have one handler: a chunk of a minute, of one, kept the others waiting."""
+    tps = [TP("activities", 0), TP("activities", 1)]
+
+    class Chunks:
+        at_work: ClassVar = {"activities": 7}
+        steps = 0
+
+    class App:
+        started = flowing = True
+        rebalances, chunks = 0, Chunks()
+
+        async def ask_ends(self) -> dict[TP, int]:
+            return {}
+
+        def positions(self, _: Any) -> dict[TP, Position]:
+            return dict.fromkeys(tps, Position(5, 9))
+
+    now = 0.0
+    monkeypatch.setattr("streams.stalls.time.monotonic", lambda: now)
+    watch = StallWatch(App(), lambda: True, lambda: 0, lambda error: None, limit_seconds=10.0)  # type: ignore[arg-type]
+
+    async def look(*, seconds: int, gets_on: bool, calls: bool = False) -> None:
+        nonlocal now
+        for _ in range(seconds):
+            now += 1.0
+            Chunks.steps += gets_on
+            Chunks.at_work["activities"] += calls
+            await watch._look()
+
+    asyncio.run(look(seconds=60, gets_on=True))
+    with pytest.raises(StalledError, match="stands at 5 for 11 s"):
+        asyncio.run(look(seconds=12, gets_on=False))
+    asyncio.run(look(seconds=2, gets_on=True))
+    with pytest.raises(StalledError, match="stands at 5 for 11 s"):  # the handler is well: others' chunks come and go
+        asyncio.run(look(seconds=12, gets_on=True, calls=True))
 
 
 def test_a_recovery_that_gets_nowhere_is_noticed_and_one_that_goes_on_is_not() -> None:

@@ -22,7 +22,7 @@ from tests.streams.conftest import Place
 from tests.streams.counting_job import eventually, running
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 120.0
 
 
 @contextlib.asynccontextmanager

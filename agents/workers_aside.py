@@ -1,6 +1,7 @@
-"""The workers that compute a new generation aside: begun, looked at, ended.
+"""The workers that compute aside, for a rebuild or a backfill: begun, looked at, ended.
 
-Owns their processes. Invariant: when the `with` block has ended, so have they; none sees other settings than its own.
+Owns their processes. Invariant: when the `with` block has ended, so have they, and when the process that began them is
+killed, they end by themselves; none sees other settings than its own.
 """
 
 from __future__ import annotations
@@ -22,13 +23,22 @@ from streams.settings import Settings, override
 from streams.settings_child import child_environment
 from streams.topic_specs import generation_suffix, topic_names
 
+MOST_LATENESS_HOURS = 17_568  # what the setting may be
 MOST_UNREAD = 2_000
 """Messages that may be unread by workers that count as caught up: those that come in meanwhile; they are read later."""
 _STOP_SECONDS = 90.0
 
 
-class RebuildError(OperatorError):
-    """The rebuild could not be done; the live generation is as it was."""
+def lateness_aside(settings: Settings, reach_hours: int) -> int:
+    """Return the lateness (hours) that workers aside allow: history that reaches back *reach_hours*, and what is live.
+
+    They read the sources side by side, one of them faster than another, and the faster one's time is the time.
+    """
+    return min(MOST_LATENESS_HOURS, settings.time.allowed_lateness_hours + max(0, reach_hours))
+
+
+class AsideError(OperatorError):
+    """What should be computed aside could not be; what is live is as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +50,24 @@ class Progress:
 
 
 class WorkersAside:
-    """Some workers with *settings*, but names and ports of their own; their logs are in *logs*."""
+    """Some workers with *settings*, but names and ports of their own, and logs in *logs*; they serve *command*."""
 
-    def __init__(self, settings: Settings, logs: Path, count: int) -> None:
-        self._settings, self._logs, self._count = settings, logs, count
+    def __init__(self, settings: Settings, logs: Path, count: int, command: str = "rebuild") -> None:
+        self._settings, self._logs, self._count, self._command = settings, logs, count, command
         self._processes: list[subprocess.Popen[bytes]] = []
         self._urls: list[str] = []
 
     def __enter__(self) -> WorkersAside:
         for number, port in enumerate(free_ports(self._count), 1):
-            mine = override(self._settings, {"worker.name": f"rebuild-{number}", "web.port": port})
+            mine = override(self._settings, {"worker.name": f"{self._command}-{number}", "web.port": port})
             self._urls.append(f"http://127.0.0.1:{port}/metrics")
             with self._log(number).open("ab") as log:
                 # Everything is in the environment: a settings file that lies here by chance must not fill it up.
-                command = [sys.executable, "-m", "agents.cli", "--config", os.devnull, "worker"]
-                self._processes.append(subprocess.Popen(command, env=child_environment(mine), stdout=log, stderr=log))
+                command = [sys.executable, "-m", "agents.cli", "--config", os.devnull, "worker", "--leashed"]
+                started = subprocess.Popen(
+                    command, env=child_environment(mine), stdin=subprocess.PIPE, stdout=log, stderr=log
+                )
+                self._processes.append(started)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -62,12 +75,14 @@ class WorkersAside:
             if process.poll() is None:
                 process.kill()
             process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
 
     def check(self) -> None:
         """Check that all of them run.
 
         Raises:
-            RebuildError: If one has ended.
+            AsideError: If one has ended.
         """
         for process in self._processes:
             if process.poll() is not None:
@@ -77,7 +92,7 @@ class WorkersAside:
         """End them in order.
 
         Raises:
-            RebuildError: If one does not end well.
+            AsideError: If one does not end well.
         """
         for process in self._processes:
             process.send_signal(signal.SIGTERM)
@@ -111,12 +126,12 @@ class WorkersAside:
         return Progress(read, unread)
 
     def _log(self, number: int) -> Path:
-        return self._logs / f"rebuild{generation_suffix(self._settings)}-{number}.log"
+        return self._logs / f"{self._command}{generation_suffix(self._settings)}-{number}.log"
 
-    def _failed(self, process: subprocess.Popen[bytes]) -> RebuildError:
+    def _failed(self, process: subprocess.Popen[bytes]) -> AsideError:
         said = self._log(1).read_text("utf-8", "replace").splitlines()[-1:] or ["nothing"]
-        return RebuildError(
-            f"a worker of the rebuild ended with {process.returncode}; it said last: {said[0][:500]}",
-            f"Look into {self._logs}, mend what it names, and run `orgpulse rebuild` again: it goes on from there, "
-            "or with --afresh from nothing.",
+        return AsideError(
+            f"a worker of the {self._command} ended with {process.returncode}; it said last: {said[0][:500]}",
+            f"Look into {self._logs}, mend what it names, and run `orgpulse {self._command}` again"
+            + (": it goes on from there, or with --afresh from nothing." if self._command == "rebuild" else "."),
         )

@@ -1,0 +1,59 @@
+"""Owns long work on the worker's loop, in turns with others.
+
+Invariant: whoever waits for the loop gets it after about `TURN_SECONDS`, however long the work takes as a whole.
+Without that, transactions of other partitions run into their time limits, and the worker begins anew, and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+TURN_SECONDS = 0.05
+
+
+class Work(Generic[T]):
+    """Work that pauses now and then, and has an outcome in the end."""
+
+    outcome: T
+
+    def __init__(self, steps: Generator[None, None, T]) -> None:
+        self._steps, self._done = steps, False
+
+    def step(self) -> bool:
+        """Go on to the next pause; say whether there is one."""
+        if not self._done:
+            try:
+                next(self._steps)
+            except StopIteration as end:
+                self.outcome, self._done = end.value, True
+        return not self._done
+
+    def finish(self) -> T:
+        """Do all the rest at once; harmless when it is done."""
+        while self.step():
+            pass
+        return self.outcome
+
+
+class Turns:
+    """One's own turns on the running loop."""
+
+    def __init__(self, on_turn: Callable[[], None] = lambda: None) -> None:
+        """Begin; *on_turn* is called at each turn's end."""
+        self._on_turn = on_turn
+        self._loop = asyncio.get_running_loop()
+        self._ends = self._loop.time() + TURN_SECONDS
+
+    async def through(self, work: Work[T]) -> T:
+        """Do *work*, letting others have the loop at its pauses and at its end whenever a turn is over."""
+        while True:
+            more = work.step()
+            if self._loop.time() > self._ends:
+                self._on_turn()
+                await asyncio.sleep(0)
+                self._ends = self._loop.time() + TURN_SECONDS
+            if not more:
+                return work.outcome
