@@ -7,13 +7,14 @@ import signal
 import socket
 import ssl
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from streams.settings import Settings
 from streams.topic_specs import topic_names
-from tests.agents.listen.process import Listening, records
+from tests.agents.listen.process import TOKEN, Listening, records
 from tests.faults.system import wait_until
 
 pytestmark = pytest.mark.kafka
@@ -49,7 +50,7 @@ def test_lines_come_as_they_are_over_udp_tcp_and_tls(settings: Settings, tmp_pat
     changes = {
         "listen.tls_certificate": str(both), "listen.tls_client_ca": str(both), "listen.max_line_bytes": 500,
     }  # fmt: skip
-    with Listening(settings, tmp_path / "listen.log", "--only", "syslog", changes=changes) as listening:
+    with Listening(settings, tmp_path / "listen.log", changes=changes) as listening:
         address = ("127.0.0.1", listening.syslog_port)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             for line in (b"<13>udp one\n", b"<13>udp \xff two", b" ", b"x" * 501):
@@ -65,6 +66,12 @@ def test_lines_come_as_they_are_over_udp_tcp_and_tls(settings: Settings, tmp_pat
             nobody.sendall(b"16 <13>from nobody!")
             assert nobody.recv(1) == b"", "the connection is not ended"
             raise ConnectionResetError
+        secure = (
+            f"{listening.url.replace('http:', 'https:')}/v1/events"  # senders of webhooks prove themselves by token
+        )
+        request = urllib.request.Request(secure, b"{}", {"Authorization": f"Bearer {TOKEN}"})
+        with urllib.request.urlopen(request, timeout=60, context=trusting) as answer:
+            assert answer.status == 202
         trusting.load_cert_chain(both)
         with (
             socket.create_connection(("127.0.0.1", listening.tls_port)) as plain,
