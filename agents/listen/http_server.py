@@ -134,7 +134,7 @@ class HttpIntake:
             return self._elsewhere(request)
         if request.method != "POST":
             return web.json_response({"error": "POST only"}, status=405, headers={"Allow": "POST"})
-        if (closed := self._closed()) is not None:
+        if (closed := self._closed(form)) is not None:
             return closed
         found: list[Sorted] = []
         try:
@@ -146,12 +146,12 @@ class HttpIntake:
             )  # fmt: skip
         except Refused as error:
             self._figures.refused.add(1, form.name, error.reason)
-            return replies.refused(error)
+            return replies.refused(error, form)
         except Busy:
             return self._full(form)
         except (OSError, web.RequestPayloadError):  # the sender has gone, or its chunks make no sense
             self._figures.refused.add(1, form.name, "cut_off")
-            return replies.refused(Refused("cut_off", "the body did not come whole", "Send it again."))
+            return replies.refused(Refused("cut_off", "the body did not come whole", "Send it again."), form)
         return await self._deliver(found[0], form, request)
 
     def _look_at_header(self, request: web.BaseRequest) -> None:
@@ -184,7 +184,7 @@ class HttpIntake:
         except TimeoutError:
             self._figures.refused.add(len(found.messages), form.name, "not_acknowledged")
             why = f"Kafka has not acknowledged within {self._listen.acknowledge_seconds:g} s"
-            return replies.later(why, _RETRY_AWAY_SECONDS)
+            return replies.later(why, _RETRY_AWAY_SECONDS, form)
         if found.messages:
             self._figures.acknowledge.observe(time.monotonic() - began)
             self._figures.accepted.add(len(found.messages), form.name, form.kind)
@@ -194,19 +194,19 @@ class HttpIntake:
             self._figures.refused.add(1, form.name, error.reason)
         return replies.taken(found, form, request.query)
 
-    def _closed(self) -> web.Response | None:
+    def _closed(self, form: Form | None = None) -> web.Response | None:
         """Return the answer while nothing can be taken at all."""
         if self._stopping:
-            return replies.later("this process is about to end", _RETRY_FULL_SECONDS)
+            return replies.later("this process is about to end", _RETRY_FULL_SECONDS, form)
         if self._outbox.oldest_seconds > self._listen.acknowledge_seconds or (
             self._outbox.trouble and not self._outbox.connected
         ):
-            return replies.later("Kafka takes nothing at present", _RETRY_AWAY_SECONDS)
+            return replies.later("Kafka takes nothing at present", _RETRY_AWAY_SECONDS, form)
         return None
 
     def _full(self, form: Form) -> web.Response:
         self._figures.refused.add(1, form.name, "buffer_full")
-        return replies.later("too much is waiting for Kafka", _RETRY_FULL_SECONDS)
+        return replies.later("too much is waiting for Kafka", _RETRY_FULL_SECONDS, form)
 
     def _elsewhere(self, request: web.BaseRequest) -> web.Response:
         """Answer load balancers, and those who ask for what there is not."""

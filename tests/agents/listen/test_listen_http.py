@@ -103,7 +103,8 @@ def test_mixpanels_bodies_are_taken_in_all_their_wrappings_and_their_tokens_go(l
     assert (status, said["num_records_imported"]) == (200, 2)
     lines = b"\n".join(json.dumps(event(number)).encode() for number in (6, 7))
     assert post(f"{url}/mixpanel/import", lines) == (202, {"accepted": 2})
-    assert post(f"{url}/mixpanel/track", [event(8)], "")[0] == 401
+    status, said = post(f"{url}/mixpanel/track", [event(8)], "")
+    assert (status, said["status"]) == (401, 0) and "token" in said["error"]  # where the libraries look for it
     found = [json.loads(value) for value in values(listening, topic_names(listening.settings).product_events)]
     ids = sorted(each["properties"]["$insert_id"] for each in found)
     assert ids == ["i1", "i2", "i4", "i5", "i6", "i7", "i9"]
@@ -143,6 +144,8 @@ def test_segments_calls_become_events_and_links(listening: Listening) -> None:
         "properties": {"quantity": 3},
     }  # fmt: skip
     assert TOKEN not in json.dumps(found)
+    status, said = post(f"{url}/segment/v1/batch", {"batch": []}, "")
+    assert (status, said["code"]) == (401, "unknown_token") and said["message"]
     no_time = {"userId": "ann", "event": "Search"}
     status, said = post(f"{url}/segment/v1/track", no_time)
     assert (status, said["refused"][0]["field"]) == (400, "timestamp")
