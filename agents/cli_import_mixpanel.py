@@ -73,8 +73,8 @@ def import_mixpanel(
 
     The account is a service account (ORGPULSE_MIXPANEL_USERNAME and ORGPULSE_MIXPANEL_SECRET, with the project's
     number) or a project's API secret (ORGPULSE_MIXPANEL_SECRET alone). Mixpanel allows 60 queries an hour: the first 60
-    days go at once, then one a minute. A day is fetched whole before any of it is sent; one that was imported whole is
-    not asked for again, unless it is younger than a day.
+    days go at once, more as the hour allows. A day is fetched whole before any of it is sent; one that was imported
+    whole is not asked for again, unless it is younger than a day.
     """
     if from_date > to_date:
         raise click.UsageError("--from-date is after --to-date")

@@ -45,6 +45,7 @@ class HttpServer:
         registry: CollectorRegistry,
         checks: Callable[[], Sequence[Check]],
         extend: Callable[[web.Application], None] | None = None,
+        setting: str = "[web] ",
     ) -> None:
         """Prepare, without listening.
 
@@ -54,9 +55,10 @@ class HttpServer:
             registry: What `/metrics` shows.
             checks: Called for each `/ready`.
             extend: Adds further pages, `/` among them, each time listening begins.
+            setting: What the settings of host and port begin with, for those who have to change them.
         """
         self.host, self.port = host, port
-        self._registry, self._checks, self._extend = registry, checks, extend
+        self._registry, self._checks, self._extend, self._setting = registry, checks, extend, setting
         self._runner: web.AppRunner | None = None
 
     @property
@@ -98,10 +100,13 @@ class HttpServer:
     def _remedy(self, error: OSError) -> tuple[str, str]:
         where = f"{self.host}:{self.port}"
         if error.errno == errno.EADDRINUSE:
-            return f"{where} is taken", "Stop what listens there, or set another [web] port (0 takes a free one)."
+            return (
+                f"{where} is taken",
+                f"Stop what listens there, or set another {self._setting}port (0 takes a free one).",
+            )
         if error.errno == errno.EACCES:
-            return f"{where} needs more rights than this process has", "Set a [web] port above 1023."
-        return f"can't listen on {where} ({error.strerror})", "Set [web] host to an address of this machine."
+            return f"{where} needs more rights than this process has", f"Set a {self._setting}port above 1023."
+        return f"can't listen on {where} ({error.strerror})", f"Set {self._setting}host to an address of this machine."
 
     async def _index(self, _: web.Request) -> web.Response:
         return web.Response(text=INDEX)

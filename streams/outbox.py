@@ -28,7 +28,7 @@ BLOCK_RECORDS = 4_000
 _FLIGHTS = 2
 _ENVELOPE_BYTES = 64
 _PAUSES_SECONDS = (0.1, 2.0)
-_METADATA_SECONDS = 5.0
+_METADATA_SECONDS = 3.0
 
 _log = structlog.get_logger(__name__)
 
@@ -108,7 +108,7 @@ class Outbox(OutboxBuffer):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), max(0.0, seconds))
         tasks = [task for task in (self._pump, *self._flying) if task is not None]
-        left = self.held_records
+        left = self.held_records + self.outside_records
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -98,6 +98,11 @@ class OutboxBuffer:
         self._work.set()
         self._idle.clear()
 
+    @property
+    def outside_records(self) -> int:
+        """How many wait for room."""
+        return sum(len(records) for records, _, _ in self._for_room)
+
     def next_block(self, most: int) -> list[Stretch]:
         """Take out what waits, at most *most* records."""
         block, room = list[Stretch](), most

@@ -18,6 +18,7 @@ _DEEPEST = 60
 def plain(value: Any, depth: int = 0) -> Any:
     """Return *value* as JSON can say it: not-a-number is nothing; bytes are text if they are UTF-8, else hexadecimal.
 
+    >>> from datetime import datetime
     >>> plain({"at": datetime(2026, 1, 5, 10), "a": [b"x", float("nan")]})
     {'at': '2026-01-05T10:00:00', 'a': ['x', None]}
     """

@@ -6,8 +6,10 @@ Invariant: a success is answered only after Kafka has acknowledged every accepte
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
+import traceback
 from typing import Any
 
 import structlog
@@ -31,6 +33,13 @@ _LINGER_SECONDS = 2.0
 _RETRY_FULL_SECONDS, _RETRY_AWAY_SECONDS = 1, 5
 
 _log = structlog.get_logger(__name__)
+
+
+def _silent() -> logging.Logger:
+    """Return a log for aiohttp that keeps nothing: of what is no HTTP it would write down what was sent."""
+    found = logging.getLogger(f"{__name__}.aiohttp")
+    found.setLevel(logging.CRITICAL + 1)
+    return found
 
 
 class _Doors(web.Server):
@@ -81,7 +90,7 @@ class HttpIntake:
         """
         self._doors = _Doors(
             self._handle, access_log=None, keepalive_timeout=self._listen.idle_seconds, auto_decompress=False,
-            lingering_time=_LINGER_SECONDS,
+            lingering_time=_LINGER_SECONDS, logger=_silent(),
         )  # fmt: skip
         self._doors.most = self._listen.max_connections
         self._runner = web.ServerRunner(self._doors, handle_signals=False, shutdown_timeout=self._listen.stop_seconds)
@@ -91,6 +100,7 @@ class HttpIntake:
             await self._site.start()
         except OSError as error:
             await self._runner.cleanup()
+            self._runner = self._site = None
             where = f"{self._listen.http_host}:{self.port}"
             raise ListenError(
                 f"can't listen on {where} ({error.strerror})", "Set [listen] http_host, http_port."
@@ -108,7 +118,12 @@ class HttpIntake:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         form = FORMS.get(request.path.rstrip("/"))
-        answer = await self._answer(request, form)
+        try:
+            answer = await self._answer(request, form)
+        except Exception as error:  # noqa: BLE001  # its text may hold what somebody sent, so only its place is logged
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            _log.error("a fault of the program", kind=type(error).__name__, file=place.filename, line=place.lineno)
+            answer = web.json_response({"error": "a fault of the program; it is in the log"}, status=500)
         if self._stopping:
             answer.force_close()
         self._figures.requests.add(1, form.name if form else "other", str(answer.status))
@@ -119,7 +134,7 @@ class HttpIntake:
             return self._elsewhere(request)
         if request.method != "POST":
             return web.json_response({"error": "POST only"}, status=405, headers={"Allow": "POST"})
-        if (closed := self._closed()) is not None:
+        if (closed := self._closed(form)) is not None:
             return closed
         found: list[Sorted] = []
         try:
@@ -131,12 +146,12 @@ class HttpIntake:
             )  # fmt: skip
         except Refused as error:
             self._figures.refused.add(1, form.name, error.reason)
-            return replies.refused(error)
+            return replies.refused(error, form)
         except Busy:
             return self._full(form)
         except (OSError, web.RequestPayloadError):  # the sender has gone, or its chunks make no sense
             self._figures.refused.add(1, form.name, "cut_off")
-            return replies.refused(Refused("cut_off", "the body did not come whole", "Send it again."))
+            return replies.refused(Refused("cut_off", "the body did not come whole", "Send it again."), form)
         return await self._deliver(found[0], form, request)
 
     def _look_at_header(self, request: web.BaseRequest) -> None:
@@ -169,7 +184,7 @@ class HttpIntake:
         except TimeoutError:
             self._figures.refused.add(len(found.messages), form.name, "not_acknowledged")
             why = f"Kafka has not acknowledged within {self._listen.acknowledge_seconds:g} s"
-            return replies.later(why, _RETRY_AWAY_SECONDS)
+            return replies.later(why, _RETRY_AWAY_SECONDS, form)
         if found.messages:
             self._figures.acknowledge.observe(time.monotonic() - began)
             self._figures.accepted.add(len(found.messages), form.name, form.kind)
@@ -179,19 +194,19 @@ class HttpIntake:
             self._figures.refused.add(1, form.name, error.reason)
         return replies.taken(found, form, request.query)
 
-    def _closed(self) -> web.Response | None:
+    def _closed(self, form: Form | None = None) -> web.Response | None:
         """Return the answer while nothing can be taken at all."""
         if self._stopping:
-            return replies.later("this process is about to end", _RETRY_FULL_SECONDS)
+            return replies.later("this process is about to end", _RETRY_FULL_SECONDS, form)
         if self._outbox.oldest_seconds > self._listen.acknowledge_seconds or (
             self._outbox.trouble and not self._outbox.connected
         ):
-            return replies.later("Kafka takes nothing at present", _RETRY_AWAY_SECONDS)
+            return replies.later("Kafka takes nothing at present", _RETRY_AWAY_SECONDS, form)
         return None
 
     def _full(self, form: Form) -> web.Response:
         self._figures.refused.add(1, form.name, "buffer_full")
-        return replies.later("too much is waiting for Kafka", _RETRY_FULL_SECONDS)
+        return replies.later("too much is waiting for Kafka", _RETRY_FULL_SECONDS, form)
 
     def _elsewhere(self, request: web.BaseRequest) -> web.Response:
         """Answer load balancers, and those who ask for what there is not."""

@@ -28,13 +28,24 @@ STATUS_OF = {
 """Reason → status of a whole request; any other is 400."""
 
 
-def refused(error: Refused, form: Form | None = None) -> web.Response:
+def refused(error: Refused, form: Form) -> web.Response:
     """Return the answer to a request of which nothing is taken."""
     status = STATUS_OF.get(error.reason, 400)
     headers = {"WWW-Authenticate": 'Bearer realm="orgpulse"'} if status == 401 else {}
     if status in (408, 413):
         headers["Connection"] = "close"  # the rest of its body is not read
-    return _json(status, {"accepted": 0, "error": said(error)}, headers)
+    return _json(status, _whole(error, form), headers)
+
+
+def _whole(error: Refused, form: Form | None) -> dict[str, Any]:
+    """Return what went wrong with a whole request, where the form's libraries look for it."""
+    text = f"{error.message}. {error.remedy}"
+    if form is not None and form.name == "mixpanel":
+        return {"status": 0, "error": text, "accepted": 0, "reason": error.reason}
+    body = {"accepted": 0, "error": said(error)}
+    if form is not None and form.name == "segment":
+        body |= {"success": False, "code": error.reason, "message": text}
+    return body
 
 
 def said(error: Refused, index: int | None = None) -> dict[str, Any]:
@@ -45,13 +56,10 @@ def said(error: Refused, index: int | None = None) -> dict[str, Any]:
     return found | {"reason": error.reason, "message": error.message, "remedy": error.remedy}
 
 
-def later(why: str, seconds: int) -> web.Response:
+def later(why: str, seconds: int, form: Form | None = None) -> web.Response:
     """Return the answer to a request that must come again: whether Kafka has it is not known."""
-    body = {
-        "accepted": 0,
-        "error": {"reason": "unavailable", "message": why, "remedy": "Send the same again: it counts once."},
-    }
-    return _json(503, body, {"Retry-After": str(seconds)})
+    error = Refused("unavailable", why, "Send the same again: it counts once.")
+    return _json(503, _whole(error, form), {"Retry-After": str(seconds)})
 
 
 def taken(found: Sorted, form: Form, query: Mapping[str, str]) -> web.Response:

@@ -211,7 +211,7 @@ def test_the_listener_is_asked_and_reached_where_it_listens(project: dict[str, A
     ports = {(port["target"], port["protocol"]) for port in listener["ports"]}
     assert ports == {(listen.http_port, "tcp"), (listen.syslog_tcp_port, "tcp"), (listen.syslog_udp_port, "udp")}
     assert f"127.0.0.1:{listen.pages_port}/ready" in listener["healthcheck"]["test"][-1]
-    job = PROMETHEUS.read_text().split("job_name: orgpulse-listen")[1].split("job_name")[0]
+    job = PROMETHEUS.read_text().split("job_name: bridges")[1].split("job_name")[0]
     assert "[listener]" in job and f"port: {listen.pages_port}" in job
     assert int(re.fullmatch(r"(\d+)s", listener["stop_grace_period"])[1]) > listen.stop_seconds
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import socket
 import threading
 import urllib.error
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.kafka import LocalKafka
+from streams.settings import override
 from streams.topic_specs import topic_names
 from streams.topics import create_topics
 from tests.agents.listen.process import Listening, post, records
@@ -115,6 +117,8 @@ def test_every_202_is_in_kafka_and_every_line_of_tcp(tmp_path: Path) -> None:
                 and listening.figure("orgpulse_listen_connections", kind="syslog_tcp") == 0 else "not all read", 60,
             )  # fmt: skip
             wait_until(lambda: "" if len(lines(listening)) == syslog.sent else "not all in Kafka", 60)
+            patient = {"listen.acknowledge_seconds": 120.0, "listen.stop_seconds": 120.0}
+            listening.settings = override(listening.settings, patient)
             for _ in range(KILLS):
                 listening.kill()
                 listening.start()
@@ -122,8 +126,8 @@ def test_every_202_is_in_kafka_and_every_line_of_tcp(tmp_path: Path) -> None:
             for each in clients:
                 each.ended.set()
             for each in clients:
-                each.join(60)
-            assert listening.stop() == 0
+                each.join(120)
+            assert answered_while_ending(listening, broker) == 202
 
         assert listening.kills == KILLS
         assert all(each.outcomes["202"] and each.outcomes["503"] for each in clients)
@@ -131,12 +135,39 @@ def test_every_202_is_in_kafka_and_every_line_of_tcp(tmp_path: Path) -> None:
         found = Counter(
             json.loads(value)["event_id"] for _, value in records(settings, topic_names(settings).product_events)
         )
-        answered = [id_ for each in clients for id_ in each.answered]
+        answered = ["the last one", *(id_ for each in clients for id_ in each.answered)]
         lost = set(answered) - set(found)
         assert not lost, f"{len(lost)} of {len(answered)} answered 202 are not in Kafka"
         again = sum(found[id_] - 1 for id_ in answered)
         assert lines(listening) == {b"<13>line %d" % number for number in range(syslog.sent)}
         print(f"{len(answered)} answered 202, {again} written more than once, {syslog.sent} lines, {seed=}")
+
+
+def answered_while_ending(listening: Listening, broker: LocalKafka) -> int:
+    """Ask a listener to end while a request waits for a frozen Kafka; return how it is answered once Kafka goes on."""
+    answers: list[int] = []
+    last = [{"event_id": "the last one", "name": "Search", "distinct_id": "ann", "time": 1}]
+    sender = threading.Thread(target=lambda: answers.append(post(f"{listening.url}/v1/events", last)[0]), daemon=True)
+    broker.freeze()
+    sender.start()
+    assert listening.process is not None
+    wait_until(lambda: "" if listening.figure("orgpulse_listen_buffer_records") else "not taken in yet", 60)
+    listening.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "" if refuses(listening.url) else "still takes connections", 60)
+    assert not answers and listening.process.poll() is None
+    broker.thaw()
+    sender.join(120)
+    assert listening.process.wait(120) == 0
+    return answers[0]
+
+
+def refuses(url: str) -> bool:
+    """Whether nobody listens there."""
+    try:
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=5):
+            return False
+    except ConnectionRefusedError:
+        return True
 
 
 def lines(listening: Listening) -> set[bytes]:

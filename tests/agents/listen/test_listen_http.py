@@ -103,7 +103,8 @@ def test_mixpanels_bodies_are_taken_in_all_their_wrappings_and_their_tokens_go(l
     assert (status, said["num_records_imported"]) == (200, 2)
     lines = b"\n".join(json.dumps(event(number)).encode() for number in (6, 7))
     assert post(f"{url}/mixpanel/import", lines) == (202, {"accepted": 2})
-    assert post(f"{url}/mixpanel/track", [event(8)], "")[0] == 401
+    status, said = post(f"{url}/mixpanel/track", [event(8)], "")
+    assert (status, said["status"]) == (401, 0) and "token" in said["error"]  # where the libraries look for it
     found = [json.loads(value) for value in values(listening, topic_names(listening.settings).product_events)]
     ids = sorted(each["properties"]["$insert_id"] for each in found)
     assert ids == ["i1", "i2", "i4", "i5", "i6", "i7", "i9"]
@@ -143,6 +144,8 @@ def test_segments_calls_become_events_and_links(listening: Listening) -> None:
         "properties": {"quantity": 3},
     }  # fmt: skip
     assert TOKEN not in json.dumps(found)
+    status, said = post(f"{url}/segment/v1/batch", {"batch": []}, "")
+    assert (status, said["code"]) == (401, "unknown_token") and said["message"]
     no_time = {"userId": "ann", "event": "Search"}
     status, said = post(f"{url}/segment/v1/track", no_time)
     assert (status, said["refused"][0]["field"]) == (400, "timestamp")
@@ -209,6 +212,21 @@ def test_who_is_slow_or_one_too_many_is_cut_off(listening: Listening) -> None:
         for each in many:
             each.close()
     wait_until(lambda: "" if post(f"{listening.url}/v1/events", EVENT)[0] == 202 else "full", 60)
+
+
+def test_what_is_no_http_at_all_is_turned_away_and_not_logged(listening: Listening) -> None:
+    address = ("127.0.0.1", int(listening.url.rpartition(":")[2]))
+    for raw in (
+        b"my secret diary\r\n\r\n",
+        b"POST /v1/events HTTP/1.1\r\nContent-Length: secret\r\n\r\n",
+        b"\x16\x03\x01secret",
+    ):
+        with socket.create_connection(address) as connection:
+            connection.settimeout(60)
+            connection.sendall(raw)
+            assert connection.recv(1000)[:12] in (b"HTTP/1.1 400", b"HTTP/1.0 400", b"")
+    wait_until(lambda: "" if post(f"{listening.url}/v1/events", EVENT)[0] == 202 else "not well", 60)
+    assert b"secret" not in listening.log.read_bytes()
 
 
 def test_what_was_sent_again_is_the_same_message(listening: Listening) -> None:

@@ -7,13 +7,14 @@ import signal
 import socket
 import ssl
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from streams.settings import Settings
 from streams.topic_specs import topic_names
-from tests.agents.listen.process import Listening, records
+from tests.agents.listen.process import TOKEN, Listening, records
 from tests.faults.system import wait_until
 
 pytestmark = pytest.mark.kafka
@@ -46,8 +47,10 @@ def certificate(folder: Path) -> Path:
 
 def test_lines_come_as_they_are_over_udp_tcp_and_tls(settings: Settings, tmp_path: Path) -> None:
     both = certificate(tmp_path)
-    changes = {"listen.tls_certificate": str(both), "listen.max_line_bytes": 500}
-    with Listening(settings, tmp_path / "listen.log", "--only", "syslog", changes=changes) as listening:
+    changes = {
+        "listen.tls_certificate": str(both), "listen.tls_client_ca": str(both), "listen.max_line_bytes": 500,
+    }  # fmt: skip
+    with Listening(settings, tmp_path / "listen.log", changes=changes) as listening:
         address = ("127.0.0.1", listening.syslog_port)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             for line in (b"<13>udp one\n", b"<13>udp \xff two", b" ", b"x" * 501):
@@ -55,6 +58,21 @@ def test_lines_come_as_they_are_over_udp_tcp_and_tls(settings: Settings, tmp_pat
         with socket.create_connection(address) as tcp:
             tcp.sendall(b"<13>tcp one\r\n12 <13>tcp\ntwo!" + b"y" * 600 + b"\n<13>tcp three, without its end")
         trusting = ssl.create_default_context(cafile=str(both))
+        with (
+            pytest.raises((ssl.SSLError, OSError)),
+            socket.create_connection(("127.0.0.1", listening.tls_port)) as plain,
+            trusting.wrap_socket(plain, server_hostname="127.0.0.1") as nobody,  # shows no certificate of its own
+        ):
+            nobody.sendall(b"16 <13>from nobody!")
+            assert nobody.recv(1) == b"", "the connection is not ended"
+            raise ConnectionResetError
+        secure = (
+            f"{listening.url.replace('http:', 'https:')}/v1/events"  # senders of webhooks prove themselves by token
+        )
+        request = urllib.request.Request(secure, b"{}", {"Authorization": f"Bearer {TOKEN}"})
+        with urllib.request.urlopen(request, timeout=60, context=trusting) as answer:
+            assert answer.status == 202
+        trusting.load_cert_chain(both)
         with (
             socket.create_connection(("127.0.0.1", listening.tls_port)) as plain,
             trusting.wrap_socket(plain, server_hostname="127.0.0.1") as tls,
@@ -82,13 +100,13 @@ def test_lines_come_as_they_are_over_udp_tcp_and_tls(settings: Settings, tmp_pat
 
 def test_a_full_buffer_holds_tcp_back_and_drops_udp_and_says_so(settings: Settings, tmp_path: Path) -> None:
     """Kafka is not there: what is taken in is bounded, and comes through once it is."""
-    changes = {"listen.max_buffer_bytes": 1_048_576, "kafka.brokers": "127.0.0.1:9", "listen.stop_seconds": 2.0}
+    changes = {"listen.max_buffer_bytes": 1_048_576, "kafka.brokers": "127.0.0.1:9", "listen.stop_seconds": 1.0}
     log = tmp_path / "listen.log"
     with Listening(settings, log, "--only", "syslog", changes=changes, ready=False) as listening:
         address, line = ("127.0.0.1", listening.syslog_port), b"<13>" + b"z" * 995 + b"\n"
         with socket.create_connection(address) as tcp:
             tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
-            tcp.settimeout(3.0)
+            tcp.settimeout(1.5)
             sent = 0
             with pytest.raises(TimeoutError):
                 while sent < 200_000:
