@@ -122,6 +122,27 @@ def test_a_full_buffer_holds_tcp_back_and_drops_udp_and_says_so(settings: Settin
         assert b"stopped before Kafka had everything" in listening.log.read_bytes()
 
 
+def test_every_datagram_is_accepted_or_counted_as_dropped_by_the_kernel(settings: Settings, tmp_path: Path) -> None:
+    """The listener sleeps while more comes than its socket can hold."""
+    changes = {"listen.udp_buffer_bytes": 65_536}
+    with Listening(settings, tmp_path / "listen.log", "--only", "syslog", changes=changes) as listening:
+        assert listening.process is not None
+        listening.process.send_signal(signal.SIGSTOP)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            for number in range(2_000):
+                udp.sendto(b"<13>%0200d" % number, ("127.0.0.1", listening.syslog_port))
+        listening.process.send_signal(signal.SIGCONT)
+
+        def missing() -> str:
+            got, dropped = accepted(listening, UDP), listening.figure("orgpulse_listen_udp_kernel_drops")
+            return "" if got and dropped and got + dropped == 2_000 else f"{got} accepted, {dropped} dropped"
+
+        wait_until(missing, 60)
+        got = accepted(listening, UDP)
+        assert listening.stop() == 0
+    assert len(records(settings, topic_names(settings).syslog_activities)) == got
+
+
 def held(listening: Listening) -> float:
     return listening.figure("orgpulse_listen_buffer_bytes")
 
