@@ -29,7 +29,7 @@ from state.activity import Calibration, encode_record
 from state.week import week_label, week_of
 from streams.log_state import ends_of, unread_of
 from streams.model_file import load_model
-from streams.namespace import backfill_of, names_of, namespace_of
+from streams.namespace import backfill_of, drop, names_of, namespace_of
 from streams.plain_sender import send_all
 from streams.settings import Settings
 from streams.settings_child import child_environment
