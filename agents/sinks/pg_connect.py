@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import sql
 
-from agents.sinks.errors import StoreAwayError
+from agents.sinks.errors import StoreAwayError, StoreRefusesError
 from agents.sinks.pg_errors import meaning_of, text_of
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -28,13 +28,17 @@ async def connect(url: str, schema: str, timeout_seconds: float, setup: Sequence
 
     Raises:
         StoreAwayError: If there is no answer, or none in time.
-        StoreRefusesError: If the server does not let us in.
+        StoreRefusesError: If the server does not let us in, or *url* can't be read.
     """
+    if not is_readable(url):
+        raise _unreadable()
     try:
         connection = await psycopg.AsyncConnection.connect(
             url, autocommit=True, connect_timeout=max(2, round(timeout_seconds)), application_name="orgpulse-sink",
             keepalives_idle=10, keepalives_interval=5, keepalives_count=3,
         )  # fmt: skip
+    except psycopg.ProgrammingError:  # its text may hold a piece of the password
+        raise _unreadable() from None
     except psycopg.Error as error:
         raise meaning_of(error) from None
     except OSError as error:  # a name that can't be looked up
@@ -53,6 +57,24 @@ async def connect(url: str, schema: str, timeout_seconds: float, setup: Sequence
         await let_go(connection)
         raise
     return connection
+
+
+def is_readable(url: str) -> bool:
+    """Say whether name and password of *url* end where they seem to: else what is told of its host could be secret.
+
+    >>> is_readable("postgresql://app:se%40cret@db/x"), is_readable("postgresql://app:se@cret@db/x")
+    (True, False)
+    """
+    login = url.partition("://")[2].rpartition("@")[0]
+    return not set(login) & set("@/?#") and login.count(":") <= 1
+
+
+def _unreadable() -> StoreRefusesError:
+    return StoreRefusesError(
+        "[sink] postgres_url can't be read",
+        "Write it as postgresql://user:password@host:port/database, with special characters of the password as %40 "
+        "and so on.",
+    )
 
 
 async def in_time(connection: Connection, seconds: float, work: Callable[[], Awaitable[Found]]) -> Found:

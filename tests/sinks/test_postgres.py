@@ -102,6 +102,8 @@ def test_mistakes_that_somebody_has_to_mend_are_named_with_a_remedy(
         "database": ({"sink.postgres_url": postgres.url("nowhere")}, "does not exist", "createdb"),
         "role": ({"sink.postgres_url": postgres.url(name, "nobody_known")}, "password authentication", "postgres_url"),
         "rights": ({"sink.postgres_url": low}, "permission denied", "Grant it"),
+        "address": ({"sink.postgres_url": database.replace(PASSWORD, "geh@im/1")}, "can't be read", "%40"),
+        "port": ({"sink.postgres_url": database.replace("127.0.0.1:", "127.0.0.1:x")}, "can't be read", "host:port"),
         "schema": ({"sink.migrate": False}, "schema usage has no tables of orgpulse", "--create"),
     }
     for changes, wanted, remedy in mistakes.values():
