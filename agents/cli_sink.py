@@ -84,7 +84,8 @@ def _once(settings: Settings, create: bool, from_start: bool) -> None:
 def parquet(settings: Settings, from_start: bool, started_anew: str) -> None:
     """Keep weeks as Parquet files, one for each week and partition.
 
-    These are the weeks of users and orgs that the topic `weeks` has. Readers see one row per subject and week, the newest: DuckDB, pandas and Spark read the directory as it is.
+    These are the weeks of users and orgs that the topic `weeks` has. Readers see one row per subject and week, the
+    newest: DuckDB, pandas and Spark read the directory as it is.
 
     \b
     Examples:

@@ -40,6 +40,8 @@ async def connect(url: str, schema: str, timeout_seconds: float, setup: Sequence
     except psycopg.ProgrammingError:  # its text may hold a piece of the password
         raise _unreadable() from None
     except psycopg.Error as error:
+        if "invalid integer value" in str(error) or "invalid port" in str(error):
+            raise _unreadable() from None
         raise meaning_of(error) from None
     except OSError as error:  # a name that can't be looked up
         raise StoreAwayError("connection", text_of(error)) from None

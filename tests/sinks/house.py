@@ -20,10 +20,12 @@ from typing import Any
 
 import xxhash
 from aiokafka import AIOKafkaProducer
+from click.testing import CliRunner, Result
 
+from agents.cli import orgpulse
 from deploy.local.ports import free_ports
 from streams.log_state import committed_of, ends_of
-from streams.settings import Settings, override
+from streams.settings import Settings, environment_of, override
 from streams.settings_child import child_environment
 from streams.topic_specs import topic_names
 from streams.topics import create_topics
@@ -79,13 +81,10 @@ class House:
                 env=child_environment(settings), stdout=log, stderr=log,
             )  # fmt: skip
 
-    def once(self, *arguments: str, changes: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-        """Run the command once and return how it ended."""
-        return subprocess.run(
-            [sys.executable, "-m", "agents.cli", "sink", self.kind, *arguments],
-            env=child_environment(override(self.settings, dict(changes or {}))), capture_output=True, text=True,
-            timeout=PATIENCE_SECONDS, check=False,
-        )  # fmt: skip
+    def once(self, *arguments: str, changes: Mapping[str, Any] | None = None) -> Result:
+        """Run the command once, in this process, and return how it ended."""
+        environment = environment_of(override(self.settings, dict(changes or {})))
+        return CliRunner().invoke(orgpulse, ["sink", self.kind, *arguments], env=environment)
 
     def kill(self, number: int = 0) -> None:
         """Kill a sink by a signal that it cannot see."""

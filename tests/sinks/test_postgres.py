@@ -80,7 +80,7 @@ def test_a_database_that_is_away_asleep_or_set_back_is_waited_for_and_filled(
     # What somebody deletes by hand is filled in when it is asked for.
     postgres.ask("DELETE FROM usage.user_score", url=database)
     done = house.once("--from-start")
-    assert done.returncode == 0 and done.stdout.startswith("12 partitions will be read again"), done
+    assert done.exit_code == 0 and done.stdout.startswith("12 partitions will be read again"), done
     house.send([week("user:o/e", "2026-W40")])
     wait_for("a", "b", "c", "d", "e")
     assert house.stop() == 0
@@ -118,10 +118,10 @@ def test_mistakes_that_somebody_has_to_mend_are_named_with_a_remedy(
     assert "falsch-1" not in said and PASSWORD not in said
 
     once = house.once("--create")
-    assert once.returncode == 0 and once.stdout.startswith("schema usage applied 0001"), once
+    assert once.exit_code == 0 and once.stdout.startswith("schema usage applied 0001"), once
     assert house.once("--create").stdout == "schema usage is up to date\n"
     ended = house.once("--create", changes={"sink.postgres_url": postgres.url(name, password="falsch-1")})
-    assert ended.returncode == 1 and "password authentication" in ended.stderr and "falsch-1" not in ended.stderr
+    assert ended.exit_code == 1 and "password authentication" in ended.stderr and "falsch-1" not in ended.stderr
     # With the rights of the guide alone, on tables that somebody else made, it works.
     for grant in (
         f"GRANT USAGE ON SCHEMA usage TO {name}_low",
