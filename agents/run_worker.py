@@ -19,6 +19,7 @@ from agents.page.server import Page
 from agents.routing import Router
 from agents.tell_again import TellAgain
 from agents.tick import Ticker
+from agents.topic_guard import TopicGuard
 from agents.transport_figures import TransportFigures
 from agents.wiring import Pipeline, build
 from agents.worker_card import CardWriter, make_card, page_address
@@ -33,41 +34,13 @@ from streams.published_workers import WorkerCard
 from streams.redis_sink import RedisSink, Source
 from streams.restart import Restarts
 from streams.settings import Settings
-from streams.side_thread import run_aside
 from streams.stalls import StallWatch
 from streams.task_service import TaskService
 from streams.topic_specs import needed_copies, topic_specs
-from streams.topics import BrokerError, check_topics
 from streams.worker import run_worker
 
 _log = structlog.get_logger(__name__)
-_TOPIC_CHECK_SECONDS = 2.0
 _STATUS_SECONDS = 1.0
-
-
-class TopicGuard:
-    """A service that waits until every topic exists."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.problem = "not checked yet"
-
-    async def start(self) -> None:
-        """Return when every topic is there."""
-        while True:
-            try:
-                problems = await run_aside(lambda: check_topics(self._settings, wait_seconds=5.0))
-                missing = [p for p in problems if p.what == "does not exist" or "partitions" in p.what]
-                self.problem = "; ".join(f"{p.topic} {p.what} ({p.remedy})" for p in missing)
-            except BrokerError as error:
-                self.problem = f"{error.message}: {error.remedy}"
-            if not self.problem:
-                return
-            _log.warning("waiting for topics", problem=self.problem)
-            await asyncio.sleep(_TOPIC_CHECK_SECONDS)
-
-    async def stop(self) -> None:
-        """Nothing to end."""
 
 
 class Background(TaskService):

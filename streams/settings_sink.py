@@ -54,7 +54,7 @@ class SinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 60.0
     flush_rows: Annotated[
         int, Meta(ge=1, le=10000000, description="Parquet: so many rows of a partition that wait are written at once.")
-    ] = 25000
+    ] = 10000
     timeout_seconds: Annotated[
         float,
         Meta(

@@ -12,10 +12,10 @@ from typing import Any
 
 from faust.types import TP
 
-from agents.run_worker import TopicGuard
 from agents.sinks.errors import StoreAwayError
 from agents.sinks.figures import SinkFigures
 from agents.sinks.patience import Patience
+from agents.topic_guard import TopicGuard
 from streams.clock import Clock, WallClock
 from streams.faust_app import ChunkApp, make_app
 from streams.http import HttpServer

@@ -6,9 +6,14 @@ import asyncio
 import json
 from typing import Any
 
+import psycopg
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from agents.sinks.intakes import Orgs, Users
 from agents.sinks.pg_store import PgStore, Written
 from agents.sinks.place import Stretch
+from agents.sinks.safe_text import fit_json
 from tests.sinks.house import said, week
 from tests.sinks.logs import LIMITS, NOW_MS, Log, Rec, event, events_of, scores, weeks_of
 from tests.sinks.server import LocalPostgres
@@ -48,6 +53,30 @@ def test_hostile_texts_are_stored_safely_or_become_letters(postgres: LocalPostgr
     (unit,) = postgres.ask("SELECT unit FROM usage.product_event WHERE event_id = 'unit'", url=database)
     assert unit == ("a\ufffdb\\N\t\n",)
     assert written.rows["product_event", "stored"] == len(rows)
+
+
+TEXTS = st.text(st.characters(codec=None, exclude_categories=[]) | st.sampled_from('\x00\ud800\udfff\\"\u2028'))
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,400})(\.[0-9]{1,60})?([eE][+-]?[0-9]{1,7})?", fullmatch=True)
+VALUES = st.recursive(
+    st.none() | st.booleans() | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def test_postgresql_takes_whatever_json_comes_in(postgres: LocalPostgres, database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+
+        @settings(max_examples=100, deadline=None, derandomize=True)
+        @given(VALUES, NUMBERS, st.booleans())
+        def takes(value: Any, number: str, ascii_only: bool) -> None:
+            raw = f'{{"v":{json.dumps(value, ensure_ascii=ascii_only)},"n":{number}}}'.encode("utf-8", "surrogatepass")
+            text, mended = fit_json(raw)
+            ((stored,),) = connection.execute("SELECT %s::jsonb -> 'v'", (text,)).fetchall()
+            if not mended:
+                assert stored == value
+
+        takes()
 
 
 def test_long_names_of_dimensions_are_cut_and_odd_entries_do_no_harm(postgres: LocalPostgres, database: str) -> None:
