@@ -49,6 +49,9 @@ async def connect(url: str, schema: str, timeout_seconds: float, setup: Sequence
     async def begin() -> None:
         await connection.execute("SET client_min_messages = warning")
         await connection.execute("SET timezone = 'UTC'")
+        # A process that was put to sleep in a transaction holds its partition's position; then the server ends it.
+        for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            await connection.execute("SELECT set_config(%s, %s, false)", (limit, f"{round(1000 * timeout_seconds)}ms"))
         await connection.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
         for statement in setup:
             await connection.execute(statement)

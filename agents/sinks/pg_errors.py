@@ -26,6 +26,7 @@ _REMEDIES = {
 #: Class of SQLSTATE → kind for the metrics; these pass.
 _PASSING = {"08": "connection", "53": "resources", "57": "shutdown", "40": "conflict", "55": "locked", "58": "system"}
 _READ_ONLY = "25006"  # a standby, until it is promoted
+_ASLEEP = "25P03"  # this process slept in a transaction, and the server has ended it
 _UNFIT = ("22", "23", "54")
 #: What libpq says while connecting, which comes without a code.
 _AT_CONNECT = (
@@ -44,8 +45,8 @@ def meaning_of(error: psycopg.Error) -> Exception:
     said, state = text_of(error), error.sqlstate or _state_at_connect(str(error))
     if state[:2] in _UNFIT:
         return RowRefusedError(said)
-    if state[:2] in _PASSING or state == _READ_ONLY:
-        return StoreAwayError(_PASSING.get(state[:2], "read_only"), said)
+    if state[:2] in _PASSING or state in (_READ_ONLY, _ASLEEP):
+        return StoreAwayError(_PASSING.get(state[:2], "read_only" if state == _READ_ONLY else "timeout"), said)
     remedy = _REMEDIES.get(state) or _REMEDIES.get(state[:2])
     if remedy is not None:
         return StoreRefusesError(f"PostgreSQL refuses: {said}", remedy)

@@ -78,6 +78,7 @@ async def version_of(connection: Connection, schema: str) -> int:
 async def _apply(connection: Connection, schema: str, missing: list[Migration]) -> list[str]:
     done = []
     async with connection.transaction():
+        await connection.execute("SET LOCAL statement_timeout = 0")  # an index of a large table takes its time
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         cursor = await connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (schema,))
         if await cursor.fetchone() is None:  # IF NOT EXISTS wants the right to create even when it is there

@@ -111,6 +111,12 @@ class LocalPostgres:
         assert self._process is not None
         self._process.kill()
 
+    def cpu_seconds(self) -> float:
+        """Return how much processor time the server has used, with all of it that has ended."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / 100
+
     def signal_all(self, number: int) -> None:
         """Send *number* to the server and to everything that it started."""
         assert self._process is not None

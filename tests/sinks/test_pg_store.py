@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
 import pytest
 
-from agents.sinks.errors import PositionMovedError, StoreRefusesError
+from agents.sinks.errors import PositionMovedError, StoreAwayError, StoreRefusesError
 from agents.sinks.pg_connect import connect
 from agents.sinks.pg_schema import bring_up, migrations
 from agents.sinks.pg_store import PgStore
 from agents.sinks.place import Mark, Stretch
+from streams.settings_sink import SinkSettings
 from tests.sinks.house import week
 from tests.sinks.logs import scores, weeks_of
 from tests.sinks.server import LocalPostgres
@@ -34,6 +37,34 @@ def test_a_repeated_chunk_and_one_of_a_process_that_was_asleep_change_nothing(
         log.add(*[week("user:o/c", "2026-W40")] * 3)
         log.store(5, 6)  # the one before was not stored
     assert scores(postgres, database) == wanted
+
+
+def test_a_process_that_sleeps_in_a_transaction_does_not_hold_up_another(
+    postgres: LocalPostgres, database: str
+) -> None:
+    log = weeks_of(database)
+    log.settings = SinkSettings(postgres_url=database, timeout_seconds=1.0)
+    log.add(*[week(f"user:o/{number}", "2026-W40") for number in range(4)])
+    log.store(0, 2)
+
+    async def sleep_and_write() -> None:
+        sleeper = await connect(database, "usage", 1.0)
+        await sleeper.execute("BEGIN")
+        await sleeper.execute("SELECT FROM sink_position FOR UPDATE")
+        store, changes = PgStore(log.settings), log.intake.take(log.records[2:], 0, 0).changes
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                await store.write(log.intake.tables, Stretch("weeks", 0, 2, 4), 0, changes)
+                break
+            except StoreAwayError:  # as long as the sleeper is let sleep
+                assert time.monotonic() < deadline
+        await store.close()
+        with pytest.raises(psycopg.Error):
+            await sleeper.execute("COMMIT")
+
+    asyncio.run(sleep_and_write())
+    assert len(scores(postgres, database)) == 4
 
 
 def test_a_lower_fence_does_not_replace_a_row_even_without_a_position(postgres: LocalPostgres, database: str) -> None:

@@ -83,7 +83,11 @@ def test_a_database_that_is_away_asleep_or_set_back_is_waited_for_and_filled(
     assert done.exit_code == 0 and done.stdout.startswith("12 partitions will be read again"), done
     house.send([week("user:o/e", "2026-W40")])
     wait_for("a", "b", "c", "d", "e")
-    assert house.stop() == 0
+
+    postgres.stop()
+    house.send([week("user:o/f", "2026-W40")])
+    wait_away("refused")
+    assert house.stop() == 0, "it need not be there for an end"
     assert PASSWORD not in house.said()
 
 
