@@ -48,12 +48,12 @@ def links(chance: random.Random, count: int) -> list[tuple[str, bytes, bytes | N
 
 def test_an_alias_leads_to_whom_the_workers_say_it_does(postgres: LocalPostgres, database: str) -> None:
     seed = fresh_seed()
-    for number in range(times(3)):
+    for number in range(times(4)):
         chance = random.Random(seed + number)
         users, said_of = Log(database, f"users-{number}", Users(LIMITS)), Log(database, f"ids-{number}", Links(LIMITS))
         users.add(*people(chance, 60))
         said_of.add(*links(chance, chance.randrange(8)))
-        users.store(size=chance.choice([1, 7, 25, 100]))
+        users.store(size=chance.choice([1, 5, 10, 20]))
         said_of.store(size=3)
         reader = DirectoryReader(Directory(), topic_names(Settings()), LIMITS)
         for topic, log in (("users", users), ("identities", said_of)):
@@ -63,6 +63,22 @@ def test_an_alias_leads_to_whom_the_workers_say_it_does(postgres: LocalPostgres,
         assert wanted and dict(postgres.ask("SELECT * FROM usage.alias_user", url=database)) == wanted
         postgres.ask("TRUNCATE usage.app_user CASCADE", url=database)
         postgres.ask("TRUNCATE usage.identity_link", url=database)
+
+
+def test_an_alias_given_up_and_claimed_again_in_one_chunk_is_claimed_anew(
+    postgres: LocalPostgres, database: str
+) -> None:
+    def entry(name: str, username: str | None) -> tuple[str, bytes, bytes | None]:
+        return said("users", name, user_id=name, org_id="o", username=username)
+
+    users = Log(database, "users", Users(LIMITS))
+    users.add(entry("a", "x"), entry("b", "x"), entry("c", "y"), entry("d", "y"))
+    users.add(entry("a", None), entry("a", "x"), ("users", b"c", None), entry("c", "y"), entry("b", "x"))
+    users.store(0, 4)
+    first = "SELECT alias, user_id FROM usage.alias_user WHERE alias IN ('x', 'y') ORDER BY 1"
+    assert postgres.ask(first, url=database) == [("x", "a"), ("y", "c")]
+    users.store(4)
+    assert postgres.ask(first, url=database) == [("x", "b"), ("y", "d")]
 
 
 def test_the_view_finds_people_by_mail_name_and_id_and_leaves_strangers_visible(
