@@ -49,8 +49,10 @@ class PostgresSink:
         return self.process.run(lambda: self.store.prepare(create=self._migrate), [_Closing(self.store)])
 
     async def _on_owned(self, tps: frozenset[TP]) -> None:
-        marks = await self.store.marks(self.process.ids(tps))
-        await self.store.begin(await follow_store(self.process.app, tps, marks))
+        mine = self.process
+        marks = await mine.briefly(lambda: self.store.marks(mine.ids(tps)))
+        starts = await follow_store(mine.app, tps, marks)
+        await mine.briefly(lambda: self.store.begin(starts))
         for topic, feed in self._feeds.items():
             feed.assigned({tp.partition: marks[topic, tp.partition].epoch for tp in tps if tp.topic == topic})
 

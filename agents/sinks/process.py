@@ -7,12 +7,13 @@ store takes writes.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from faust.types import TP
 
-from agents.sinks.errors import StoreAwayError
+from agents.sinks.errors import LeavingError, StoreAwayError
 from agents.sinks.figures import SinkFigures
 from agents.sinks.patience import Patience
 from agents.topic_guard import TopicGuard
@@ -33,6 +34,9 @@ from streams.worker import run_worker
 
 _STATUS_SECONDS = 1.0
 _LONGEST_STANDSTILL_SECONDS = 300.0
+_REBALANCE_SECONDS = 15.0
+"""So long a rebalance waits for the store; the other processes wait with it."""
+Found = TypeVar("Found")
 _MAX_IDLE_SECONDS = 7 * 86_400.0
 """A chunk may wait for the store for days: the group must not take that for the end of the process."""
 
@@ -57,6 +61,18 @@ class Process:
     def leaving(self) -> bool:
         """Say whether partitions are being given up, or the process ends."""
         return bool(self.app.should_stop or not self.app.flow_control.is_active())
+
+    async def briefly(self, work: Callable[[], Awaitable[Found]]) -> Found:
+        """Return what *work* on the store leads to, in the middle of a rebalance: others wait for it.
+
+        Raises:
+            StoreAwayError: If the store stays away; then the process begins anew, and waits before it joins.
+        """
+        until = time.monotonic() + _REBALANCE_SECONDS
+        try:
+            return await self.patience.until(work, lambda: bool(self.app.should_stop or time.monotonic() > until))
+        except LeavingError:
+            raise StoreAwayError("rebalance", self.patience.check()[2]) from None
 
     def run(self, prepare: Callable[[], Awaitable[Any]], services: Sequence[Any] = ()) -> int:
         """Run until SIGTERM or SIGINT, beginning with *prepare* once the store is there; return the exit code."""

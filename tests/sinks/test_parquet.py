@@ -110,6 +110,7 @@ def test_a_place_that_is_no_directory_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.kafka
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="another process's limits can be set on Linux alone")
 def test_a_full_disk_is_waited_for_and_nothing_is_lost(kafka: Any, topic_prefix: str, tmp_path: Path) -> None:
     files = tmp_path / "lake"
     settings = sink_settings(kafka.bootstrap, topic_prefix, {"sink.parquet_directory": str(files)})
