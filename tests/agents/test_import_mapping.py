@@ -104,6 +104,8 @@ def test_every_mapping_file_that_comes_along_can_be_used(tmp_path: Path) -> None
         file.write_text(text)
         kind = text.partition('kind = "')[2].partition('"')[0]
         assert read_mapping(file, kind, FIELDS[kind]).rules is not None
+        if kind == "mixpanel":  # no files, but an account
+            continue
         missing = run(kind, str(tmp_path / "none"), "--mapping", str(file), "--dry-run")
         assert "none: No such file" in missing.output, missing.output
 
