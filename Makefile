@@ -28,7 +28,7 @@ test: check ## Check everything, then run all tests but the benchmarks, two file
 	@$(PYTEST) tests --ignore=tests/bench -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: env ## The long form of everything that goes wrong on purpose (N=10: ten times as much), then the mutation check
-	@ORGPULSE_FAULTS_N=$(N) $(PYTEST) $(wildcard tests/faults tests/sinks tests/fuzz tests/simulation tests/end_to_end/test_groups.py) -s -p no:logging $(ARGS)
+	@ORGPULSE_FAULTS_N=$(N) $(PYTEST) $(wildcard tests/faults tests/sinks tests/fuzz tests/simulation tests/end_to_end) -s -p no:logging $(ARGS)
 	@$(BIN)/python -m tests.faults.mutations
 
 check: env ## Lint, formatting, types, and the direction of imports

@@ -7,6 +7,7 @@ Without that, transactions of other partitions run into their time limits, and t
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
@@ -44,16 +45,15 @@ class Turns:
     def __init__(self, on_turn: Callable[[], None] = lambda: None) -> None:
         """Begin; *on_turn* is called at each turn's end."""
         self._on_turn = on_turn
-        self._loop = asyncio.get_running_loop()
-        self._ends = self._loop.time() + TURN_SECONDS
+        self._ends = time.monotonic() + TURN_SECONDS
 
     async def through(self, work: Work[T]) -> T:
         """Do *work*, letting others have the loop at its pauses and at its end whenever a turn is over."""
         while True:
             more = work.step()
-            if self._loop.time() > self._ends:
+            if time.monotonic() > self._ends:
                 self._on_turn()
                 await asyncio.sleep(0)
-                self._ends = self._loop.time() + TURN_SECONDS
+                self._ends = time.monotonic() + TURN_SECONDS
             if not more:
                 return work.outcome

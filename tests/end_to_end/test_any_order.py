@@ -30,6 +30,7 @@ from state.model import build_model
 from streams.settings import Settings, override
 from tests.end_to_end.house import House
 from tests.faults import hard_talk as talk
+from tests.faults.extent import long_form
 from tests.faults.hard_talk import TEAMS, hard_talk, mixed_in
 from tests.state.worlds import DAY, HOUR
 
@@ -141,7 +142,7 @@ def test_documents_do_not_depend_on_the_order_of_reading(seed: int) -> None:
     assert {p: row for p, row in told.items() if any(row)} == {p: row for p, row in expected.items() if any(row)}
 
 
-@pytest.mark.parametrize(("seed", "evenly"), [(1, False), (2, True), (3, True)])
+@pytest.mark.parametrize(("seed", "evenly"), [(1, False), pytest.param(2, True, marks=long_form), (3, True)])
 def test_rows_of_closed_weeks_are_those_of_the_recount_by_the_cut_points_they_name(seed: int, evenly: bool) -> None:
     raw, found = world(3 + seed % 2)
     house = house_of()
@@ -157,7 +158,7 @@ def test_rows_of_closed_weeks_are_those_of_the_recount_by_the_cut_points_they_na
     assert not evenly or len(named) > 2, "weeks were closed by cut points of the population"
 
 
-@pytest.mark.parametrize(("seed", "evenly"), [(1, False), (2, True)])
+@pytest.mark.parametrize(("seed", "evenly"), [(1, False), pytest.param(2, True, marks=long_form)])
 def test_every_kind_and_what_is_carried_are_those_of_the_recount(seed: int, evenly: bool) -> None:
     model, raw = build_model(EVERY_KIND), without_most_of_the_last_week(world(3)[0])
     assert {a.kind for a in model.attributes} == set(KINDS)

@@ -29,6 +29,7 @@ from streams.topic_specs import group_of, topic_names
 from tests.end_to_end.archives import by_hour, on_their_way, read_irc, read_mails, replies_of
 from tests.end_to_end.test_real_data import DATA, compare_grid, published
 from tests.faults.commands import orgpulse
+from tests.faults.extent import long_form
 from tests.faults.system import System, wait_until
 
 HELD_UP_DAYS = 45.0
@@ -211,6 +212,7 @@ def same_as_pandas(grid: WeekGrid, replies: pd.DataFrame, zone: str) -> None:
         assert {hour: pytest.approx(float(found[hour])) for hour in wanted} == {h: s for h, (_, s) in wanted.items()}
 
 
+@long_form
 def test_the_same_log_computed_anew_gives_the_same_documents(run: Run, tmp_path: Path) -> None:
     system, redis = run.system, run.system.settings.redis
     before = latencies(read_redis(redis.url, redis.prefix))
