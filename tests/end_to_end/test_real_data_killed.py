@@ -48,6 +48,7 @@ CHANGES = {
 }
 
 pytestmark = [
+    long_form,
     pytest.mark.kafka,
     pytest.mark.slow,
     pytest.mark.timeout(900),
@@ -212,7 +213,6 @@ def same_as_pandas(grid: WeekGrid, replies: pd.DataFrame, zone: str) -> None:
         assert {hour: pytest.approx(float(found[hour])) for hour in wanted} == {h: s for h, (_, s) in wanted.items()}
 
 
-@long_form
 def test_the_same_log_computed_anew_gives_the_same_documents(run: Run, tmp_path: Path) -> None:
     system, redis = run.system, run.system.settings.redis
     before = latencies(read_redis(redis.url, redis.prefix))

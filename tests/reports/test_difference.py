@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from reports.difference import Difference, State, compare, movers
 from state.waits import rounded_ms
 from state.week_grid import WeekGrid
+from tests.faults.extent import N
 from tests.state.worlds import examples
 
-PAIRS = 200
+PAIRS = 200 if N else 60
 MINUTE = 60_000
 FIGURES = ("before_ms", "after_ms", "change_ms", "p_value", "p_adjusted")
 
