@@ -79,6 +79,7 @@ def once_and_its_end(life: Life, prometheus: Prometheus, manager: Alertmanager, 
     life.silent, life.sources = set(), {"product-events", "syslog-activities"}
     life.live(6, step_hours=72)
     life.live(3)
+    life.live(1, step_hours=6)  # in small steps, so that no source is seen far ahead of the other at the end
     come("OrgpulseOrgFell", "resolved", org="acme")
     come("OrgpulseInputMissing", "resolved", topic="product-events")
     assert statuses("OrgpulseOrgFell", org="acme") == ["firing", "resolved"]
