@@ -40,7 +40,7 @@ from streams.plain_sender import send_all
 from streams.raw_files import RawRecord
 from streams.settings import Settings, override
 from streams.topic_specs import group_of, topic_names
-from streams.topics import connected_admin, create_topics, members_of_group
+from streams.topics import create_topics, members_left
 from streams.transactions import Outgoing
 
 PUBLISHED, OWN, SHIPPED = "published", "own", "shipped"
@@ -141,15 +141,11 @@ class Run:
                 f'there is a backfill "{name}" already, of {found.first_week} to {found.last_week}',
                 f"Choose another name, or delete it: `orgpulse backfill drop {name}`.",
             )
-        deadline = time.monotonic() + self.space.kafka.session_timeout_seconds + _LEFT_SECONDS
-        with connected_admin(self.space, wait_seconds=10.0) as admin:
-            while members_of_group(admin, group_of(self.space)):
-                if time.monotonic() >= deadline:
-                    raise NamespaceError(
-                        f'the backfill "{name}" is being computed right now, since {found.begun}',
-                        "Wait for its end, or choose another name.",
-                    )
-                time.sleep(_POLL_SECONDS)
+        if members_left(self.space, self.space.kafka.session_timeout_seconds + _LEFT_SECONDS, _POLL_SECONDS):
+            raise NamespaceError(
+                f'the backfill "{name}" is being computed right now, since {found.begun}',
+                "Wait for its end, or choose another name.",
+            )
 
     async def _prepare_namespace(self) -> None:
         """Write what must be known before the first message is read."""

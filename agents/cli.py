@@ -5,7 +5,6 @@ Invariant: no command's module is imported before that command runs, so `orgpuls
 
 from __future__ import annotations
 
-import importlib
 import logging
 import sys
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import Any
 
 import click
 
-from agents.cli_errors import EXIT_FAILED, ToldError, told
+from agents.cli_errors import EXIT_FAILED, told
+from agents.cli_group import LazyGroup
 from streams.settings import Settings, config_path, load_settings
-from streams.settings_file import nearest_name
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("agents.cli_demo:demo", "See it all work: own Kafka and Redis, a simulated company base, a live view."),
@@ -69,40 +68,10 @@ Exit codes:
 """
 
 
-class OrgpulseGroup(click.Group):
-    """A group whose commands are loaded when they run and whose user errors are told in plain lines."""
+class OrgpulseGroup(LazyGroup):
+    """All commands; user errors are told in plain lines."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order in which a newcomer needs them."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's module and return the command."""
-        if cmd_name not in COMMANDS:
-            return None
-        module_name, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        try:
-            command = getattr(importlib.import_module(module_name), attribute)
-        except ModuleNotFoundError as error:
-            remedy = "Install orgpulse anew from its lock: pip install --require-hashes -r requirements.lock"
-            raise ToldError(f"{cmd_name} can't run: {error.name} is not installed", remedy) from error
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{COMMANDS[cmd_name][0]} is not a command")
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; for an unknown one name the nearest that exists."""
-        near = nearest_name(args[0], COMMANDS)
-        if args[0] not in COMMANDS and near:
-            ctx.fail(f'no such command "{args[0]}". Did you mean "{near}"?')
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+    known = COMMANDS
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Note whether only help is wanted: it must work with broken settings too."""

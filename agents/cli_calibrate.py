@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.cli_errors import EXIT_USAGE, ToldError
+from reports.whole_file import put
 from state.calibrate import RESAMPLINGS, Costs, Figure, Row, backtest, cases_of, judged, proposed, too_little
 from state.week import week_number, week_of_day
 from streams.log_state import content_of
@@ -151,9 +152,7 @@ def _write(settings: Settings, best: Row | None, why_not: str) -> str:
     if count != 1:
         raise ToldError(f"{path}: has {count} lines `at_risk = …`", "Set it by hand, in section [bands]")
     model_in(path, changed)  # refuses what would stop the workers' start, with the line
-    new = file.with_name(f".{file.name}.new")
-    new.write_text(changed, "utf-8")
-    new.replace(file)
+    put(file, changed.encode())
     return f"{path}: at_risk = {best.threshold / 100:.1f}; restart the workers to use it"
 
 

@@ -18,11 +18,9 @@ import click
 
 from agents.cli_errors import EXIT_USAGE, ToldError
 from agents.cli_progress import progress
-from streams.log_state import ends_of, stretches
+from agents.read_topic import records_of
 from streams.settings import Settings
 from streams.topic_specs import topic_names
-
-_EVERY = 2_000
 
 
 @dataclass
@@ -114,20 +112,13 @@ async def _read(settings: Settings, what: str, span: Any, orgs: set[str], kind: 
     from state.week import week_number
 
     topic = getattr(topic_names(settings), what)
-    ends = await ends_of(settings.kafka.brokers, [topic])
-    found, latest, total = _Found(), dict[Any, tuple[int, int, bytes]](), sum(ends.values())
-    at = dict.fromkeys(ends, 0)
+    found, latest = _Found(), dict[Any, tuple[int, int, bytes]]()
 
     def is_wanted(org: str, user: str) -> bool:
         return (not orgs or org in orgs) and (kind is None or (kind == "user") == bool(user))
 
     with progress(f"records of {topic} read") as told:
-        seen = 0
-        async for tp, record in stretches(settings.kafka.brokers, at, ends, whole=True):
-            at[tp] = record.offset
-            seen += 1
-            if seen % _EVERY == 0:
-                told(sum(at.values()), total)
+        async for tp, record in records_of(settings.kafka.brokers, topic, told):
             key = record.key or b""
             subject = key.rpartition(b"|")[0] if what == "weeks" else key
             org, user = (key.decode("utf-8", "replace"), "") if what == "alerts" else subject_of(subject)
@@ -143,7 +134,6 @@ async def _read(settings: Settings, what: str, span: Any, orgs: set[str], kind: 
                 latest.pop((tp.partition, key), None)
             elif week is None or span.holds(week):
                 latest[tp.partition, key] = tp.partition, record.offset, record.value
-        told(total, total)
     for (_, key), (partition, offset, value) in latest.items():
         try:
             if what == "weeks":

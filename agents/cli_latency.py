@@ -20,9 +20,9 @@ from agents.cli_errors import ToldError
 from agents.latency_data import Shown, gather
 from agents.latency_options import SECTIONS, SectionedCommand, with_options
 from agents.latency_output import Files, document_of, heading, svg_of, terminal_of, write_files
-from agents.latency_output import put as put_file
 from agents.latency_request import Wish, usage, wish_of
 from agents.latency_wall import Picture, file_name, pages, repeat, write_pages
+from reports.whole_file import put
 from streams.clock import Clock, WallClock
 from streams.reader import ALL, Reader
 from streams.settings import Settings
@@ -134,7 +134,7 @@ class _Run:
         write_files(shown, outlet.files, counts=outlet.counts)
         if outlet.wall is not None:
             picture = svg_of(shown, counts=outlet.counts)
-            put_file(outlet.wall / file_name(org), picture.encode())
+            put(outlet.wall / file_name(org), picture.encode())
             self._pictures[org] = Picture.of(org, heading(shown), picture)
         if outlet.as_json:
             click.echo(json.dumps(document_of(shown)))

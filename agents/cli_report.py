@@ -5,11 +5,9 @@ Invariant: a kind is one line here, and no kind's module is imported before that
 
 from __future__ import annotations
 
-import importlib
-
 import click
 
-from streams.settings_file import nearest_name
+from agents.cli_group import LazyGroup
 
 KINDS: dict[str, tuple[str, str]] = {
     "activity": ("agents.cli_report_kinds:activity", "Totals, and activity of orgs against their transactions."),
@@ -32,35 +30,10 @@ Examples:
 """
 
 
-class _Kinds(click.Group):
-    """The kinds, each loaded when it runs."""
+class _Kinds(LazyGroup):
+    """The kinds."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the kinds in the order in which they are declared."""
-        return list(KINDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the kind's module and return its command."""
-        if cmd_name not in KINDS:
-            return None
-        module_name, _, attribute = KINDS[cmd_name][0].partition(":")
-        command = getattr(importlib.import_module(module_name), attribute)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{KINDS[cmd_name][0]} is not a command")
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the kind; for an unknown one name the nearest that exists."""
-        if args[0] not in KINDS and (near := nearest_name(args[0], KINDS)):
-            ctx.fail(f'no such report "{args[0]}". Did you mean "{near}"?')
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of kinds without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in KINDS.items()])
+    known, noun = KINDS, "report"
 
 
 @click.group(cls=_Kinds, epilog=_EPILOG)

@@ -16,7 +16,7 @@ from rich.table import Table as Shown
 
 from agents.cli_errors import EXIT_USAGE, ToldError
 from agents.cli_progress import progress
-from streams.log_state import ends_of, stretches
+from agents.read_topic import records_of
 from streams.settings import Settings
 from streams.topic_specs import topic_names
 
@@ -66,6 +66,7 @@ def storage(settings: Settings, /, paths: tuple[Path, ...], out: Path, before: A
     from reports.storage import Options, storage_report
     from reports.storage_files import tables_of, write_tables
     from reports.storage_page import page
+    from reports.whole_file import put
 
     if bool(paths or options["named"]) == options["from_topic"]:
         raise click.UsageError("name files or folders, or give --from-topic (one of them)")
@@ -77,9 +78,7 @@ def storage(settings: Settings, /, paths: tuple[Path, ...], out: Path, before: A
     try:
         with progress("tables written") as told:
             written = write_tables(tables_of(report), out, told)
-        from reports.storage_files import put
-
-        put(out / "storage.html", lambda new: new.write_bytes(page(report).encode()))
+        put(out / "storage.html", page(report).encode())
     except OSError as error:
         raise ToldError(f"{error.filename or out} can't be written: {error.strerror}", "Name another --out") from error
     _show(report)
@@ -137,15 +136,10 @@ def _from_topic(settings: Settings) -> list[Any]:
 async def _read_topic(brokers: str, topic: str) -> list[Any]:
     from reports.storage_events import EventTables
 
-    ends = await ends_of(brokers, [topic])
-    tables, total, seen = EventTables(topic), sum(ends.values()), 0
+    tables = EventTables(topic)
     with progress("messages read") as told:
-        async for tp, record in stretches(brokers, dict.fromkeys(ends, 0), ends, whole=True):
+        async for tp, record in records_of(brokers, topic, told):
             tables.add(f"{tp.partition}:{record.offset}", record.value)
-            seen += 1
-            if seen % 1000 == 0:
-                told(seen, total)
-        told(total, total)
     return tables.loaded()
 
 

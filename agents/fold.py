@@ -9,7 +9,7 @@ to the committed offset gives.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from agents.latency_figures import WeekReplies, week_latency
 from agents.ledger import SHARD, Ledger
 from agents.manifest import DamagedCheckpointError
 from agents.shadow import ShadowTeller
-from agents.turns import Turns, Work
+from agents.turns import Turns
 from state.activity import Rows, decode_record
 from state.effects import (
     Alert,
@@ -41,6 +41,7 @@ from state.effects import (
 )
 from state.ledger import Shares
 from state.shard import Shard
+from state.steps import Steps, Work
 from state.telling import encode_summary
 from streams.chunks import Outcome
 from streams.clock import Clock
@@ -143,7 +144,7 @@ class FoldAgent:
             rows += await turns.through(work)
         return await turns.through(Work(self._end(chunk, rows, said)))
 
-    def _steps(self, partition: int, record: Any, said: list[list[Effect]]) -> Generator[None, None, int]:
+    def _steps(self, partition: int, record: Any, said: list[list[Effect]]) -> Steps[int]:
         """Apply one record of the log, add what its tick says to *said*, and return how many activities it held."""
         shard, rows = self.shards[partition], 0
         if record.offset < shard.position:
@@ -158,7 +159,7 @@ class FoldAgent:
             said.append(effects)
         return rows
 
-    def _end(self, chunk: Chunk, rows: int, said: list[list[Effect]]) -> Generator[None, None, Outcome | None]:
+    def _end(self, chunk: Chunk, rows: int, said: list[list[Effect]]) -> Steps[Outcome | None]:
         partition = chunk.tp.partition
         shard = self.shards[partition]
         if rows:
@@ -199,7 +200,7 @@ class FoldAgent:
         shard = self.shards.get(partition)
         return "" if shard is None or known(shard) else self._documents.fence(shard.position)
 
-    def _outcome(self, shard: Shard, effects: list[Effect]) -> Generator[None, None, Outcome]:
+    def _outcome(self, shard: Shard, effects: list[Effect]) -> Steps[Outcome]:
         out: list[Outgoing] = []
         writes: list[Write] = []
         for number, effect in enumerate(effects, 1):

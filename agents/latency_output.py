@@ -18,6 +18,7 @@ from agents.latency_data import Shown
 from agents.render_week import change_map, week_map
 from reports.latency_tables import change_csv, change_document, map_document, maps_csv
 from reports.week_map import WAIT, all_values, change_summary, summary
+from reports.whole_file import put
 from streams.published import CELLS
 
 
@@ -43,13 +44,6 @@ def write_files(shown: Shown, files: Files, *, counts: bool) -> None:
         put(files.png, png_of(shown, counts=counts))
     if files.csv is not None:
         put(files.csv, csv_of(shown).encode("utf-8-sig"))  # with the mark by which spreadsheets know UTF-8
-
-
-def put(path: Path, content: bytes) -> None:
-    """Replace a file at once: who reads it meanwhile sees all of the old or all of the new."""
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(content)
-    new.replace(path)
 
 
 def svg_of(shown: Shown, *, counts: bool) -> str:

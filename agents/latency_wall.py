@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agents.cli_errors import EXIT_USAGE, ToldError, told
-from agents.latency_output import put
 from reports.short_text import plain_name
+from reports.whole_file import put
 
 PER_PAGE = 4
 """Maps on one page: more would be too small to read across a room."""

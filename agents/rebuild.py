@@ -33,7 +33,7 @@ from streams.generation import ControlLostError, Generation, generation_of, say_
 from streams.log_state import committed_of, ends_of, oldest_ms_of, starts_of
 from streams.settings import Settings, override
 from streams.topic_specs import group_of, topic_names
-from streams.topics import connected_admin, create_topics, delete_group, delete_topics, members_of_group
+from streams.topics import create_topics, delete_group, delete_topics, members_left
 from streams.transactions import Transactions
 
 _POLL_SECONDS = 0.5
@@ -186,15 +186,11 @@ class Rebuild:
             await held.disown(held.owned)
 
     def _wait_for_old_workers(self) -> None:
-        deadline, group = time.monotonic() + _OLD_WORKERS_SECONDS, group_of(self.live)
-        with connected_admin(self.live, wait_seconds=10.0) as admin:
-            while members := members_of_group(admin, group):
-                if time.monotonic() >= deadline:
-                    raise AsideError(
-                        f"workers of the former generation are still in the group {group}: {members}",
-                        "Stop them and run `orgpulse rebuild` again: it goes on from there.",
-                    )
-                time.sleep(_POLL_SECONDS)
+        if members := members_left(self.live, _OLD_WORKERS_SECONDS, _POLL_SECONDS):
+            raise AsideError(
+                f"workers of the former generation are still in the group {group_of(self.live)}: {members}",
+                "Stop them and run `orgpulse rebuild` again: it goes on from there.",
+            )
 
     async def _has_read_as_much(self) -> bool:
         """Say whether the new generation has read as far as the live one has."""

@@ -19,9 +19,10 @@ from rich.text import Text
 
 from agents.cli_errors import ToldError
 from agents.cli_progress import progress
-from reports.report_document import Report, html_of, pictures_of, put, write_tables
+from reports.report_document import Report, html_of, pictures_of, write_tables
 from reports.report_table import Table
 from reports.short_text import plain_name
+from reports.whole_file import put
 
 _SUMMARY_ROWS = 12
 _PIPED_WIDTH = 160

@@ -8,35 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
+
+from state.steps import Work
 
 T = TypeVar("T")
 TURN_SECONDS = 0.05
-
-
-class Work(Generic[T]):
-    """Work that pauses now and then, and has an outcome in the end."""
-
-    outcome: T
-
-    def __init__(self, steps: Generator[None, None, T]) -> None:
-        self._steps, self._done = steps, False
-
-    def step(self) -> bool:
-        """Go on to the next pause; say whether there is one."""
-        if not self._done:
-            try:
-                next(self._steps)
-            except StopIteration as end:
-                self.outcome, self._done = end.value, True
-        return not self._done
-
-    def finish(self) -> T:
-        """Do all the rest at once; harmless when it is done."""
-        while self.step():
-            pass
-        return self.outcome
 
 
 class Turns:

@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reports.export_rows import Row
+from reports.short_text import no_formula
+from reports.whole_file import replacing
 
 FORMATS = ("parquet", "csv", "jsonl")
 ROWS_AT_ONCE = 10_000
 PART = "part-0.parquet"
-FORMULA = ("=", "+", "-", "@", "|", "%")
-"""Text that begins like this is a formula to spreadsheets: in CSV it gets an apostrophe before it."""
 
 
 class _Sink(Protocol):
@@ -66,7 +66,7 @@ class _Csv:
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, str):
-            return f"'{value}" if value.lstrip().startswith(FORMULA) else value
+            return no_formula(value)
         return value.isoformat().replace("+00:00", "Z") if hasattr(value, "isoformat") else value
 
     def close(self) -> None:
@@ -106,14 +106,8 @@ def write_stream(rows: Iterable[Row], schema: pa.Schema, form: str, file: IO[byt
 def write_file(rows: Iterable[Row], schema: pa.Schema, form: str, path: Path) -> int:
     """Write *rows* to *path*, at once, and return how many there were."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
-    try:
-        with new.open("wb") as file:
-            count = write_stream(rows, schema, form, file)
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
-    return count
+    with replacing(path) as new, new.open("wb") as file:
+        return write_stream(rows, schema, form, file)
 
 
 def write_by_week(

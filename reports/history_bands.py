@@ -5,9 +5,6 @@ Invariant: every org-week, org-user and user is in exactly one band, and a band 
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -15,7 +12,7 @@ from reports.bands import ACTIVE_USERS, ACTIVITY
 from reports.history_correlations import WHOM
 from reports.history_frames import BAND_COLUMNS, BOTH, EITHER, Frames, active_weeks, population
 from reports.history_totals import mean_and_median
-from reports.report_table import CENTS, NUMBER, SHARE, WHOLE, Column, Table
+from reports.report_table import CENTS, NUMBER, SHARE, WHOLE, Column, Table, drawn_by
 
 
 def active_bands(frames: Frames) -> Table:
@@ -42,7 +39,7 @@ def active_bands(frames: Frames) -> Table:
     return Table(
         "active-bands", "Transactions by active users of the week",
         f"Org-weeks by how many users were active in them. An org can be in several bands. {WHOM}", frame, columns,
-        pictures=(partial(_draw_active, frame),),
+        pictures=(drawn_by("history_pictures.active_bands_picture", frame),),
     )  # fmt: skip
 
 
@@ -67,7 +64,7 @@ def lifetime_bands(frames: Frames) -> Table:
         "lifetime-bands", "Lifetime by activities",
         "Users (of an org; who is in two counts twice) by all their activities in the period. Lifetime is the number "
         "of weeks with an activity; beside it stand the weeks from the first to the last of them.",
-        frame, columns, pictures=(partial(_draw_lifetime, frame),),
+        frame, columns, pictures=(drawn_by("history_pictures.lifetime_picture", frame),),
     )  # fmt: skip
 
 
@@ -85,7 +82,7 @@ def users_table(frames: Frames) -> Table:
     return Table(
         "users", "Users",
         "One row per org and user. Mean and median are over the weeks with an activity.", frame, columns, shown=20,
-        pictures=(partial(_draw_users, frame),),
+        pictures=(drawn_by("history_pictures.users_picture", frame),),
     )  # fmt: skip
 
 
@@ -111,33 +108,9 @@ def users_by_band(frames: Frames) -> Table:
         "users-by-band", "Users per org by weekly mean",
         "Each user's mean activities over the weeks with an activity, in bands (10.0 is in the first, anything above "
         f"it in the second), and how many of each an org has on average. {WHOM}",
-        frame, columns, pictures=(partial(_draw_users_by_band, frame),),
+        frame, columns, pictures=(drawn_by("history_pictures.users_by_band_picture", frame),),
     )  # fmt: skip
 
 
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else float("nan")
-
-
-def _draw_active(frame: pd.DataFrame) -> str:
-    from reports.history_pictures import active_bands_picture
-
-    return active_bands_picture(frame)
-
-
-def _draw_lifetime(frame: pd.DataFrame) -> str:
-    from reports.history_pictures import lifetime_picture
-
-    return lifetime_picture(frame)
-
-
-def _draw_users(frame: Any) -> str:
-    from reports.history_pictures import users_picture
-
-    return users_picture(frame)
-
-
-def _draw_users_by_band(frame: pd.DataFrame) -> str:
-    from reports.history_pictures import users_by_band_picture
-
-    return users_by_band_picture(frame)

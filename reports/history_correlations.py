@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -17,7 +16,7 @@ import pandas as pd
 from reports.bands import ACTIVITY
 from reports.correlate import pearson, spearman
 from reports.history_frames import BAND_COLUMNS, BOTH, EITHER, Frames, active_weeks, codes, population
-from reports.report_table import RATIO, WHOLE, Column, Table
+from reports.report_table import RATIO, WHOLE, Column, Table, drawn_by
 
 COUNT, VOLUME = "transactions", "volume"
 _OUTCOMES = ((COUNT, "transactions_count"), (VOLUME, "transactions_cents"))
@@ -92,7 +91,7 @@ def correlation_table(
         columns.append(Column("note", "note"))
     return Table(
         name, title, f"{definition} {HOW_BY_ORG if by_org else HOW}", frame, tuple(columns), notes,
-        pictures=(partial(_draw_coefficients, frame),),
+        pictures=(drawn_by("correlation_pictures.coefficients_picture", frame),),
     )  # fmt: skip
 
 
@@ -129,7 +128,7 @@ def org_matrix(frames: Frames) -> Table:
         "org-matrix", "Orgs: correlation matrix",
         "The same figures, each with each, over orgs with an activity and a transaction. The intervals are in the "
         "table “Orgs: activity against performance”.",
-        frame, columns, _nothing(len(rows)), pictures=(partial(_draw_matrix, frame),),
+        frame, columns, _nothing(len(rows)), pictures=(drawn_by("correlation_pictures.matrix_picture", frame),),
     )  # fmt: skip
 
 
@@ -202,15 +201,3 @@ def band_correlations(frames: Frames) -> Table:
 
 def _nothing(n: int) -> tuple[str, ...]:
     return () if n else ("No org has both an activity and a transaction in the period.",)
-
-
-def _draw_coefficients(frame: pd.DataFrame) -> str:
-    from reports.correlation_pictures import coefficients_picture
-
-    return coefficients_picture(frame)
-
-
-def _draw_matrix(frame: pd.DataFrame) -> str:
-    from reports.correlation_pictures import matrix_picture
-
-    return matrix_picture(frame)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pandas as pd
 
 from reports.history_frames import Frames
 from reports.history_lead import LAGS, TURNINGS, lead_lag
-from reports.report_table import RATIO, SHARE, WHOLE, Column, Table
+from reports.report_table import RATIO, SHARE, WHOLE, Column, Table, drawn_by
 
 _DEFINITION = (
     "An org's score of a week (mean over its active users) against its transactions of the same week and of those "
@@ -36,7 +34,7 @@ def forward_look(frames: Frames) -> Table:
     )  # fmt: skip
     return Table(
         "lead-lag", "Does a falling score precede falling transactions?", _DEFINITION, frame, columns, (said(frame),),
-        pictures=(partial(_draw, frame),),
+        pictures=(drawn_by("correlation_pictures.lead_picture", frame),),
     )  # fmt: skip
 
 
@@ -60,9 +58,3 @@ def said(frame: pd.DataFrame) -> str:
         f"would have it, most so {best['lag_weeks']} weeks later (r {best['r']:.3f}, p {best['p_holm']:.3f} after "
         "correction for nine looks). That something precedes does not say that it causes."
     )
-
-
-def _draw(frame: pd.DataFrame) -> str:
-    from reports.correlation_pictures import lead_picture
-
-    return lead_picture(frame)

@@ -8,7 +8,6 @@ below.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from reports.bands import ACTIVITY
 from reports.history_frames import BAND_COLUMNS, Frames
 from reports.history_totals import mean_and_median
-from reports.report_table import CENTS, NUMBER, WHOLE, Column, Table
+from reports.report_table import CENTS, NUMBER, WHOLE, Column, Table, drawn_by
 
 FEWEST_ORGS = 4
 NAMES = ("1 (least)", "2", "3", "4 (top)")
@@ -64,7 +63,8 @@ def quartiles(frames: Frames) -> Table:
         "quartiles", "Quartiles of volume",
         "A quarter of the orgs with a transaction had no more than the first in the whole period, a quarter more "
         "than the third.",
-        frame, columns, _notes(len(volumes)), pictures=(partial(_draw_quartiles, frame, volumes),),
+        frame, columns, _notes(len(volumes)),
+        pictures=(drawn_by("history_pictures.quartiles_picture", frame, volumes),),
     )  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def profiles(frames: Frames) -> Table:
         "quartile-profiles", "What orgs of each quartile are like",
         "Means over the orgs with a transaction: users with an activity, and how many of them have a weekly mean of "
         "1–10, 11–20, … activities; transactions and volume in the whole period.",
-        frame, columns, _notes(len(volumes)), pictures=(partial(_draw_profiles, frame),),
+        frame, columns, _notes(len(volumes)), pictures=(drawn_by("history_pictures.profiles_picture", frame),),
     )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def orgs_table(frames: Frames) -> Table:
         "orgs", "Orgs",
         "One row per org with an activity or a transaction: its users, mean and median of their activities over the "
         "period, how many users have a weekly mean in each band, weeks with a transaction, transactions, volume.",
-        frame, columns, shown=20, pictures=(partial(_draw_orgs, frame),),
+        frame, columns, shown=20, pictures=(drawn_by("history_pictures.orgs_picture", frame),),
     )  # fmt: skip
 
 
@@ -126,21 +126,3 @@ def _notes(orgs: int) -> tuple[str, ...]:
     if orgs >= FEWEST_ORGS:
         return ()
     return (f"{orgs} orgs have a transaction in the period: at least {FEWEST_ORGS} are needed for quartiles.",)
-
-
-def _draw_quartiles(frame: pd.DataFrame, volumes: NDArray[np.int64]) -> str:
-    from reports.history_pictures import quartiles_picture
-
-    return quartiles_picture(frame, volumes)
-
-
-def _draw_profiles(frame: pd.DataFrame) -> str:
-    from reports.history_pictures import profiles_picture
-
-    return profiles_picture(frame)
-
-
-def _draw_orgs(frame: pd.DataFrame) -> str:
-    from reports.history_pictures import orgs_picture
-
-    return orgs_picture(frame)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from reports.history_frames import Frames
-from reports.report_table import BY_UNIT, CENTS, NUMBER, TEXT, WHOLE, Column, Table
+from reports.report_table import BY_UNIT, CENTS, NUMBER, TEXT, WHOLE, Column, Table, drawn_by
 from state.week import monday_of, week_label
 
 
@@ -36,7 +35,7 @@ def totals(frames: Frames) -> Table:
         "What there is in the period. A user who is in two orgs is one user and two pairs. Only approved transactions "
         "count; volume is their sum (in the files in cents).",
         frame, (Column("figure", "figure"),
-        Column("value", "value", BY_UNIT)), pictures=(partial(_draw_totals, frame),),
+        Column("value", "value", BY_UNIT)), pictures=(drawn_by("history_pictures.totals_picture", frame),),
     )  # fmt: skip
 
 
@@ -63,7 +62,7 @@ def averages(frames: Frames) -> Table:
         "averages", "Means and medians",
         "Over those that have any: orgs with users, weeks with an active user, weeks with a transaction. A mean far "
         "above its median says that a few have most.",
-        frame, columns, pictures=(partial(_draw_averages, frame),),
+        frame, columns, pictures=(drawn_by("history_pictures.averages_picture", frame),),
     )  # fmt: skip
 
 
@@ -103,23 +102,5 @@ def by_week(frames: Frames) -> Table:
         "weeks", "Week by week",
         "Sums over all orgs. Active users are counted in each of their orgs. The mean score is that of the orgs' "
         "scores over active users, 0 to 100.",
-        found, columns, pictures=(partial(_draw_weeks, found),),
+        found, columns, pictures=(drawn_by("history_pictures.weeks_picture", found),),
     )  # fmt: skip
-
-
-def _draw_totals(frame: pd.DataFrame) -> str:
-    from reports.history_pictures import totals_picture
-
-    return totals_picture(frame)
-
-
-def _draw_averages(frame: pd.DataFrame) -> str:
-    from reports.history_pictures import averages_picture
-
-    return averages_picture(frame)
-
-
-def _draw_weeks(frame: pd.DataFrame) -> str:
-    from reports.history_pictures import weeks_picture
-
-    return weeks_picture(frame)

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from reports.short_text import no_formula
 from reports.week_map import WEEKDAYS, ChangeMap, Label, WeekMap
 from state.week import cell_name
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 _ABOUT = ("org", "line", "period", "timezone", "quantile", "first_reply_only")
 _MAP_COLUMNS = (
     *_ABOUT, "target_seconds", "weekday", "hour", "state", "seconds", "replies", "messages", "answered",
@@ -139,4 +139,4 @@ def _safe(value: object) -> object:
     """Return a field; a text that a spreadsheet would compute gets an apostrophe before it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"'{value}" if isinstance(value, str) and value.lstrip().startswith(_FORMULA) else value
+    return no_formula(value) if isinstance(value, str) else value

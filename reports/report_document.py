@@ -10,16 +10,15 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from reports.report_table import Section, Table
-from reports.short_text import plain_name
+from reports.short_text import no_formula, plain_name
+from reports.whole_file import put
 
 TEMPLATES = Path(__file__).parent / "templates"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 
 
 @dataclass(frozen=True)
@@ -73,14 +72,8 @@ def csv_of(frame: pd.DataFrame) -> str:
     """
     safe = frame.copy()
     for name in safe.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in safe.dtypes]]:
-        safe[name] = [_safe(value) for value in safe[name]]
+        safe[name] = [no_formula(value) if isinstance(value, str) else value for value in safe[name]]
     return str(safe.to_csv(index=False, lineterminator="\r\n"))
-
-
-def _safe(value: Any) -> Any:
-    if isinstance(value, str) and value.lstrip().startswith(_FORMULA):
-        return f"'{value}"
-    return value
 
 
 def parquet_of(frame: pd.DataFrame) -> bytes:
@@ -91,13 +84,6 @@ def parquet_of(frame: pd.DataFrame) -> bytes:
     file = io.BytesIO()
     parquet.write_table(pyarrow.Table.from_pandas(frame, preserve_index=False), file, compression="zstd")
     return file.getvalue()
-
-
-def put(path: Path, content: bytes) -> None:
-    """Replace a file at once."""
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(content)
-    new.replace(path)
 
 
 def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:

@@ -6,9 +6,11 @@ precision, only texts are rounded.
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -76,6 +78,16 @@ class Table:
         """Return the cells of the shown rows (at most *rows*) as texts."""
         head = self.head if rows is None else self.head.head(rows)
         return [[cell_text(row, column) for column in self.columns] for row in head.to_dict("records")]
+
+
+def drawn_by(place: str, *values: Any) -> Draw:
+    """Return what draws *values* by `module.function` of `reports`; the module, with Matplotlib, loads only then."""
+    return partial(_draw, place, *values)
+
+
+def _draw(place: str, *values: Any) -> str:
+    module, _, function = place.partition(".")
+    return str(getattr(importlib.import_module(f"reports.{module}"), function)(*values))
 
 
 @dataclass(frozen=True)

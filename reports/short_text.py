@@ -15,6 +15,19 @@ _UNFIT = re.compile(
 )
 
 
+FORMULA = ("=", "+", "-", "@", "|", "%")
+"""Text that begins like this, blanks aside, is a formula to spreadsheets."""
+
+
+def no_formula(text: str) -> str:
+    """Return a text for a cell of CSV, with an apostrophe before it where a spreadsheet would compute it.
+
+    >>> no_formula("  =1+1"), no_formula("1+1")
+    ("'  =1+1", '1+1')
+    """
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
+
+
 def short_duration(seconds: float) -> str:
     """Return a duration in at most three characters, in the unit that keeps two digits where it can.
 

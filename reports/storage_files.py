@@ -5,8 +5,8 @@ Invariant: a file holds either what it held before or all of the new content.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from reports.short_text import FORMULA
 from reports.storage import StorageReport
 from reports.storage_summary import by_quantile, by_tier
+from reports.whole_file import replacing
 
 PREFIX = "storage-"
+_FORMULA = rf"^\s*[{re.escape(''.join(FORMULA))}]"
 
 
 def tables_of(report: StorageReport) -> dict[str, pa.Table]:
@@ -42,20 +45,11 @@ def write_tables(tables: dict[str, pa.Table], folder: Path, told: Callable[[int,
         told(done, len(tables))
         for suffix, write in (("parquet", _parquet), ("csv", _csv)):
             path = folder / f"{PREFIX}{name}.{suffix}"
-            put(path, partial(write, table))
+            with replacing(path) as new:
+                write(table, new)
             files.append(path)
     told(len(tables), len(tables))
     return files
-
-
-def put(path: Path, write: Callable[[Path], object]) -> None:
-    """Let *write* make a new file, and put it at *path* at once."""
-    new = path.with_name(f".{path.name}.new")
-    try:
-        write(new)
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def _parquet(table: pa.Table, path: Path) -> None:
@@ -90,7 +84,7 @@ def _flat(column: pa.ChunkedArray) -> Any:
         return pc.strftime(whole_seconds if exact else column, format="%Y-%m-%dT%H:%M:%SZ")
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         column = column.cast(pa.string())
-        formula = pc.fill_null(pc.match_substring_regex(column, r"^\s*[=+\-@|%]"), False)
+        formula = pc.fill_null(pc.match_substring_regex(column, _FORMULA), False)
         return pc.if_else(formula, pc.binary_join_element_wise("'", column, ""), column)
     if pa.types.is_decimal(kind):
         return column.cast(pa.string())

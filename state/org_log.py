@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from state.activity import SEPARATOR, Columns, Correction, Org, Record, Rows, Tick, unpack
-from state.dedupe import Dedupe
+from state.intake import Intake
 from state.limits import Limits
 
 
@@ -58,8 +58,7 @@ class Scan:
     def __init__(self, orgs: Iterable[str], limits: Limits, from_ms: int = 0) -> None:
         """Begin; events before *from_ms* are left out."""
         self.logs = {org: OrgLog(org) for org in orgs}
-        self._dedupe = Dedupe(limits.allowed_lateness_hours, limits.max_ids)
-        self._watermark_ms, self._from_ms = 0, from_ms
+        self._intake, self._from_ms = Intake(limits), from_ms
 
     def take(self, record: Record) -> None:
         """Take in the next record."""
@@ -67,35 +66,25 @@ class Scan:
             case Rows():
                 self._take_rows(record)
             case Tick():
-                if record.time_ms and self._watermark_ms:
-                    self._advance(record.time_ms)
+                self._intake.pass_time(record)
             case Org() if record.org in self.logs and not record.gone:
                 self.logs[record.org].zone = record.timezone or "UTC"
             case Correction():
-                self._dedupe.learn(
-                    np.array([id_ for id_, _ in record.ids], np.uint64),
-                    np.array([at for _, at in record.ids], np.int64),
-                )
-                self._advance(record.span_ms[1])
+                self._intake.correct(record)
                 if record.org in self.logs:
                     self.logs[record.org].entries.append(record)
 
-    def _advance(self, time_ms: int) -> None:
-        self._watermark_ms = max(self._watermark_ms, time_ms)
-        self._dedupe.advance(self._watermark_ms)
-
     def _take_rows(self, rows: Rows) -> None:
         columns = unpack(rows)
-        columns = columns.take(columns.time_ms >= self._dedupe.floor_ms)
-        columns = columns.take(self._dedupe.learn(columns.id, columns.time_ms))
+        intake = self._intake
+        columns = columns.take(intake.take(columns)[1])
         if not len(columns.at):
             return
-        self._advance(int(columns.time_ms.max()))
         orgs = [subject.partition(SEPARATOR)[0] for subject in rows.subjects]
         for org in self.logs.keys() & set(orgs):
             mine = np.array([each == org for each in orgs], bool)[columns.subject] & (columns.time_ms >= self._from_ms)
             if mine.any():
                 log, taken = self.logs[org], columns.take(mine)
                 log.entries.append(
-                    Batch(rows.topic, rows.subjects, rows.measures, taken, self._dedupe.floor_ms, self._watermark_ms)
+                    Batch(rows.topic, rows.subjects, rows.measures, taken, intake.floor_ms, intake.watermark_ms)
                 )

@@ -11,7 +11,7 @@ and with ticks; where a week ends between two records, it is closed at its end.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -39,6 +39,7 @@ from state.replies import Replies
 from state.ring import RollingWeek, Slots
 from state.scoreboard import Scoreboard
 from state.shadow import Shadow
+from state.steps import Steps, Work
 from state.subjects import Subjects
 from state.telling import latency_map, shadow_summary, summary
 from state.trend import WEEKS
@@ -52,8 +53,6 @@ READABLE_BY = 3
 OLDEST_READ = 3
 """The oldest version that this one reads; an older one needs a rebuild."""
 
-Steps = Generator[None, None, None]
-"""Work that pauses now and then; what was done by a pause is not yet the outcome of any record."""
 Outcomes = dict[tuple[str, int], list[int]]  # source (topic, partition) → [accepted, duplicate, late]
 _LATENCY_EVERY_TICKS = 120
 _SHADOW_EVERY_TICKS = 120
@@ -103,15 +102,9 @@ class Shard:
 
     def apply(self, record: Record, offset: int) -> list[Effect] | None:
         """Apply the record at *offset*; return effects after a tick, None otherwise."""
-        steps = self.steps(record, offset)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                effects: list[Effect] | None = end.value
-                return effects
+        return Work(self.steps(record, offset)).finish()
 
-    def steps(self, record: Record, offset: int) -> Generator[None, None, list[Effect] | None]:
+    def steps(self, record: Record, offset: int) -> Steps[list[Effect] | None]:
         """Do as `apply`, pausing after each part of a week that was closed: a record may bring years.
 
         In between the shard is in no state that anybody may be told of.
@@ -270,7 +263,7 @@ class Shard:
         self.week.grow(len(self.subjects))
         self.board.grow()
 
-    def _take_rows(self, rows: Rows) -> Steps:
+    def _take_rows(self, rows: Rows) -> Steps[None]:
         """Fold a packed chunk: each row is accepted, a duplicate, or late."""
         columns = unpack(rows)
         source = (rows.topic, rows.partition)
@@ -300,7 +293,7 @@ class Shard:
         self.alerts.inflow.add(rows.topic, columns.time_ms // HOUR_MS)
         yield from self._fold_until(columns)
 
-    def _take_correction(self, record: Correction) -> Steps:
+    def _take_correction(self, record: Correction) -> Steps[None]:
         """Count what turned out to be otherwise than it was counted."""
         slots = self.subjects.slots(record.subjects)
         self._grow()
@@ -318,7 +311,7 @@ class Shard:
             if self.board.begin(slot, hour, record.known_from_ms // HOUR_MS):
                 self._said.append(Gone(record.org, self.subjects.user(slot)))
 
-    def _fold_until(self, columns: Columns) -> Steps:
+    def _fold_until(self, columns: Columns) -> Steps[None]:
         """Fold rows, closing each week that ends on the way before the rows after its end."""
         self._begin(int(columns.time_ms.min()))
         newest = int(columns.time_ms.max())
@@ -332,7 +325,7 @@ class Shard:
             columns = columns.take(~before)
         yield from self._fold(columns)
 
-    def _fold(self, columns: Columns) -> Steps:
+    def _fold(self, columns: Columns) -> Steps[None]:
         if not len(columns.at):
             return
         yield from self._advance(int(columns.time_ms.max()))
@@ -356,12 +349,12 @@ class Shard:
         """Return the zone's first week that is not closed; a new zone begins with the running one."""
         return self.closed_until.setdefault(zone, week_of(self.watermark_ms, zone))
 
-    def _advance(self, time_ms: int) -> Steps:
+    def _advance(self, time_ms: int) -> Steps[None]:
         """Move the watermark on to *time_ms*, closing every week that ends until then, but for long silences."""
         yield from self._skip_quiet_weeks(time_ms)
         yield from self._close_until(time_ms)
 
-    def _skip_quiet_weeks(self, time_ms: int) -> Steps:
+    def _skip_quiet_weeks(self, time_ms: int) -> Steps[None]:
         """Leave out the middle of a long silence before *time_ms*; one old event must not cost a thousand weeks.
 
         What is left out is neither within reach of late events nor do scores change in
@@ -374,7 +367,7 @@ class Shard:
             }
             self._set_time(time_ms - self._quiet_ms)
 
-    def _close_until(self, time_ms: int) -> Steps:
+    def _close_until(self, time_ms: int) -> Steps[None]:
         while self.watermark_ms and (end := self._next_close()) <= time_ms:
             self._set_time(end)
             yield from self._close_weeks(end)
@@ -398,7 +391,7 @@ class Shard:
             self.board.dirty[slot] = self._population_changed = True
             self.board.touch_org(int(self.subjects.org_of[slot]))
 
-    def _close_weeks(self, end: int) -> Steps:
+    def _close_weeks(self, end: int) -> Steps[None]:
         """Close the weeks that end at *end*: final rows, and scores become the former ones."""
         for zone in sorted(self.subjects.zones()):
             week = self._open_week(zone)
@@ -418,7 +411,7 @@ class Shard:
         self.history.drop_before(oldest, running - WEEKS - 1)
         self.closing.forget_before(oldest)
 
-    def _take_tick(self, tick: Tick) -> Generator[None, None, list[Effect]]:
+    def _take_tick(self, tick: Tick) -> Steps[list[Effect]]:
         """Evaluate, and return everything that there is to say."""
         if tick.time_ms and self.watermark_ms:  # before the first event there is nothing that could age
             yield from self._advance(tick.time_ms)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from state.activity import Correction, Member, Org, Record, Rows, Tick, origin_of, unpack
-from state.dedupe import Dedupe
+from state.intake import Intake
 from state.limits import Limits
 
 ACCEPTED, DUPLICATE, LATE = "accepted", "duplicate", "late"
@@ -49,8 +49,7 @@ class Trace:
         """Orgs of which something was corrected (see `state.mending`)."""
         self._wanted, self._salt_of = set(orgs), salt_of
         self._from_ms, self._until_ms = from_ms, until_ms
-        self._dedupe = Dedupe(limits.allowed_lateness_hours, limits.max_ids)
-        self._watermark_ms = 0
+        self._intake = Intake(limits)
 
     def take(self, record: Record, stamp_ms: int) -> None:
         """Take in the next record, which came at *stamp_ms*."""
@@ -58,31 +57,18 @@ class Trace:
             case Rows():
                 self._take_rows(record)
             case Tick():
-                if record.time_ms and self._watermark_ms:
-                    self._advance(record.time_ms)
+                self._intake.pass_time(record)
             case Member() if record.org in self._wanted:
                 self.members.setdefault((record.org, record.user), []).append((stamp_ms, record))
             case Org() if record.org in self._wanted:
                 self.orgs.setdefault(record.org, []).append((stamp_ms, record))
             case Correction():
-                self._dedupe.learn(
-                    np.array([id_ for id_, _ in record.ids], np.uint64),
-                    np.array([at for _, at in record.ids], np.int64),
-                )
-                self._advance(record.span_ms[1])
+                self._intake.correct(record)
                 self.corrected.add(record.org)
-
-    def _advance(self, time_ms: int) -> None:
-        self._watermark_ms = max(self._watermark_ms, time_ms)
-        self._dedupe.advance(self._watermark_ms)
 
     def _take_rows(self, rows: Rows) -> None:
         columns = unpack(rows)
-        on_time = columns.time_ms >= self._dedupe.floor_ms
-        new = np.zeros(len(on_time), bool)
-        new[on_time] = self._dedupe.learn(columns.id[on_time], columns.time_ms[on_time])
-        if new.any():
-            self._advance(int(columns.time_ms[new].max()))
+        on_time, new = self._intake.take(columns)
         origins = [origin_of(subject)[:2] for subject in rows.subjects]
         wanted = np.array([org in self._wanted for org, _ in origins], bool)[columns.subject]
         here = wanted & (columns.time_ms >= self._from_ms) & (columns.time_ms < self._until_ms)

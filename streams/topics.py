@@ -129,6 +129,15 @@ def members_of_group(admin: Any, group: str) -> str:
         return NOBODY_CAN_TELL
 
 
+def members_left(settings: Settings, patience_seconds: float, poll_seconds: float) -> str:
+    """Wait until nobody is in the group of *settings* any more; return who is still there after *patience_seconds*."""
+    deadline = time.monotonic() + patience_seconds
+    with connected_admin(settings, wait_seconds=10.0) as admin:
+        while (members := members_of_group(admin, group_of(settings))) and time.monotonic() < deadline:
+            time.sleep(poll_seconds)
+    return members
+
+
 def create_topics(settings: Settings, *, repair: bool = False, wait_seconds: float = 30.0) -> list[str]:
     """Create the topics that don't exist, wait until they can be used, and return what was done, by line.
 

@@ -49,13 +49,21 @@ class NeverDue:
         return False
 
 
-def test_an_event_that_is_late_for_its_shard_is_counted_among_the_dead_letters() -> None:
-    model, metrics, clock, names = model_of(), Metrics(), FixedClock(NOON / 1000), topic_names(Settings())
+def new_agent(*, metrics: Metrics | None = None, keeper: Any = None, limits: Limits | None = None) -> FoldAgent:
+    """Return an agent with one empty shard; its checkpoints are never due if *keeper* is none."""
+    model, clock, names = model_of(), FixedClock(NOON / 1000), topic_names(Settings())
+    metrics = metrics or Metrics()
     agent = FoldAgent(
-        lambda partition: Shard(partition, model, Limits()), NeverDue(), Documents(model, names, 0, 1),  # type: ignore[arg-type]
+        lambda partition: Shard(partition, model, Limits()), keeper or NeverDue(), Documents(model, names, 0, 1),
         DeadLetters(names.dead_letters, clock.now, 1000), Ledger(Table(), metrics), names.summaries, metrics, clock,
     )  # fmt: skip
-    agent.shards[0] = Shard(0, model, Limits(allowed_lateness_hours=24))
+    agent.shards[0] = Shard(0, model, limits or Limits())
+    return agent
+
+
+def test_an_event_that_is_late_for_its_shard_is_counted_among_the_dead_letters() -> None:
+    metrics, names = Metrics(), topic_names(Settings())
+    agent = new_agent(metrics=metrics, limits=Limits(allowed_lateness_hours=24))
     on_time, late = Act("acme", "ann", "search", NOON, 1), Act("acme", "ann", "search", NOON - DAY - HOUR, 2)
     log = [rows_of([on_time]), rows_of([late], first_offset=5), Tick(NOON, 0)]
     records = [Record(number, encode_record(record)) for number, record in enumerate(log)]
@@ -68,7 +76,6 @@ def test_an_event_that_is_late_for_its_shard_is_counted_among_the_dead_letters()
 
 def test_a_long_chunk_lets_others_have_their_turn_and_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agents.turns.TURN_SECONDS", 0.0)
-    model, clock, names = model_of(), FixedClock(NOON / 1000), topic_names(Settings())
     log = [rows_of([Act("acme", "ann", "search", NOON + n, n)], first_offset=n) for n in range(50)]
     records = [Record(at_, encode_record(record)) for at_, record in enumerate([*log, Tick(NOON + 50, 0)])]
     chunk: Any = SomeChunk(TP("activities", 0), records, 51)
@@ -87,12 +94,7 @@ def test_a_long_chunk_lets_others_have_their_turn_and_comes_to_the_same(monkeypa
         return found
 
     for _ in range(2):
-        metrics = Metrics()
-        agent = FoldAgent(
-            lambda partition: Shard(partition, model, Limits()), NeverDue(), Documents(model, names, 0, 1),  # type: ignore[arg-type]
-            DeadLetters(names.dead_letters, clock.now, 1000), Ledger(Table(), metrics), names.summaries, metrics, clock,
-        )  # fmt: skip
-        agent.shards[0] = Shard(0, model, Limits())
+        agent = new_agent()
         outcomes.append(asyncio.run(in_turns(agent)) if outcomes else agent.handle(chunk))
         if len(outcomes) == 1:
             assert turns == 0
@@ -140,24 +142,8 @@ def test_one_record_that_brings_years_lets_others_have_their_turn_and_comes_to_t
     assert agents[0].shards[0].checkpoint() == agents[1].shards[0].checkpoint() == agents[2].shards[0].checkpoint()
 
 
-def new_agent() -> FoldAgent:
-    """Return an agent with one empty shard."""
-    model, metrics, clock, names = model_of(), Metrics(), FixedClock(NOON / 1000), topic_names(Settings())
-    agent = FoldAgent(
-        lambda partition: Shard(partition, model, Limits()), NeverDue(), Documents(model, names, 0, 1),  # type: ignore[arg-type]
-        DeadLetters(names.dead_letters, clock.now, 1000), Ledger(Table(), metrics), names.summaries, metrics, clock,
-    )  # fmt: skip
-    agent.shards[0] = Shard(0, model, Limits())
-    return agent
-
-
 def test_values_told_again_are_never_older_than_their_fence_says() -> None:
-    model, metrics, clock, names = model_of(), Metrics(), FixedClock(NOON / 1000), topic_names(Settings())
-    agent = FoldAgent(
-        lambda partition: Shard(partition, model, Limits()), NeverDue(), Documents(model, names, 0, 1),  # type: ignore[arg-type]
-        DeadLetters(names.dead_letters, clock.now, 1000), Ledger(Table(), metrics), names.summaries, metrics, clock,
-    )  # fmt: skip
-    agent.shards[0] = Shard(0, model, Limits())
+    agent = new_agent()
     users = [f"u{number:03}" for number in range(400)]
 
     def play(first_offset: int, turn: int) -> None:

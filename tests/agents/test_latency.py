@@ -22,7 +22,7 @@ from agents import latency_data
 from agents.cli_errors import ToldError
 from agents.cli_latency import latency
 from agents.latency_data import Shown, gather, rolling_months
-from agents.latency_output import Files, put, write_files
+from agents.latency_output import Files, write_files
 from agents.latency_request import Wish, line_of, quantile_of, seconds_of, years_of
 from agents.latency_wall import Picture, file_name, pages, repeat, write_pages
 from deploy.local.redis import LocalRedis
@@ -30,6 +30,7 @@ from reports.pictures import WIDTH
 from reports.sample_pictures import DOCS
 from reports.short_text import two_digits
 from reports.week_map import Label, map_of
+from reports.whole_file import put
 from state.lines import Lines, OverallLines
 from state.periods import months_of
 from state.waits import Waits

@@ -16,12 +16,13 @@ import pytest
 from agents.cli_report_storage import storage
 from reports.storage import Options, StorageReport, storage_report
 from reports.storage_features import window_before
-from reports.storage_files import flat, put
+from reports.storage_files import flat
 from reports.storage_find import Export, find_exports, names_in, parse_names
 from reports.storage_page import page
 from reports.storage_read import Loaded, read_export
 from reports.storage_sums import exact_sums
 from reports.storage_tables import TABLES, StorageError
+from reports.whole_file import replacing
 from tests.reports.browsing import browser
 
 PROJECTS = "created_at,project_id,user_id,usage_limit\n2020-01-01 00:00:00+00,p,u,50000000000\n"
@@ -341,12 +342,9 @@ def test_an_interrupted_write_leaves_the_former_file(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     file.write_text("before")
 
-    def fail(new: Path) -> None:
+    with pytest.raises(OSError, match="no room"), replacing(file) as new:
         new.write_text("half")
         raise OSError("no room")
-
-    with pytest.raises(OSError, match="no room"):
-        put(file, fail)
     assert file.read_text() == "before" and list(tmp_path.iterdir()) == [file]
 
 

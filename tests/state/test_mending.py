@@ -314,4 +314,4 @@ def test_what_comes_to_a_partition_that_is_behind_counts_there(behind: str) -> N
     assert content(play(mine, model)) == content(play([*own, rows_of(moved), Tick(0, 9)], model))
     for record in mine:
         scans["b"].take(record)  # a later run sees the same: what is late for the shard is late for it
-    assert scans["b"]._watermark_ms == play(mine, model).watermark_ms == SOME
+    assert scans["b"]._intake.watermark_ms == play(mine, model).watermark_ms == SOME
