@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, run_state_machine_as_test
 
 from agents.manifest import DamagedCheckpointError
-from tests.faults.extent import times
+from tests.faults.extent import fresh_seed, times
 from tests.simulation.ground import PARTITIONS
 from tests.simulation.machine import TALKED, Simulation
 from tests.simulation.messages import TALKS, TIMED
@@ -57,19 +57,23 @@ def quiet() -> Iterator[None]:
 
 
 def limits(runs: int) -> settings:
-    """Return settings for *runs* runs, other ones each time."""
+    """Return settings for *runs* runs; hypothesis' own settings for build servers would repeat the same runs."""
     return settings(
         max_examples=runs, stateful_step_count=STEPS, deadline=None, database=None, print_blob=True,
-        suppress_health_check=list(HealthCheck),
+        derandomize=False, suppress_health_check=list(HealthCheck),
     )  # fmt: skip
 
 
+def seeded(machine: type[Simulation], number: int) -> type[Simulation]:
+    """Return *machine*, with the runs that *number* gives."""
+    return seed(number)(type(machine.__name__, (machine,), {}))
+
+
 def test_nothing_is_lost_or_counted_twice_whatever_crashes_whenever() -> None:
-    happened = Simulation.happened
-    wanted = {"crash before", "crash in restore", "asleep before", "woken", "fenced", "redis", "duplicate"}
-    wanted |= {f"talk {name}" for name in TALKS}
-    for _ in range(MOST_ROUNDS):  # a fault may by chance be missing from one round
-        run_state_machine_as_test(Simulation, settings=limits(RUNS))
+    happened, first = Simulation.happened, fresh_seed()
+    wanted = {"crash before", "crash in restore", "asleep before", "woken", "fenced", "redis", "duplicate", "talk"}
+    for more in range(MOST_ROUNDS):  # a fault may by chance be missing from one round
+        run_state_machine_as_test(seeded(Simulation, first + more), settings=limits(RUNS))
         missing = {fault for fault in wanted if not any(what.startswith(fault) for what in happened)}
         if not missing:
             break
@@ -78,8 +82,18 @@ def test_nothing_is_lost_or_counted_twice_whatever_crashes_whenever() -> None:
     assert not missing, f"not in {happened['runs']} runs"
 
 
+def test_other_seeds_are_other_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    rounds = []
+    for number in (1, 1, 2, 3):
+        Simulation.happened.clear()
+        run_state_machine_as_test(seeded(Simulation, number), settings=limits(5))
+        rounds.append(dict(Simulation.happened))
+    assert rounds[0] == rounds[1] and rounds[1] not in rounds[2:] and rounds[2] != rounds[3]
+
+
 def test_the_recount_agrees() -> None:
-    run_state_machine_as_test(Recounted, settings=limits(RUNS_WITH_RECOUNT))
+    run_state_machine_as_test(seeded(Recounted, fresh_seed()), settings=limits(RUNS_WITH_RECOUNT))
     happened = Simulation.happened
     assert happened["runs"] >= RUNS_WITH_RECOUNT and happened["measures compared"] >= 6 * RUNS_WITH_RECOUNT
     assert all(happened[f"talk {name}"] >= RUNS_WITH_RECOUNT for name in TALKS), dict(happened)
