@@ -32,7 +32,7 @@ from streams.clock import Clock
 from streams.generation import ControlLostError, Generation, generation_of, say_generation
 from streams.log_state import committed_of, ends_of, oldest_ms_of, starts_of
 from streams.settings import Settings, override
-from streams.topic_specs import group_of, topic_names
+from streams.topic_specs import group_of, lanes_of, topic_names
 from streams.topics import create_topics, delete_group, delete_topics, members_left
 from streams.transactions import Transactions
 
@@ -179,7 +179,7 @@ class Rebuild:
         kafka, names = self.live.kafka, topic_names(self.live)
         wide = (*names.sources, *names.directory, names.unresolved, names.activities)
         tps = [TP(topic, number) for topic in wide for number in range(kafka.partitions)]
-        held = Transactions(kafka.brokers, group_of(self.live))
+        held = Transactions(kafka.brokers, group_of(self.live), lane_of=lanes_of(names))
         try:
             await held.own([*tps, TP(names.summaries, 0)])
         finally:

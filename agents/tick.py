@@ -29,13 +29,18 @@ _log = structlog.get_logger(__name__)
 _LIVE_SECONDS = 3600.0
 _IDLE_SECONDS = 5.0
 _BACKLOG_MESSAGES = 25_000
+_QUIET_TICK_SECONDS = 0.5
+_ORGS_SECONDS = 1.0  # an org has many users: its figures change with nearly every tick
+_MAPS_SECONDS = 30.0
 
 
 @dataclass(slots=True)
 class _Pace:
-    """When a partition was last ticked, and which round it is in."""
+    """When a partition was last ticked and told to say what, and which round it is in."""
 
     last_tick: float = 0.0
+    last_orgs: float = 0.0
+    last_maps: float = 0.0
     round: int = 0
     round_began: float = 0.0
     was_busy: bool = False
@@ -74,13 +79,16 @@ class Ticker(TaskService):
         if not self.app.flowing:
             return
         times = self.settings.time
-        every = times.backlog_tick_seconds if backlog else times.tick_seconds
+        busy = times.backlog_tick_seconds if backlog else times.tick_seconds
+        quiet = max(busy, _QUIET_TICK_SECONDS)
         now = self.clock.now()
         due = []
         for partition in list(self.fold.shards):
             pace = self._paces.setdefault(partition, _Pace())
-            if now - pace.last_tick >= every or now < pace.last_tick:
+            every = busy if partition in self.fold.untold else quiet
+            if _is_due(pace.last_tick, every, now):
                 pace.last_tick = now
+                self.fold.untold.discard(partition)
                 due.append(await producer.send(self.topic, self._tick(partition, pace, now, lag), partition=partition))
         if due:
             await asyncio.gather(*due)
@@ -94,4 +102,11 @@ class Ticker(TaskService):
         live = idle or self.fold.shards[partition].watermark_ms / 1000 >= now - _LIVE_SECONDS
         wall = self.settings.time.clock == "wall"
         catching_up = lag > _BACKLOG_MESSAGES or (wall and not live)
-        return encode_record(Tick(int(now * 1000) if wall and live else 0, pace.round, catching_up))
+        orgs, maps = _is_due(pace.last_orgs, _ORGS_SECONDS, now), _is_due(pace.last_maps, _MAPS_SECONDS, now)
+        pace.last_orgs, pace.last_maps = now if orgs else pace.last_orgs, now if maps else pace.last_maps
+        return encode_record(Tick(int(now * 1000) if wall and live else 0, pace.round, catching_up, orgs, maps))
+
+
+def _is_due(last: float, every_seconds: float, now: float) -> bool:
+    """Say whether *every_seconds* have passed since *last*, or the clock went back."""
+    return now - last >= every_seconds or now < last

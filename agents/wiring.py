@@ -57,7 +57,7 @@ from streams.reading import Reader
 from streams.settings import Settings
 from streams.source_bytes import SourceBytes
 from streams.tables import ChunkTable
-from streams.topic_specs import TopicNames, group_of, source_topics, topic_names
+from streams.topic_specs import TopicNames, group_of, lanes_of, source_topics, topic_names
 from streams.transactions import TransactionSettings
 
 
@@ -78,7 +78,7 @@ class Pipeline:
 def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> Pipeline:
     """Connect everything; nothing runs and nothing is read yet."""
     kafka, ingest, topics = settings.kafka, settings.ingest, topic_names(settings)
-    app = _app(settings)
+    app = _app(settings, topics)
     table = {n: ChunkTable(app, name=n, partitions=kafka.partitions) for n in ("ledger", "members", "park", "shard")}
     census_table = ChunkTable(app, name="census", partitions=1)
     for each in (*table.values(), census_table):
@@ -207,7 +207,7 @@ def map_settings_of(settings: Settings) -> MapSettings:
     return MapSettings(latency.rolling_months, latency.quantile, int(latency.target_minutes * 60_000))
 
 
-def _app(settings: Settings) -> ChunkApp:
+def _app(settings: Settings, topics: TopicNames) -> ChunkApp:
     kafka, worker = settings.kafka, settings.worker
     return make_app(
         group_of(settings),
@@ -216,6 +216,8 @@ def _app(settings: Settings) -> ChunkApp:
         instance_id=worker.name if worker.static_membership else None,
         standby_replicas=worker.standby_replicas,
         max_chunk=settings.ingest.chunk_records,
+        commit_seconds=settings.kafka.commit_seconds,
+        lane_of=lanes_of(topics),
         session_timeout_seconds=kafka.session_timeout_seconds,
         heartbeat_seconds=min(3.0, kafka.session_timeout_seconds / 4),
         transactions=TransactionSettings(

@@ -81,6 +81,10 @@ class Tick(msgspec.Struct, array_like=True, tag="t", frozen=True):
     round: int
     catching_up: bool = False
     """Input waits to be read, so what is known of the last hours is not all there is."""
+    orgs: bool | None = None
+    """Whether figures of orgs are due; None = every few ticks."""
+    maps: bool | None = None
+    """Whether maps of the week, chat and a shadow model are due; None = every so many ticks."""
 
 
 class Calibration(msgspec.Struct, array_like=True, tag="c", frozen=True):

@@ -54,9 +54,9 @@ OLDEST_READ = 3
 """The oldest version that this one reads; an older one needs a rebuild."""
 
 Outcomes = dict[tuple[str, int], list[int]]  # source (topic, partition) → [accepted, duplicate, late]
-_LATENCY_EVERY_TICKS = 120
-_SHADOW_EVERY_TICKS = 120
-_ORGS_EVERY_TICKS = 4  # an org has many users: its figures change with nearly every tick
+# How often what changes with nearly every tick is said when ticks do not say it themselves.
+_MAPS_EVERY_TICKS = 120
+_ORGS_EVERY_TICKS = 4
 
 
 class Shard:
@@ -417,6 +417,8 @@ class Shard:
             yield from self._advance(tick.time_ms)
         self._ticks += 1
         new_round = tick.round != self._round
+        orgs = self._ticks % _ORGS_EVERY_TICKS == 0 if tick.orgs is None else tick.orgs
+        maps = self._ticks % _MAPS_EVERY_TICKS == 0 if tick.maps is None else tick.maps
         self._round = tick.round
         new_hour = self.week.hour != self._scored_hour
         if new_hour:
@@ -425,8 +427,8 @@ class Shard:
             self.board.touch_all()  # shares of the org change with what others do
         if self.shadow is not None:
             self.shadow.note()
-        self.board.evaluate(orgs=new_hour or new_round or self._ticks % _ORGS_EVERY_TICKS == 0)
-        if self.shadow is not None and (new_hour or new_round or self._ticks % _SHADOW_EVERY_TICKS == 0):
+        self.board.evaluate(orgs=new_hour or new_round or orgs)
+        if self.shadow is not None and (new_hour or new_round or maps):
             self.shadow.evaluate()
         said, self._said = self._said, []
         for week in self.history.dirty_weeks():
@@ -436,7 +438,7 @@ class Shard:
         if self.watermark_ms:  # judged by the restated figures
             said += self.alerts.evaluate(self.watermark_ms, catching_up=tick.catching_up)
         said += self.board.take_stale(self.watermark_ms)
-        if new_round or self._ticks % _LATENCY_EVERY_TICKS == 0:
+        if new_round or maps:
             said += self._latencies()
             said += self.chat.due(self.watermark_ms)
         if new_round and self._population_changed:

@@ -1,13 +1,15 @@
 """Owns the driver of agents: a chunk goes in, its outcome is committed, in order.
 
-Invariant: a partition's outcomes are committed one after the other in the order
-of its chunks, and after the first error nothing is committed any more.
+Invariant: a partition's outcomes are committed in the order of its chunks, those of one lane one transaction after
+the other, and after the first error nothing is committed any more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,8 +36,10 @@ class Outcome:
     further: Callable[[], Awaitable[Sequence[Outgoing]]] | None = None
 
 
-#: Outcomes of one partition that wait for its commit; at more its agent waits too.
-MOST_WAITING = 32
+#: Outcomes of one lane that wait for its commit; at more its agents wait too.
+MOST_WAITING = 64
+#: From so many on, no commit is put off any longer.
+MUCH_WAITING = 16
 
 Handler = Callable[[Chunk], "Outcome | Awaitable[Outcome | None] | None"]
 
@@ -51,15 +55,17 @@ class HoleError(RuntimeError):
 class ChunkDriver:
     """Runs handlers and commits their outcomes, each partition's in order.
 
-    The commit of one partition runs while the handler works on the next chunk; at
-    most one commit a partition is under way. Outcomes that come meanwhile wait and
-    then go out together: the slower commits are, the more goes into each.
+    The commit of one lane runs while the handlers work on its next chunks; at most one commit a lane is under way.
+    Outcomes that come meanwhile wait and then go out together: the slower commits are, the more goes into each. A
+    commit begins `commit_seconds` after the former one began at the earliest, unless much waits.
     """
 
     def __init__(self, app: ChunkApp) -> None:
         self.app = app
-        self._commits: dict[TP, asyncio.Task[None]] = {}
-        self._waiting: dict[TP, list[tuple[Any, Outcome]]] = {}
+        self._commits: dict[str, asyncio.Task[None]] = {}
+        self._waiting: dict[str, list[tuple[TP, Any, Outcome]]] = {}
+        self._much: dict[str, asyncio.Event] = {}
+        self._hurry = False
         self._handling = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -116,34 +122,48 @@ class ChunkDriver:
             chunk.done = True
             event.ack()
             return
-        waiting = self._waiting.setdefault(chunk.tp, [])
-        waiting.append((event, outcome))
-        running = self._commits.get(chunk.tp)
+        lane = self.app.transactions.lane_of(chunk.tp)
+        waiting = self._waiting.setdefault(lane, [])
+        waiting.append((chunk.tp, event, outcome))
+        running = self._commits.get(lane)
         if running is None or running.done():
-            self._commits[chunk.tp] = asyncio.create_task(self._commit(chunk.tp))
-        elif len(waiting) >= MOST_WAITING:
+            much = self._much.setdefault(lane, asyncio.Event())
+            running = self._commits[lane] = asyncio.create_task(self._commit(lane, waiting, much))
+        if len(chunk.records) >= self.app.max_chunk or len(waiting) >= MUCH_WAITING:
+            self._much[lane].set()
+        if len(waiting) >= MOST_WAITING:
             await running
 
-    async def _commit(self, tp: TP) -> None:
-        """Commit what waits for *tp*, all of it in one transaction, until nothing does."""
-        waiting = self._waiting[tp]
+    async def _commit(self, lane: str, waiting: list[tuple[TP, Any, Outcome]], much: asyncio.Event) -> None:
+        """Commit what waits for *lane*, all of it in one transaction, until nothing does."""
         try:
             while waiting and not self._failed:
+                began = time.monotonic()
+                much.clear()
                 together, waiting[:] = list(waiting), []
-                records = [record for _, outcome in together for record in outcome.records]
-                # At once: one after the other, a row of look-ups could take longer than a commit may.
-                further = [outcome.further() for _, outcome in together if outcome.further is not None]
-                records += [record for made in await asyncio.gather(*further) for record in made]
-                if self.app.origins is not None:
-                    records += self.app.origins.first(tp, self.app.layouts)
-                await self.app.transactions.commit(tp, together[-1][1].next_offset, records)
-                for event, outcome in together:
-                    if outcome.after_commit is not None:
-                        outcome.after_commit()
-                    event.message.done = True
-                    event.ack()
+                await self._commit_together(together)
+                if self.app.commit_seconds and not self._hurry:
+                    pause = began + self.app.commit_seconds - time.monotonic()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(much.wait(), max(0.0, pause))
         except Exception as error:  # noqa: BLE001  # any error ends the worker
             await self.fail(error)
+
+    async def _commit_together(self, together: list[tuple[TP, Any, Outcome]]) -> None:
+        transactions, origins = self.app.transactions, self.app.origins
+        records = [record for _, _, outcome in together for record in outcome.records]
+        # At once: one after the other, a row of look-ups could take longer than a commit may.
+        further = [outcome.further() for _, _, outcome in together if outcome.further is not None]
+        records += [record for made in await asyncio.gather(*further) for record in made]
+        offsets = {tp: outcome.next_offset for tp, _, outcome in together}
+        if origins is not None:
+            records += [record for tp in offsets for record in origins.first(tp, self.app.layouts)]
+        await transactions.commit_all(offsets, records)
+        for _, event, outcome in together:
+            if outcome.after_commit is not None:
+                outcome.after_commit()
+            event.message.done = True
+            event.ack()
 
     async def fail(self, error: BaseException) -> None:
         """Stop the worker; nothing is committed from here on."""
@@ -156,12 +176,17 @@ class ChunkDriver:
         Raises:
             DrainTimeoutError: If that takes longer than *timeout_seconds*.
         """
+        self._hurry = True
+        for much in self._much.values():
+            much.set()
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._idle.wait()
                 await asyncio.gather(*self._commits.values())
         except TimeoutError as error:
             raise DrainTimeoutError(f"chunks still under way after {timeout_seconds} s") from error
+        finally:
+            self._hurry = False
         self._commits.clear()
 
 

@@ -20,9 +20,11 @@ from streams.patient_client import check_alive, patient
 from streams.recovery import ShrunkenLogError, checked_start
 from streams.topic_ids import Layout, check_note, layouts
 
-#: How long the broker may hold a fetch back (milliseconds). A fetch under way delays the
-#: next one of a partition that is not part of it, so Faust's 1,500 is felt as latency.
-FETCH_WAIT_MS = 200
+#: How long the broker may hold a fetch back (milliseconds) until so many bytes wait. A fetch under way
+#: delays the next one of a partition that is not part of it, so Faust's 1,500 is felt as latency; without
+#: the bytes each record that comes alone would be a chunk of its own, with all that a chunk costs.
+FETCH_WAIT_MS = 50
+FETCH_MIN_BYTES = 256 * 1024
 
 
 class Fetched(NamedTuple):
@@ -128,7 +130,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._fetch_max_wait_ms, consumer._fetch_min_bytes = FETCH_WAIT_MS, FETCH_MIN_BYTES
         # Never reset a position in silence: every start is sought explicitly (`seek_sources`).
         consumer._auto_offset_reset = "none"
         return patient(consumer)

@@ -18,6 +18,7 @@ from faust.types import TP
 
 import streams.transport  # noqa: F401  # registers the broker scheme kchunk
 from streams.chunks import ChunkDriver
+from streams.lanes import LaneOf, own_lane, torn_lanes
 from streams.origins import Origins
 from streams.positions import Position, positions_of
 from streams.recovery import SafeTables, check_topics, check_whole
@@ -28,6 +29,10 @@ from streams.transactions import Transactions, TransactionSettings
 from streams.worker import run_worker
 
 Hook = Callable[[frozenset[TP]], Awaitable[None]]
+
+
+class TornLaneError(RuntimeError):
+    """Only a part of a lane was assigned here; another worker has the rest, and each would fence the other."""
 
 
 class ChunkBoot(BootStrategy):  # type: ignore[misc]  # Faust carries no usable types
@@ -63,11 +68,14 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         partitions: int,
         max_chunk: int,
         drain_seconds: float,
+        commit_seconds: float = 0.0,
         **options: Any,
     ) -> None:
         self.transactions = transactions
         self.partitions = partitions
         self.max_chunk = max_chunk
+        #: How far apart the beginnings of a lane's commits are at least, unless much waits.
+        self.commit_seconds = commit_seconds
         self.drain_seconds = drain_seconds
         self.on_owned: Hook | None = None
         self.on_recovered: Hook | None = None
@@ -134,6 +142,9 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         try:
             await self._look_at_topics()
             await self.transactions.disown(self.transactions.owned - tps)
+            widths = {t: n for t, n in self.expected_topics.items() if t not in self.tables.changelog_topics}
+            if torn := torn_lanes(self.transactions.lane_of, tps, widths):
+                raise TornLaneError(f"partitions that are committed together were assigned apart: {', '.join(torn)}")
             await self.transactions.own(tps)
             check_whole(await self.consumer._thread.first_offsets(changelogs))
             if self.on_owned is not None:
@@ -238,17 +249,19 @@ def make_app(
     drain_seconds: float = 30.0,
     standby_replicas: int = 0,
     transactions: TransactionSettings | None = None,
+    lane_of: LaneOf = own_lane,
     **options: Any,
 ) -> ChunkApp:
     """Return an app in the consumer group *app_id*; each value is reasoned in DECISIONS.md.
 
     *bootstrap* is `host:port`, several with commas; *instance_id* makes the
     membership static; *standby_replicas* other workers follow each table, so that
-    they can take it over without reading it all; *options* are further Faust settings.
+    they can take it over without reading it all; *lane_of* says which partitions are committed together;
+    *options* are further Faust settings.
     """
     return ChunkApp(
         app_id,
-        transactions=Transactions(bootstrap, app_id, transactions),
+        transactions=Transactions(bootstrap, app_id, transactions, lane_of=lane_of),
         partitions=partitions,
         max_chunk=max_chunk,
         drain_seconds=drain_seconds,

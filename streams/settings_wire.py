@@ -69,6 +69,15 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(gt=0, le=3600, description="How long one request to a broker may take. Not below the session timeout."),
     ] = 60.0
+    commit_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=10,
+            description="How far apart the commits of one partition begin at least, unless much waits. Smaller: "
+            "fresher scores; each commit costs the brokers some milliseconds of processor time.",
+        ),
+    ] = 0.05
     transaction_timeout_seconds: Annotated[
         float,
         Meta(

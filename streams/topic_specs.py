@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from streams.lanes import LaneOf, lanes_by_number
 from streams.settings import Settings
 
 DAY_MS = 86_400_000
@@ -74,6 +75,11 @@ class TopicNames(msgspec.Struct, frozen=True, kw_only=True):
             self.census_changelog,
             self.origins_changelog,
         )
+
+
+def lanes_of(names: TopicNames) -> LaneOf:
+    """Return which partitions a worker commits together: those of one number, but for the topic of another width."""
+    return lanes_by_number([names.summaries])
 
 
 class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
-"""Owns the transactional producers: one for each input partition this worker owns.
+"""Owns the transactional producers: one for each lane of input partitions this worker owns.
 
-Invariant: what a chunk stages and the offset after it go out in one Kafka
-transaction, or not at all. Nothing is retried once the end of a transaction
-has been asked for, because its outcome is then unknown.
+A lane is what one worker always owns together, so that one producer may write for all of it. Invariant: what chunks
+stage and the offsets after them go out in one Kafka transaction, or not at all. Nothing is retried once the end of a
+transaction has been asked for, because its outcome is then unknown.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import ssl
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from streams.errors import OperatorError
+from streams.lanes import LaneOf, own_lane
 from streams.patient_client import PatientSender, patient
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ async def all_of(steps: Iterable[Awaitable[Any]]) -> None:
 
 
 class Transactions:
-    """The transactional producers of one worker, by input partition."""
+    """The transactional producers of one worker, by lane."""
 
     def __init__(
         self,
@@ -107,7 +108,10 @@ class Transactions:
         group: str,
         settings: TransactionSettings | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        lane_of: LaneOf = own_lane,
     ) -> None:
+        """Prepare, without connecting; *lane_of* a partition is part of the producer's `transactional.id`."""
+        self.lane_of = lane_of
         self.bootstrap = bootstrap
         self.group = group
         self.settings = settings or TransactionSettings()
@@ -119,24 +123,25 @@ class Transactions:
         self.commits = 0
         self.retries = 0
         self._ssl_context = ssl_context
-        self._producers: dict[TP, Any] = {}
-        self._began: dict[TP, float] = {}
-        self._locks: defaultdict[TP, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._owned: set[TP] = set()
+        self._producers: dict[str, Any] = {}
+        self._began: dict[str, float] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
     def owned(self) -> frozenset[TP]:
         """Partitions whose producer runs."""
-        return frozenset(self._producers)
+        return frozenset(self._owned)
 
     def slowest(self) -> tuple[str, float]:
-        """Return the partition whose commit has been under way for longest, and for how many seconds."""
+        """Return the lane whose commit has been under way for longest, and for how many seconds."""
         if not self._began:
             return "", 0.0
-        tp = min(self._began, key=self._began.__getitem__)
-        return f"{tp.topic}-{tp.partition}", time.monotonic() - self._began[tp]
+        lane = min(self._began, key=self._began.__getitem__)
+        return lane, time.monotonic() - self._began[lane]
 
     async def own(self, tps: Iterable[TP]) -> None:
-        """Start a producer for each of *tps*, which ends every former owner's right to write.
+        """Start a producer for each lane of *tps*, which ends every former owner's right to write.
 
         Must return before committed offsets or changelog ends are read: until the
         former owner's open transaction has ended, both are stale.
@@ -144,45 +149,58 @@ class Transactions:
         Raises:
             CommitFailedError: If a producer does not start within `start_seconds`.
         """
-        wanted = [tp for tp in tps if tp not in self._producers]
+        wanted = set(tps)
+        lanes = sorted({self.lane_of(tp) for tp in wanted} - self._producers.keys())
         try:
             async with asyncio.timeout(self.settings.start_seconds):
-                await asyncio.gather(*(self._start(tp) for tp in wanted))
+                await asyncio.gather(*(self._start(lane) for lane in lanes))
         except (TimeoutError, KafkaError) as error:
             raise CommitFailedError(f"transactional producers did not start: {error!r}") from error
+        self._owned |= wanted
 
     async def disown(self, tps: Iterable[TP]) -> None:
-        """Stop the producers of *tps*; a commit under way ends first."""
-        await asyncio.gather(*(self._stop(tp) for tp in list(tps)))
+        """Give up *tps*, and stop the producers of lanes of which nothing is left; a commit under way ends first."""
+        left = set(tps) & self._owned
+        lanes = {self.lane_of(tp) for tp in left} - {self.lane_of(tp) for tp in self._owned - left}
+        await asyncio.gather(*(self._stop(lane) for lane in lanes))
+        self._owned -= left
+        for tp in left:
+            self.committed.pop(tp, None)
 
     async def commit(self, tp: TP, next_offset: int, records: Sequence[Outgoing]) -> None:
-        """Write *records* and the offset *next_offset* of *tp* in one transaction.
+        """Write *records* and the offset *next_offset* of *tp* in one transaction (see `commit_all`)."""
+        await self.commit_all({tp: next_offset}, records)
+
+    async def commit_all(self, offsets: Mapping[TP, int], records: Sequence[Outgoing]) -> None:
+        """Write *records* and the next *offsets* of partitions of one lane in one transaction.
 
         Raises:
-            NotOwnedError: If this worker does not own *tp*.
-            FencedError: If another worker owns *tp* by now.
+            NotOwnedError: If this worker does not own all of the partitions.
+            FencedError: If another worker owns them by now.
             RecordTooLargeError: If one of *records* is over the limit.
             CommitFailedError: If the transaction did not end in time. What became of
                 it is unknown; only a restart finds out.
         """
-        async with self._locks[tp]:
-            producer = self._producers.get(tp)
-            if producer is None:
-                raise NotOwnedError(f"{tp.topic}-{tp.partition} is not owned by this worker")
+        (lane,) = {self.lane_of(tp) for tp in offsets}
+        async with self._locks[lane]:
+            for tp in offsets:
+                if tp not in self._owned:
+                    raise NotOwnedError(f"{tp.topic}-{tp.partition} is not owned by this worker")
+            producer = self._producers[lane]
             self._check_sizes(records)
-            self._began[tp] = producer._sender.began = time.monotonic()
+            self._began[lane] = producer._sender.began = time.monotonic()
+            where = ", ".join(f"{tp.topic}-{tp.partition} at {offset}" for tp, offset in offsets.items())
             try:
                 async with asyncio.timeout(self.settings.give_up_seconds):
-                    await self._stage_with_patience(producer, tp, next_offset, records)
+                    await self._stage_with_patience(producer, offsets, records)
                     await producer.commit_transaction()
             except FENCED as error:
-                where = f"{tp.topic}-{tp.partition}"
                 raise FencedError(f"{where} is another worker's by now, or took too long: {error!r}") from error
             except (KafkaError, TimeoutError) as error:
-                raise CommitFailedError(f"commit of {tp.topic}-{tp.partition} at {next_offset}: {error!r}") from error
+                raise CommitFailedError(f"commit of {where}: {error!r}") from error
             finally:
-                del self._began[tp]
-            self.committed[tp] = next_offset
+                del self._began[lane]
+            self.committed.update(offsets)
             self.commits += 1
 
     def _check_sizes(self, records: Sequence[Outgoing]) -> None:
@@ -192,22 +210,22 @@ class Transactions:
             if size > limit:
                 raise RecordTooLargeError(f"a record for {topic}-{partition} has {size} bytes, the limit is {limit}")
 
-    async def _stage_with_patience(self, producer: Any, tp: TP, next_offset: int, records: Sequence[Outgoing]) -> None:
+    async def _stage_with_patience(self, producer: Any, offsets: Mapping[TP, int], records: Sequence[Outgoing]) -> None:
         """Send all of a transaction but its end, again after an abort while the error may pass."""
+        noted = {TopicPartition(*tp): (offset, self.notes.get(tp.topic, "")) for tp, offset in offsets.items()}
         pause = self.settings.first_pause_seconds
         for attempt in range(1, self.settings.attempts + 1):
             await producer.begin_transaction()
             try:
                 await self._send(producer, records)
-                offsets = {TopicPartition(tp.topic, tp.partition): (next_offset, self.notes.get(tp.topic, ""))}
-                await producer.send_offsets_to_transaction(offsets, self.group)
+                await producer.send_offsets_to_transaction(noted, self.group)
                 return
             except FENCED:
                 raise
             except KafkaError as error:
                 if not error.retriable or attempt == self.settings.attempts:
                     raise
-                log.warning("transaction of %s aborted, try %d: %r", tp, attempt, error)
+                log.warning("transaction of %s aborted, try %d: %r", ", ".join(map(own_lane, offsets)), attempt, error)
             await producer.abort_transaction()
             self.retries += 1
             await asyncio.sleep(pause)
@@ -234,11 +252,11 @@ class Transactions:
         acks.append(await producer.send_batch(batch, topic, partition=partition))
         await all_of(acks)
 
-    async def _start(self, tp: TP) -> None:
+    async def _start(self, lane: str) -> None:
         settings = self.settings
         producer: Any = AIOKafkaProducer(
             bootstrap_servers=self.bootstrap,
-            transactional_id=f"{self.group}-{tp.topic}-{tp.partition}",
+            transactional_id=f"{self.group}-{lane}",
             enable_idempotence=True,
             acks="all",
             linger_ms=0,
@@ -258,11 +276,10 @@ class Transactions:
         except BaseException:
             await producer.stop()
             raise
-        self._producers[tp] = producer
+        self._producers[lane] = producer
 
-    async def _stop(self, tp: TP) -> None:
-        async with self._locks[tp]:
-            producer = self._producers.pop(tp, None)
-            self.committed.pop(tp, None)
+    async def _stop(self, lane: str) -> None:
+        async with self._locks[lane]:
+            producer = self._producers.pop(lane, None)
             if producer is not None:
                 await producer.stop()

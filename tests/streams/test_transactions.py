@@ -9,6 +9,7 @@ import pytest
 from aiokafka.errors import NotLeaderForPartitionError, RequestTimedOutError
 from faust.types import TP
 
+from streams.lanes import own_lane
 from streams.transactions import (
     CommitFailedError,
     FencedError,
@@ -53,7 +54,7 @@ def test_a_transaction_cut_off_before_its_end_leaves_neither_records_nor_offset(
         former, new = (Transactions(place.bootstrap, place.app_id) for _ in range(2))
         await former.own([tp])
         await former.commit(tp, 1, [outgoing(place, b"whole")])
-        await former._stage_with_patience(former._producers[tp], tp, 7, [outgoing(place, b"cut off")])
+        await former._stage_with_patience(former._producers[own_lane(tp)], {tp: 7}, [outgoing(place, b"cut off")])
         await new.own([tp])
         assert await values(place) == [b"whole"]
         assert await place.committed(0) == 1
@@ -68,8 +69,8 @@ def test_a_new_owner_ends_the_former_owners_open_transaction(place: Place) -> No
         tp = TP(place.topic, 0)
         former, new = (Transactions(place.bootstrap, place.app_id) for _ in range(2))
         await former.own([tp])
-        await former._producers[tp].begin_transaction()
-        await former._producers[tp].send_and_wait(place.changelog, b"open", partition=0)
+        await former._producers[own_lane(tp)].begin_transaction()
+        await former._producers[own_lane(tp)].send_and_wait(place.changelog, b"open", partition=0)
         await new.own([tp])
         await new.commit(tp, 1, [outgoing(place, b"new")])
         assert await values(place) == [b"new"]
@@ -147,7 +148,7 @@ def test_an_unknown_end_of_a_transaction_is_never_tried_again(place: Place) -> N
         tp = TP(place.topic, 0)
         mine = Transactions(place.bootstrap, place.app_id)
         await mine.own([tp])
-        producer: Any = mine._producers[tp]
+        producer: Any = mine._producers[own_lane(tp)]
         end, ends = producer.commit_transaction, []
 
         async def answer_is_lost() -> None:

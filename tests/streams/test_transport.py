@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -63,13 +64,14 @@ class HeldTransactions(Transactions):
         self.let_go = asyncio.Event()
         self.order: list[tuple[int, int]] = []
 
-    async def commit(self, tp: TP, next_offset: int, records: Any) -> None:
+    async def commit_all(self, offsets: Mapping[TP, int], records: Any) -> None:
+        ((tp, next_offset),) = offsets.items()
         if tp.partition == 0 and not any(partition == 0 for partition, _ in self.order):
             self.order.append((0, next_offset))
             await self.let_go.wait()
         else:
             self.order.append((tp.partition, next_offset))
-        await super().commit(tp, next_offset, records)
+        await super().commit_all(offsets, records)
 
 
 def test_a_later_chunk_that_is_done_never_commits_past_an_earlier_one(place: Place) -> None:
