@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import orjson
 
 from state.change import CAUSES
@@ -60,6 +60,27 @@ def fence_of(generation: int, position: int) -> str:
     return f"{generation:04d}.{position:015d}"
 
 
+class _Reasons(dict[tuple[int, int | None], str]):
+    """What one attribute gave and how that changed (basis points, None = not known) → its entry, as JSON.
+
+    There are thousands a second, few different ones, and the names need no escaping but once.
+    """
+
+    MOST = 10_000
+
+    def __init__(self, name: str, most: str) -> None:
+        self._head = f'{{"attribute":{orjson.dumps(name).decode()},"points":"'
+        self._tail = f'","of":"{most}'
+
+    def __missing__(self, moved: tuple[int, int | None]) -> str:
+        if len(self) >= self.MOST:
+            self.clear()
+        points, change = moved
+        text = f"{self._head}{percent(points)}{self._tail}"
+        self[moved] = text = text + ('"}' if change is None else f'","change":"{percent(change)}"}}')
+        return text
+
+
 class Documents:
     """Spells effects of one model."""
 
@@ -67,8 +88,8 @@ class Documents:
         self.topics, self._generation, self._min_count = topics, generation, min_count
         weights = sum(a.weight for a in model.attributes)
         self._attributes = [a.name for a in model.attributes]
-        self._heads = [f'{{"attribute":{orjson.dumps(a.name).decode()},"points":"' for a in model.attributes]
-        self._tails = [f'","of":"{percent(a.weight * 10_000 // weights)}' for a in model.attributes]
+        self._reason = [_Reasons(a.name, percent(a.weight * 10_000 // weights)) for a in model.attributes]
+        self._fence = (-1, "")
 
     def user(self, found: UserScore, position: int, partition: int) -> tuple[Outgoing, Write]:
         """Return a user's document for Kafka and for Redis."""
@@ -145,11 +166,13 @@ class Documents:
             write = self.org(found, position, partition)[1]
         formers = [former for former in _BAND_RANK if found.band and former != found.band]
         missed = {former: _change(subject, former, found.band, score, found.previous) or {} for former in formers}
-        return replace(write, change=None, missed=missed or None)
+        return msgspec.structs.replace(write, change=None, missed=missed or None)
 
     def fence(self, position: int) -> str:
         """Return the fence of a log position in this generation."""
-        return fence_of(self._generation, position)
+        if self._fence[0] != position:  # a tick's documents all have the same
+            self._fence = (position, fence_of(self._generation, position))
+        return self._fence[1]
 
     def latency(self, found: LatencyMap, position: int, partition: int) -> Write:
         """Return an org's hour-of-week map for Redis; cells below the minimum count have no figure."""
@@ -235,25 +258,10 @@ class Documents:
         return Outgoing(self.topics.weeks, partition, f"{subject}|{found.week}".encode(), orjson.dumps(row))
 
     def _reasons(self, contributions: list[int], changes: list[int] | None) -> str:
-        """Return the attributes that gave points or changed, as JSON; points add up to the score.
-
-        Put together as text: there are thousands of them a second, and names need no escaping.
-        """
-        if changes is None:
-            rows = zip(self._heads, contributions, self._tails, strict=True)
-            return "[" + ",".join([f'{head}{percent(part)}{tail}"}}' for head, part, tail in rows if part]) + "]"
-        moves = zip(self._heads, contributions, self._tails, changes, strict=True)
-        return (
-            "["
-            + ",".join(
-                [
-                    f'{head}{percent(part)}{tail}","change":"{percent(move)}"}}'
-                    for head, part, tail, move in moves
-                    if part or move
-                ]
-            )
-            + "]"
-        )
+        """Return the attributes that gave points or changed, as JSON; points add up to the score."""
+        moves = [None] * len(contributions) if changes is None else changes
+        rows = zip(self._reason, zip(contributions, moves, strict=True), strict=True)
+        return "[" + ",".join([reasons[moved] for reasons, moved in rows if moved[0] or moved[1]]) + "]"
 
     def _both(
         self,
@@ -266,7 +274,7 @@ class Documents:
         partition: int,
     ) -> tuple[Outgoing, Write]:
         write = self._write(key, fields, ranks, change, position, partition)
-        document = orjson.dumps({"subject": subject, **write.fields})
+        document = b'{"subject":' + orjson.dumps(subject) + b"," + orjson.dumps(write.fields)[1:]
         return Outgoing(self.topics.scores, partition, subject.encode(), document), write
 
     def _write(
@@ -278,8 +286,8 @@ class Documents:
         position: int,
         partition: int,
     ) -> Write:
-        fence = self.fence(position)
-        return Write(key, fields | {"fence": fence}, fence, ranks, change, partition)
+        fields["fence"] = fence = self.fence(position)
+        return Write(key, fields, fence, ranks, change, partition)
 
 
 def _past(found: UserScore | OrgScore) -> dict[str, str]:

@@ -7,7 +7,6 @@ ranking, change, alert, band or cut point of the live model comes from it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -69,7 +68,9 @@ class ShadowTeller:
         write = spell(found, shard.position, shard.partition)[1]  # type: ignore[arg-type]
         assert shard.shadow is not None
         fields = {**write.fields, "model": shard.shadow.id}
-        return replace(write, key=KEY_PREFIX + write.key, fields=fields, ranks=(), change=None, missed=None)
+        return msgspec.structs.replace(
+            write, key=KEY_PREFIX + write.key, fields=fields, ranks=(), change=None, missed=None
+        )
 
 
 class ShadowCensus:

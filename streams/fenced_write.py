@@ -23,8 +23,7 @@ import msgspec
 CHANGES = "changes"  # the stream of score and band changes, key without prefix
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """The absolute state of one key, as of one position of the log.
 
     Attributes:

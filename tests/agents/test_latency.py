@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from msgspec import structs
 from PIL import Image
 
 from agents import latency_data
@@ -460,7 +461,7 @@ def test_all_files_of_one_map_say_the_same(tmp_path: Path) -> None:
 def test_periods_are_read_from_the_months_in_redis(settings: Settings, shop: Shop) -> None:
     months = {"2025-03": line({2025: 600}), "2024-03": line({2024: 3600})}
     known = {**rolling().fields, "timezone": "UTC", "months": json.dumps(sorted(months))}
-    shop.write(org("acme", "55.10"), replace(rolling(), fields=known))
+    shop.write(org("acme", "55.10"), structs.replace(rolling(), fields=known))
     for month, waits in months.items():
         fields = {"replies/#help": b64encode(waits.dump()).decode()}
         shop.write(Write(f"latency:{{acme}}:{month}", fields, "0000.1"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec import structs
 from rich.console import Console, RenderableType
 
 from agents.cli_latency import latency
@@ -88,7 +88,7 @@ def test_an_org_is_shown_by_job_type_and_beside_its_group(settings: Settings, sh
                       "score_licensed": None}}  # fmt: skip
     write = org("acme", "55.10")
     more = {"group_type": "SMB", "calibration": "7", "peers": "SMB", "by_job_type": json.dumps(jobs)}
-    shop.write(replace(write, fields={**write.fields, **more}))
+    shop.write(structs.replace(write, fields={**write.fields, **more}))
     shop.write(Write("totals", {"orgs": "3", "by_group_type": json.dumps(groups)}, "0000.1"))
     text = shown(settings, "score", "acme").stdout
     assert "SMB: 3 orgs, 33.25 over active users, – over licensed ones" in text

@@ -16,7 +16,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,13 @@ class Ground:
     directory: Path
     ports: list[int]
     workers: list[subprocess.Popen[bytes]]
+    servers: dict[str, int] = field(default_factory=dict)
+    """Process ids of the servers that are ours, by name."""
+
+    def processor_seconds(self) -> dict[str, float]:
+        """Return the processor time that each process has used so far (user and system), this one included."""
+        pids = {**self.servers, **{f"w{n}": worker.pid for n, worker in enumerate(self.workers)}, "load": os.getpid()}
+        return {name: _processor_seconds(pid) for name, pid in pids.items()}
 
     def start_workers(self, count: int) -> None:
         """Start *count* workers and wait until all of them are ready."""
@@ -83,15 +90,18 @@ def ground(brokers: str | None, redis: str | None, changes: Mapping[str, Any] | 
     """Give servers with fresh topics, and take everything away afterwards."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orgpulse-bench-")))
+        servers: dict[str, int] = {}
         if brokers is None:
-            brokers = stack.enter_context(LocalKafka(directory / "kafka", heap_mb=1024)).bootstrap
+            kafka = stack.enter_context(LocalKafka(directory / "kafka", heap_mb=1024))
+            brokers, servers["kafka"] = kafka.bootstrap, kafka.pid
         if redis is None:
-            redis = stack.enter_context(LocalRedis(directory / "redis")).url
+            store = stack.enter_context(LocalRedis(directory / "redis"))
+            redis, servers["redis"] = store.url, store.pid
         name = f"bench{uuid.uuid4().hex[:6]}"
         values = {"kafka.brokers": brokers, "kafka.prefix": f"{name}.", "kafka.application": name, "redis.url": redis}
         settings = override(Settings(), {**values, "redis.prefix": f"{name}:", **(changes or {})})
         create_topics(settings)
-        found = Ground(settings, directory, [], [])
+        found = Ground(settings, directory, [], [], servers)
         stack.callback(found.stop_workers)
         yield found
 
@@ -101,6 +111,12 @@ def scrape(port: int) -> dict[str, float]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
         lines = reply.read().decode().splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+
+
+def _processor_seconds(pid: int) -> float:
+    """Return the user and system time of a process (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _is_ready(port: int) -> bool:

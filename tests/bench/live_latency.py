@@ -1,10 +1,10 @@
 """Measures event → score visible in Redis under live load.
 
-Messages come at a steady rate; every 20 ms one of them is a probe: an event of a
-user that nobody has seen before. Timed from the broker's acknowledgement request
-being sent to the moment the probe's hash is in Redis (polled every 10 ms).
+Messages come at a steady rate, in batches as a producer with a linger of 20 ms makes them; every 20 ms one more is a
+probe: an event of a user that nobody has seen before. Timed from the batch being sent to the moment the probe's hash
+is in Redis (polled every 10 ms). Says whose processor time it took, and how far behind the load itself came.
 
-    python -m tests.bench.live_latency --rate 5000 --seconds 60
+    python -m tests.bench.live_latency --rate 10000 --seconds 600
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import time
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ async def probe(place: Ground, rate: int, seconds: float, orgs: int, users: int)
     """Return the latencies (seconds) of all probes."""
     settings = place.settings
     partitions = settings.kafka.partitions
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.brokers, compression_type="lz4", linger_ms=5)
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.brokers, compression_type="lz4", linger_ms=0)
     await producer.start()
     store: Any = Redis.from_url(settings.redis.url)
     waiting: dict[str, float] = {}
@@ -50,25 +51,37 @@ async def probe(place: Ground, rate: int, seconds: float, orgs: int, users: int)
     watcher = asyncio.create_task(watch())
     messages = events(settings.kafka.prefix, orgs, users, int(rate * seconds), 0, 0, seed=2)
     began = time.perf_counter()
-    steps = int(seconds / STEP_SECONDS)
-    for step in range(steps):
+    behind = 0.0
+    for step in range(int(seconds / STEP_SECONDS)):
         now_ms = b"%d" % int(time.time() * 1000)
-        for _ in range(int(rate * STEP_SECONDS)):
-            topic, number, key, value = next(messages)
+        batches: dict[tuple[str, int], Any] = {}
+
+        def put(topic: str, partition: int, key: bytes | None, value: bytes) -> None:
+            batch = batches.get((topic, partition))  # noqa: B023  # called in this turn only
+            if batch is None:
+                batch = batches[topic, partition] = producer.create_batch()  # noqa: B023
+            assert batch.append(timestamp=None, key=key, value=value) is not None, "too much for one batch"
+
+        for topic, number, key, value in islice(messages, int(rate * STEP_SECONDS)):
             stamped = value.replace(b'"time":0', b'"time":' + now_ms).replace(b'"created":0', b'"created":' + now_ms)
-            await producer.send(topic, stamped, key, partition=number % partitions)
+            put(topic, number % partitions, key, stamped)
         user, org = f"probe{step}", f"o{step % orgs}"
         value = b'{"event_id":"x%d","name":"Search","distinct_id":"%s","org_id":"%s","time":%s}' % (
             step, user.encode(), org.encode(), now_ms,
         )  # fmt: skip
+        put(f"{settings.kafka.prefix}product-events", step % partitions, None, value)
         waiting[f"user:{{{org}}}:{user}"] = time.perf_counter()
-        await producer.send(f"{settings.kafka.prefix}product-events", value, partition=step % partitions)
-        await asyncio.sleep(max(0.0, began + (step + 1) * STEP_SECONDS - time.perf_counter()))
+        for (topic, partition), batch in batches.items():
+            await producer.send_batch(batch, topic, partition=partition)
+        late = time.perf_counter() - began - (step + 1) * STEP_SECONDS
+        behind = max(behind, late)
+        await asyncio.sleep(max(0.0, -late))
     stop.set()
     await asyncio.wait_for(watcher, 30)
     await producer.stop()
     await store.aclose()
-    print(f"sent at {rate * seconds / (time.perf_counter() - began):,.0f} a second")
+    took = time.perf_counter() - began
+    print(f"sent at {rate * seconds / took:,.0f} a second, up to {behind:.2f} s behind; {len(waiting)} probes missing")
     return latencies
 
 
@@ -77,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--brokers")
     parser.add_argument("--redis")
-    parser.add_argument("--rate", type=int, default=5_000)
+    parser.add_argument("--rate", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--orgs", type=int, default=2_000)
     parser.add_argument("--users", type=int, default=200_000)
@@ -99,13 +112,17 @@ def main() -> None:
         while quiet < 8:  # the directory goes through several topics, one after the other
             quiet = quiet + 1 if place.metric("orgpulse_lag_messages") < 50 else 0
             time.sleep(0.5)
-        changelog = place.metric("orgpulse_checkpoint_bytes_total")
+        changelog, before = place.metric("orgpulse_checkpoint_bytes_total"), place.processor_seconds()
         found = np.array(run(probe(place, wanted.rate, wanted.seconds, wanted.orgs, wanted.users)))
         written = place.metric("orgpulse_checkpoint_bytes_total") - changelog
+        used = {name: used - before[name] for name, used in place.processor_seconds().items()}
     p50, p99 = (float(np.quantile(found, q)) for q in (0.5, 0.99))
     print(f"probes {len(found)}  p50 {p50 * 1000:.0f} ms  p99 {p99 * 1000:.0f} ms  max {found.max() * 1000:.0f} ms")
-    per_event = written / (wanted.rate * wanted.seconds)
-    print(json.dumps({"p50_seconds": p50, "p99_seconds": p99, "checkpoint_bytes_per_event": per_event}))
+    events_sent = wanted.rate * wanted.seconds
+    shares = {name: round(1e6 * used_seconds / events_sent, 1) for name, used_seconds in used.items()}
+    print("processor time by event (µs): " + ", ".join(f"{name} {share}" for name, share in shares.items()))
+    per_event = written / events_sent
+    print(json.dumps({"p50_seconds": p50, "p99_seconds": p99, "checkpoint_bytes_per_event": per_event, "us": shares}))
 
 
 if __name__ == "__main__":
