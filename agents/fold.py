@@ -24,7 +24,7 @@ from agents.ledger import SHARD, Ledger
 from agents.manifest import DamagedCheckpointError
 from agents.shadow import ShadowTeller
 from agents.turns import Turns
-from state.activity import Rows, decode_record
+from state.activity import decode_record, rows_of
 from state.effects import (
     Alert,
     ChatCounts,
@@ -154,9 +154,9 @@ class FoldAgent:
             return 0
         assert record.value is not None, "only orgpulse writes to activities"
         found = decode_record(record.value)
-        if isinstance(found, Rows):
-            rows = len(found.measure)
-            self._arrivals.setdefault(partition, []).append(found.arrived)
+        for part in rows_of(found):
+            rows += len(part.measure)
+            self._arrivals.setdefault(partition, []).append(part.arrived)
         effects = yield from shard.steps(found, record.offset)
         if effects is not None:
             said.append(effects)

@@ -15,7 +15,7 @@ import msgspec
 from aiokafka.structs import TopicPartition
 
 from agents.ledger import OUTCOMES_OF
-from state.activity import Rows, decode_record
+from state.activity import decode_record, rows_of
 from state.ledger import SourceLedger, SourcePlace, load_shares
 from streams.log_state import committed_of, content_of, ends_of, stretches
 from streams.parked import Parked, decode_parked
@@ -121,8 +121,7 @@ async def _count_tails(
         return
     async for tp, record in stretches(settings.kafka.brokers, starts, ends):
         if tp.topic == names.activities:
-            rows = decode_record(record.value)
-            if isinstance(rows, Rows):
+            for rows in rows_of(decode_record(record.value)):
                 look.on_their_way.setdefault((rows.topic, rows.partition), Counter())["rows"] += len(rows.measure)
         elif isinstance(parked := decode_parked(record.value), Parked):
             look.on_their_way.setdefault((parked.topic, parked.partition), Counter())["parked"] += 1

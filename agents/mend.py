@@ -20,7 +20,7 @@ from aiokafka.structs import TopicPartition
 from agents.directory import read_directory
 from agents.ingest import CREATE, policies, salt_of
 from agents.routing import router_of
-from state.activity import Correction, Record, Rows, decode_record, origin_of
+from state.activity import Correction, Record, decode_record, origin_of, rows_of
 from state.health import Model
 from state.identity import Directory, spelled
 from state.limits import Limits
@@ -176,13 +176,13 @@ async def _concerned(log: _Log, aliases: set[str]) -> _Concerned:
 
 def _concern(concerned: _Concerned, record: Record) -> None:
     """Note the orgs and aliases that *record* brings in."""
-    if isinstance(record, Rows):
-        for origin in record.subjects:
+    for rows in rows_of(record):
+        for origin in rows.subjects:
             org, user, via, _ = origin_of(origin)
             if user and (via in concerned.aliases or user in concerned.aliases):
                 concerned.aliases.add(via)
                 concerned.orgs.add(org)
-    elif isinstance(record, Correction):
+    if isinstance(record, Correction):
         concerned.orgs.add(record.org)
         concerned.aliases |= set(record.about)
 

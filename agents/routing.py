@@ -7,13 +7,14 @@ one partition of `unresolved`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import numpy as np
 import xxhash
 
-from state.activity import SEPARATOR, Record, Rows, encode_record, only_used
+from state.activity import SEPARATOR, Record, Rows, are_rows, encode_bundle, encode_record, only_used
 from state.identity import EVENT, Link, UserRecord, unlinked_alias
 from streams.parked import NO_CLAIM_MS, Alias, encode_parked
 from streams.read_directory import encode_link
@@ -22,6 +23,7 @@ from streams.topic_specs import TopicNames, topic_names
 from streams.transactions import Outgoing
 
 _LARGEST_CACHE = 200_000
+_RAW_HEAD = 8  # bytes of a bundle's own, for each of its rows
 
 
 class Router:
@@ -61,6 +63,32 @@ class Router:
         if len(rows.measure) < 2:
             raise ValueError(f"one activity takes {len(raw)} bytes, at most {self._max_bytes}: raise max_message_bytes")
         return [out for half in halves(rows) for out in self.packed(partition, half)]
+
+    def bundled(self, records: Iterable[Outgoing]) -> list[Outgoing]:
+        """Return *records* of one transaction with packed rows for the same partition put into one record.
+
+        Rows stay in their order, and before and behind what else goes to their partition.
+        """
+        out: list[Outgoing] = []
+        bundles: list[tuple[int, list[bytes]]] = []  # place in `out`, and the rows that go there
+        open_: dict[int, tuple[int, list[bytes], int]] = {}  # the same by partition, and their bytes
+        for record in records:
+            if record.topic == self._topics.activities and record.value is not None:
+                raw, at = record.value, record.partition
+                place, rows, size = open_.get(at, (0, [], 0))
+                if not are_rows(raw):
+                    open_.pop(at, None)
+                elif rows and size + len(raw) <= self._max_bytes:
+                    rows.append(raw)
+                    open_[at] = (place, rows, size + len(raw) + _RAW_HEAD)
+                    continue
+                else:
+                    open_[at] = (len(out), [raw], len(raw) + _RAW_HEAD)
+                    bundles.append(open_[at][:2])
+            out.append(record)
+        for place, rows in bundles:
+            out[place] = out[place]._replace(value=encode_bundle(rows))
+        return out
 
     def unresolved(self, alias: str, value: bytes) -> Outgoing:
         """Return *value* on its way to where *alias* is waited for."""

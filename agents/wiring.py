@@ -86,6 +86,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     app.remember_origins()
     directory, ledger = Directory(), Ledger(table["ledger"], metrics)
     router = router_of(settings)
+    app.bundle = router.bundled
     lookup = SourceBytes(kafka.brokers, source_topics(topics))
     dead = DeadLetters(topics.dead_letters, clock.now, ingest.max_value_bytes, lookup)
     documents = Documents(model, topics, settings.worker.generation, settings.latency.min_count)

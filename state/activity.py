@@ -1,14 +1,14 @@
 """What the `activities` log carries, and how it is packed.
 
-Owns the records of the log: `Rows` (a packed chunk of activities), `Tick` (time
-passed), `Calibration` (new cut points), `Member` and `Org` (the directory, as
-far as one org's shard needs it). Invariant: a record says everything its
-effect depends on, so that a shard's state is a function of its log alone.
+Owns the records of the log: `Rows` (a packed chunk of activities) and `Bundle` (several of them, taken in as one),
+`Tick` (time passed), `Calibration` (new cut points), `Member` and `Org` (the directory, as far as one org's shard
+needs it). Invariant: a record says everything its effect depends on, so that a shard's state is a function of its log
+alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -72,6 +72,15 @@ class Rows(msgspec.Struct, array_like=True, tag="r", frozen=True):
     before: int = -1  # how many activities its source partition had sent to this partition before; -1 = not counted
     places: list[str] = []  # channels and teams of messages; the first is "", no place
     place: bytes = b""  # uint16 index into places; empty = all of none
+
+
+class Bundle(msgspec.Struct, array_like=True, tag="b", frozen=True):
+    """Rows of several source chunks that were committed together: one record, its rows in this order.
+
+    Taking a record in costs much the same for one row and for fifty.
+    """
+
+    rows: list[Rows]
 
 
 class Tick(msgspec.Struct, array_like=True, tag="t", frozen=True):
@@ -182,7 +191,7 @@ class Correction(msgspec.Struct, array_like=True, tag="x", frozen=True):
         return (min(added), max(added)) if added else (0, 0)
 
 
-Record = Rows | Tick | Calibration | Member | Org | Note | Correction
+Record = Rows | Bundle | Tick | Calibration | Member | Org | Note | Correction
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 _encoder = msgspec.msgpack.Encoder()
 
@@ -199,6 +208,28 @@ def decode_record(raw: bytes) -> Record:
         msgspec.DecodeError: If *raw* is no record of the log.
     """
     return record_of(_decoder, raw)
+
+
+def rows_of(record: Record) -> Sequence[Rows]:
+    """Return the packed chunks in *record*; none if it is of another kind."""
+    return record.rows if isinstance(record, Bundle) else (record,) if isinstance(record, Rows) else ()
+
+
+_ROWS_HEAD = encode_record(Rows("", 0, 0, [], [], b"", b"", b"", b"", b"", b"", b""))[:5]
+
+
+def are_rows(raw: bytes) -> bool:
+    """Say whether *raw*, a record of the log, is one packed chunk.
+
+    >>> are_rows(encode_record(Tick(0, 1)))
+    False
+    """
+    return raw.startswith(_ROWS_HEAD)
+
+
+def encode_bundle(rows: Sequence[bytes]) -> bytes:
+    """Return the bytes of a `Bundle` of encoded *rows*; of a single one they are its own."""
+    return rows[0] if len(rows) == 1 else _encoder.encode(("b", [msgspec.Raw(raw) for raw in rows]))
 
 
 @dataclass(slots=True)
@@ -222,6 +253,19 @@ class Columns:
 
 
 _ARRAYS = ("subject", "measure", "time_ms", "amount", "id", "ref", "at", "place")
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """Return the rows of all *parts* (at least one), in their order, with one list of places."""
+    if len(parts) == 1:
+        return parts[0]
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
+    places: dict[str, int] = {}
+    index = [[places.setdefault(name, len(places)) for name in part.places] for part in parts]
+    arrays["place"] = np.concatenate(
+        [np.array(new, np.int64)[part.place] for new, part in zip(index, parts, strict=True)]
+    )
+    return Columns(places=list(places), **arrays)
 
 
 def unpack(rows: Rows) -> Columns:

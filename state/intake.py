@@ -6,14 +6,26 @@ both know the same ids and the same time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from state.activity import Columns, Correction, Tick
+from state.activity import Columns, Correction, Rows, Tick, unpack
 from state.dedupe import Dedupe
 from state.limits import Limits
 
 Mask = NDArray[np.bool_]
+
+
+class Taken(NamedTuple):
+    """A packed chunk, and which of its activities were on time, and which of these new (shape n each)."""
+
+    rows: Rows
+    columns: Columns
+    on_time: Mask
+    new: Mask
 
 
 class Intake:
@@ -40,14 +52,18 @@ class Intake:
         )
         self._advance(record.span_ms[1])
 
-    def take(self, columns: Columns) -> tuple[Mask, Mask]:
-        """Take in activities; return which were on time, and which of these are new (shape n each)."""
-        on_time = columns.time_ms >= self._dedupe.floor_ms
+    def take(self, bundle: Sequence[Rows]) -> list[Taken]:
+        """Take in packed chunks that came as one record; return each with what became of its activities."""
+        parts = [unpack(rows) for rows in bundle]
+        times, ids = (np.concatenate([getattr(part, name) for part in parts]) for name in ("time_ms", "id"))
+        on_time = times >= self._dedupe.floor_ms
         new = np.zeros(len(on_time), bool)
-        new[on_time] = self._dedupe.learn(columns.id[on_time], columns.time_ms[on_time])
+        new[on_time] = self._dedupe.learn(ids[on_time], times[on_time])
         if new.any():
-            self._advance(int(columns.time_ms[new].max()))
-        return on_time, new
+            self._advance(int(times[new].max()))
+        cuts = np.cumsum([len(part.at) for part in parts])[:-1]
+        masks = zip(np.split(on_time, cuts), np.split(new, cuts), strict=True)
+        return [Taken(rows, part, *mask) for rows, part, mask in zip(bundle, parts, masks, strict=True)]
 
     def _advance(self, time_ms: int) -> None:
         self.watermark_ms = max(self.watermark_ms, time_ms)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from state.activity import SEPARATOR, Columns, Correction, Org, Record, Rows, Tick, unpack
-from state.intake import Intake
+from state.activity import SEPARATOR, Bundle, Columns, Correction, Org, Record, Rows, Tick, rows_of
+from state.intake import Intake, Taken
 from state.limits import Limits
 
 
@@ -63,8 +63,9 @@ class Scan:
     def take(self, record: Record) -> None:
         """Take in the next record."""
         match record:
-            case Rows():
-                self._take_rows(record)
+            case Rows() | Bundle():
+                for taken in self._intake.take(rows_of(record)):
+                    self._keep(taken)
             case Tick():
                 self._intake.pass_time(record)
             case Org() if record.org in self.logs and not record.gone:
@@ -74,17 +75,23 @@ class Scan:
                 if record.org in self.logs:
                     self.logs[record.org].entries.append(record)
 
-    def _take_rows(self, rows: Rows) -> None:
-        columns = unpack(rows)
-        intake = self._intake
-        columns = columns.take(intake.take(columns)[1])
+    def _keep(self, taken: Taken) -> None:
+        rows, columns = taken.rows, taken.columns.take(taken.new)
         if not len(columns.at):
             return
+        intake = self._intake
         orgs = [subject.partition(SEPARATOR)[0] for subject in rows.subjects]
         for org in self.logs.keys() & set(orgs):
             mine = np.array([each == org for each in orgs], bool)[columns.subject] & (columns.time_ms >= self._from_ms)
             if mine.any():
-                log, taken = self.logs[org], columns.take(mine)
+                log = self.logs[org]
                 log.entries.append(
-                    Batch(rows.topic, rows.subjects, rows.measures, taken, intake.floor_ms, intake.watermark_ms)
+                    Batch(
+                        rows.topic,
+                        rows.subjects,
+                        rows.measures,
+                        columns.take(mine),
+                        intake.floor_ms,
+                        intake.watermark_ms,
+                    )
                 )

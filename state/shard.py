@@ -5,20 +5,34 @@ Invariant: its state and effects are a function of the records applied, in
 order; there is no clock, no randomness and no I/O. Time moves on with events
 and with ticks; where a week ends between two records, it is closed at its end.
 
-    Rows ──► late? ──► seen? ──► fold ──► rolling week, calendar weeks, replies
+    Rows, Bundle ──► late? ──► seen? ──► fold ──► rolling week, calendar weeks, replies
     Tick ──► time moves on ──► evaluate ──► effects
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from state.activity import Calibration, Columns, Correction, Member, Note, Org, Record, Rows, Tick, unpack
+from state.activity import (
+    Bundle,
+    Calibration,
+    Columns,
+    Correction,
+    Member,
+    Note,
+    Org,
+    Record,
+    Rows,
+    Tick,
+    joined,
+    rows_of,
+    unpack,
+)
 from state.alerts import Alerts
 from state.arrays import SchemaError, decode, encode
 from state.carry import CARRY_WEEKS, Carry
@@ -111,8 +125,8 @@ class Shard:
         """
         self.position = offset + 1
         match record:
-            case Rows():
-                yield from self._take_rows(record)
+            case Rows() | Bundle():
+                yield from self._take_rows(rows_of(record))
             case Tick():
                 return (yield from self._take_tick(record))
             case Calibration() if record.model:
@@ -148,7 +162,7 @@ class Shard:
                 if self.subjects.group_of[number] != group:  # another group may have other cut points
                     self.board.dirty[self.subjects.orgs[number].members] = True
         # New rows are seen to above; members, orgs and cut points change what a summary tells as well.
-        self._population_changed |= not isinstance(record, Rows)
+        self._population_changed |= not isinstance(record, Rows | Bundle)
         return None
 
     def documents(self) -> Iterator[Effect]:
@@ -263,35 +277,46 @@ class Shard:
         self.week.grow(len(self.subjects))
         self.board.grow()
 
-    def _take_rows(self, rows: Rows) -> Steps[None]:
-        """Fold a packed chunk: each row is accepted, a duplicate, or late."""
-        columns = unpack(rows)
-        source = (rows.topic, rows.partition)
+    def _take_rows(self, bundle: Sequence[Rows]) -> Steps[None]:
+        """Fold packed chunks as one: each row is accepted, a duplicate, or late."""
+        on_time = [self._on_time(rows) for rows in bundle]
+        ids, times = (np.concatenate([getattr(part, name) for part in on_time]) for name in ("id", "time_ms"))
+        new = np.split(self.dedupe.learn(ids, times), np.cumsum([len(part.at) for part in on_time])[:-1])
+        accepted = []
+        for rows, columns, fresh in zip(bundle, on_time, new, strict=True):
+            outcome = self.outcomes[rows.topic, rows.partition]
+            outcome[0] += (number := int(fresh.sum()))
+            outcome[1] += len(fresh) - number
+            if number:
+                accepted.append(self._placed(rows, columns if number == len(fresh) else columns.take(fresh)))
+        if accepted:
+            self._grow()
+            self._population_changed = True
+            yield from self._fold_until(joined(accepted))
+
+    def _on_time(self, rows: Rows) -> Columns:
+        """Return what is not late in *rows*, and note what is, and what is missing before them."""
+        columns, source = unpack(rows), (rows.topic, rows.partition)
         outcome = self.outcomes.setdefault(source, [0, 0, 0])
         missing = self.receipts.take(source, rows.before, len(columns.at))
         if missing:
             self._said.append(Gap(*source, rows.first_offset, missing))
         on_time = columns.time_ms >= self.dedupe.floor_ms
-        if not on_time.all():
-            late = columns.take(~on_time)
-            outcome[2] += len(late.at)
-            self._said.append(Late(rows.topic, rows.partition, (late.at + rows.first_offset).tolist()))
-            columns = columns.take(on_time)
-        new = self.dedupe.learn(columns.id, columns.time_ms)
-        if not new.all():
-            outcome[1] += int((~new).sum())
-            columns = columns.take(new)
-        outcome[0] += len(columns.at)
-        if not len(columns.at):
-            return
-        slots = self.subjects.slots(rows.subjects)
-        self._grow()
+        if on_time.all():
+            return columns
+        late = columns.take(~on_time)
+        outcome[2] += len(late.at)
+        self._said.append(Late(rows.topic, rows.partition, (late.at + rows.first_offset).tolist()))
+        return columns.take(on_time)
+
+    def _placed(self, rows: Rows, columns: Columns) -> Columns:
+        """Return *columns* of *rows* with slots and this model's measures."""
         catalogue = self.model.catalogue
         measures = np.array([catalogue.index(name) for name in rows.measures], np.int64)
-        columns.subject, columns.measure = slots[columns.subject], measures[columns.measure]
-        self._population_changed = True
+        columns.subject = self.subjects.slots(rows.subjects)[columns.subject]
+        columns.measure = measures[columns.measure]
         self.alerts.inflow.add(rows.topic, columns.time_ms // HOUR_MS)
-        yield from self._fold_until(columns)
+        return columns
 
     def _take_correction(self, record: Correction) -> Steps[None]:
         """Count what turned out to be otherwise than it was counted."""

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from state.activity import Correction, Member, Org, Record, Rows, Tick, origin_of, unpack
-from state.intake import Intake
+from state.activity import Bundle, Correction, Member, Org, Record, Rows, Tick, origin_of, rows_of
+from state.intake import Intake, Taken
 from state.limits import Limits
 
 ACCEPTED, DUPLICATE, LATE = "accepted", "duplicate", "late"
@@ -54,8 +54,9 @@ class Trace:
     def take(self, record: Record, stamp_ms: int) -> None:
         """Take in the next record, which came at *stamp_ms*."""
         match record:
-            case Rows():
-                self._take_rows(record)
+            case Rows() | Bundle():
+                for taken in self._intake.take(rows_of(record)):
+                    self._keep(taken)
             case Tick():
                 self._intake.pass_time(record)
             case Member() if record.org in self._wanted:
@@ -66,9 +67,8 @@ class Trace:
                 self._intake.correct(record)
                 self.corrected.add(record.org)
 
-    def _take_rows(self, rows: Rows) -> None:
-        columns = unpack(rows)
-        on_time, new = self._intake.take(columns)
+    def _keep(self, taken: Taken) -> None:
+        rows, columns, on_time, new = taken
         origins = [origin_of(subject)[:2] for subject in rows.subjects]
         wanted = np.array([org in self._wanted for org, _ in origins], bool)[columns.subject]
         here = wanted & (columns.time_ms >= self._from_ms) & (columns.time_ms < self._until_ms)

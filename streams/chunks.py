@@ -158,7 +158,7 @@ class ChunkDriver:
         offsets = {tp: outcome.next_offset for tp, _, outcome in together}
         if origins is not None:
             records += [record for tp in offsets for record in origins.first(tp, self.app.layouts)]
-        await transactions.commit_all(offsets, records)
+        await transactions.commit_all(offsets, self.app.bundle(records))
         for _, event, outcome in together:
             if outcome.after_commit is not None:
                 outcome.after_commit()

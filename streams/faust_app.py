@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import faust
@@ -25,7 +25,7 @@ from streams.recovery import SafeTables, check_topics, check_whole
 from streams.tables import ChunkTable
 from streams.topic_ids import Layout, check_same, note_of
 from streams.topic_watch import TopicWatch
-from streams.transactions import Transactions, TransactionSettings
+from streams.transactions import Outgoing, Transactions, TransactionSettings
 from streams.worker import run_worker
 
 Hook = Callable[[frozenset[TP]], Awaitable[None]]
@@ -85,6 +85,8 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         self.expected_topics: dict[str, int] = {}
         #: Those among them that only the app writes.
         self.kept_topics: set[str] = set()
+        #: What may become one record of those that go out in one transaction.
+        self.bundle: Callable[[Sequence[Outgoing]], Sequence[Outgoing]] = lambda records: records
         #: Where the state comes from, if the app remembers that.
         self.origins: Origins | None = None
         #: What the topics were when partitions were taken over last.

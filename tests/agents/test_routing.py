@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.routing import halves
-from state.activity import Rows, Tick, decode_record, encode_record, unpack
+from state.activity import Bundle, Record, Rows, Tick, decode_record, encode_record, unpack
+from state.activity import rows_of as rows_in
 from state.identity import EVENT, Link, UserRecord
 from streams.parked import Alias, decode_parked
+from streams.transactions import Outgoing
 from tests.agents.by_hand import PARTITIONS, TOPICS, router
 from tests.agents.test_members import NOW_MS
 from tests.agents.test_park import Place, parked
@@ -108,3 +110,38 @@ def test_an_orgs_subjects_records_and_ticks_meet_in_one_partition() -> None:
 def test_partitions_never_change() -> None:
     # A change would scatter an org over two shards; these numbers are for ever.
     assert [router().partition(name) for name in ("a", "b", "acme", "7", "ü")] == [3, 3, 1, 2, 2]
+
+
+@examples(60)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.lists(acts, min_size=1, max_size=2)), max_size=12), st.integers(400, 4000)
+)
+def test_rows_of_one_transaction_are_bundled_by_partition_in_their_order(
+    found: list[tuple[int, list[list[Act]]]], most: int
+) -> None:
+    mine = router(most)
+    sent: list[Outgoing] = []
+    for number, (kind, chunks) in enumerate(found):
+        for some in chunks:
+            if kind == 2:
+                sent.append(Outgoing("elsewhere", 0, b"k", b"%d" % number))
+                sent.append(mine.activity("a", Tick(number, 1)))
+            else:
+                sent += mine.packed(kind, rows_of(some, number))
+    out = mine.bundled(sent)
+    assert [o for o in out if o.topic == "elsewhere"] == [o for o in sent if o.topic == "elsewhere"]
+    assert all(len(o.value or b"") <= most for o in out)
+    for partition in range(PARTITIONS):
+
+        def told(records: list[Outgoing], partition: int = partition) -> list[Record]:
+            here = [r for r in records if r.topic == TOPICS.activities and r.partition == partition]
+            found = [decode_record(r.value or b"") for r in here]
+            return [each for record in found for each in (rows_in(record) or [record])]
+
+        assert told(out) == told(sent)
+
+
+def test_small_rows_of_one_partition_become_one_record() -> None:
+    some = rows_of([Act("a", "x", "search", 1, 1)])
+    (out,) = router().bundled(router().packed(1, some) * 3)
+    assert decode_record(out.value or b"") == Bundle([some] * 3)
