@@ -9,9 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
-from aiokafka.errors import ConsumerStoppedError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    CorruptRecordException,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.threads import MethodQueue
@@ -57,23 +64,65 @@ class Start(NamedTuple):
     offset: int
 
 
-def _same_record(_: Any, record: Any) -> Any:
-    return record
+class _WholeBatches(PartitionRecords):  # type: ignore[misc]  # aiokafka carries no usable types
+    """What was fetched of one partition, handed out by record batch.
+
+    aiokafka goes from record to record and builds a Python object for each, from a Cython one that already has all
+    that agents need. Handing those out a batch at a time saves a third of the time.
+    """
+
+    next_fetch_offset: int
+
+    def take(self) -> list[Any]:
+        """Return all records that are committed and not before the position, which moves behind them.
+
+        Raises:
+            CorruptRecordException: If a batch is not what its checksum says.
+        """
+        taken: list[Any] = []
+        while self._records.has_next():
+            batch = self._records.next_batch()
+            if self._check_crcs and not batch.validate_crc():
+                raise CorruptRecordException(f"the checksum of a batch of {self._tp} is wrong")
+            if not self._is_skipped(batch):
+                some = list(batch)
+                if some and some[0].offset < self.next_fetch_offset:  # a batch is fetched whole
+                    some = [record for record in some if record.offset >= self.next_fetch_offset]
+                taken += some
+            self.next_fetch_offset = batch.next_offset
+        return taken
+
+    def _is_skipped(self, batch: Any) -> bool:
+        """Say whether *batch* is a marker or part of an aborted transaction."""
+        if batch.producer_id is None:
+            return bool(batch.is_control_batch)
+        self._consume_aborted_up_to(batch.base_offset)
+        if batch.is_control_batch:
+            if self._contains_abort_marker(batch):
+                self._aborted_producers.discard(batch.producer_id)
+            return True
+        return batch.is_transactional and batch.producer_id in self._aborted_producers
 
 
 class _RawResults(OrderedDict[Any, Any]):
-    """aiokafka's buffer of fetches, with the per-record wrapping switched off.
-
-    aiokafka builds a Python object for every record from a Cython one that
-    already has all that agents need; handing that one out saves a quarter of the
-    time. Should the private attribute go away, the wrapped records come as before.
-    """
+    """aiokafka's buffer of fetches, whose records leave as they are, in whole batches."""
 
     def __setitem__(self, tp: Any, result: Any) -> None:
-        records = getattr(result, "_partition_records", None)
-        if records is not None and hasattr(records, "_consumer_record"):
-            records._consumer_record = _same_record
+        if isinstance(result, FetchResult):
+            result._partition_records.__class__ = _WholeBatches
+            result.getall = partial(_take_all, result)
         super().__setitem__(tp, result)
+
+
+def _take_all(result: Any, max_records: int | None = None) -> list[Any]:
+    """Return all that *result* holds, unless its partition has gone or was sought elsewhere since."""
+    assert max_records is None, "chunks are cut later"
+    if not result.check_assignment(result._topic_partition) or not result.has_more():
+        return []
+    taken: list[Any] = result._partition_records.take()
+    result._update_position()
+    result._partition_records = None
+    return taken
 
 
 class Questions(MethodQueue):  # type: ignore[misc,unused-ignore]  # mode carries no usable types
