@@ -9,7 +9,7 @@ BIN := .venv/bin
 SOURCES := state streams agents reports deploy tests
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test faults check format bench lock docs clean
+.PHONY: help env demo test faults check format soak bench lock docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ check: env ## Lint, formatting, types, and the direction of imports
 format: env ## Format the code and order its imports
 	@$(BIN)/ruff check --fix $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
+
+soak: env ## Load for MINUTES minutes (45) with a fault every two: flat memory, every figure right in the end
+	@$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),45) $(ARGS)
 
 bench: env ## Measure throughput and latency (minutes; wants an idle machine)
 	@for b in small_job full_pipeline live_latency memory shard_ticks scoring latency sinks; do echo "== $$b"; $(BIN)/python -m tests.bench.$$b $(ARGS) || exit 1; done
