@@ -102,13 +102,10 @@ def soak(directory: Path, minutes: float, rate: float, fault_seconds: float) -> 
                     system.chance.shuffle(kinds)
                 began = time.monotonic()
                 kinds[number]()
-                done.append(getattr(kinds[number], "__name__", "redis"))
+                done.append(kinds[number].__name__.replace("<lambda>", "redis"))
                 next_at = began + fault_seconds
-                print(
-                    f"{time.monotonic() - watch.began:7.0f} s  fault {len(done)}: {done[-1]}, "
-                    f"{player.acknowledged:,} of {player.total:,} sent, {watch.slopes('worker')['mb']} MB",
-                    flush=True,
-                )
+                sent = f"{player.acknowledged:,} of {player.total:,} sent, {watch.slopes('worker')['mb']} MB"
+                print(f"{time.monotonic() - watch.began:7.0f} s  fault {len(done)}: {done[-1]}, {sent}", flush=True)
         watch.end()
         system.wait_recovered()
         system.rest()
