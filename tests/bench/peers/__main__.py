@@ -82,7 +82,8 @@ def main() -> int:
         except LocalError as error:
             say(str(error))
             return 1
-    Console().print(table.table(document), *table.notes(document), sep="\n")
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console.print(table.table(document), *table.notes(document), sep="\n")
     if wanted.json:
         table.write(document, wanted.json)
     if wanted.plot:

@@ -70,8 +70,8 @@ ENGINES = (
         "pathway", "Pathway", lambda: python_version("pathway"),
         lambda: [python_of("pathway"), HERE / "jobs" / "pathway_flow.py"],
         "{name}-result", check.difference_counts, "mark",
-        "memory, operator snapshots on disk, at least once, 2 threads",
-        "the run over the topic's content has ended: output sent, snapshot written",
+        "memory only (keeping it takes a licence key), at least once out, 2 threads",
+        "the run over the topic's content has ended: output sent",
         environment={"PATHWAY_THREADS": "2"},
     ),
     Engine(

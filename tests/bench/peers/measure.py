@@ -67,6 +67,8 @@ class Run:
     cpu_seconds: float = 0.0
     start_cpu_seconds: float = 0.0
     memory_bytes: int = 0
+    late_rate: float | None = None
+    """Events a second after half of them, where commits tell: what compilers of machine code cost is over by then."""
     failure: str = ""
 
     @property
@@ -109,6 +111,20 @@ def cpu_at(weights: list[Weight], moment: float) -> float:
     return first.cpu + (second.cpu - first.cpu) * (moment - first.moment) / (second.moment - first.moment)
 
 
+def late_rate(progress: list[tuple[float, int]], events: int) -> float | None:
+    """Return events a second from the first commit at or after half of *events* to the last.
+
+    None if there are fewer than four commits in that half: it would be a matter of when the first one came.
+
+    >>> late_rate([(0.0, 0), (3.0, 50), (3.5, 60), (4.0, 80), (5.0, 100)], 100)
+    25.0
+    """
+    half = [(moment, total) for moment, total in progress if total * 2 >= events]
+    if len(half) < 4:
+        return None
+    return (half[-1][1] - half[0][1]) / (half[-1][0] - half[0][0])
+
+
 def run(engine: Engine, source: Source, patience: float) -> Run:
     """Run *engine* over *source*; one that fails or takes longer than *patience* seconds is told in the result.
 
@@ -132,6 +148,7 @@ class _Watch:
         self.engine, self.source, self.name, self.folder = engine, source, name, folder
         self.result = engine.result.format(name=name, topic=source.topic)
         self.weights: list[Weight] = []
+        self.progress: list[tuple[float, int]] = []
         self.log = folder / "log"
 
     async def run(self, command: Any, patience: float) -> Run:
@@ -175,7 +192,7 @@ class _Watch:
     async def _see_it_right(self, child: ChildProcess, admin: Any, ended: float) -> float:
         """Return the moment from which on the result was right: *ended*, or a later look."""
         self.weights.append(weigh(child.pid))
-        while self.engine.settles and not await self._all_committed(admin):
+        while self.engine.settles and not await self._all_committed(admin):  # noqa: ASYNC110 - Kafka tells nobody
             await asyncio.sleep(LOOK_EVERY_SECONDS)
         until, look = time.monotonic() + CHECK_SECONDS, ended
         while True:
@@ -203,6 +220,9 @@ class _Watch:
         except KafkaError:  # the group, or its coordinator, is not there yet
             return False
         found = {tp.partition: at.offset for tp, at in offsets.items() if tp.topic == self.source.topic}
+        total = sum(offset for offset in found.values() if offset > 0)
+        if not self.progress or total > self.progress[-1][1]:
+            self.progress.append((time.monotonic(), total))
         return all(found.get(partition, -1) >= end for partition, end in self.source.ends.items())
 
     def _weigh(self, child: ChildProcess) -> None:
@@ -225,7 +245,8 @@ class _Watch:
             raise RunError(f"it never noted its first event{self._said()}")
         start = cpu_at(self.weights, began)
         cpu, memory = cpu_at(self.weights, ended) - start, max(one.memory for one in self.weights)
-        return Run(self.engine.name, self.source.events, ended - began, cpu, start, memory)
+        late = late_rate(self.progress, self.source.events)
+        return Run(self.engine.name, self.source.events, ended - began, cpu, start, memory, late)
 
     def _environment(self) -> dict[str, str]:
         values = {

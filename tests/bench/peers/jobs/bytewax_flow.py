@@ -51,7 +51,7 @@ def count_batch(messages: list[Any]) -> list[tuple[str, int]]:
     loads = orjson.loads
     events = [loads(message.value) for message in messages]
     found = Counter([(e["org_id"], e["user_id"], int(e["time"]) // WEEK_SECONDS) for e in events])
-    return [("%d/%d/%d" % key, number) for key, number in found.items()]
+    return [(f"{org}/{user}/{week}", number) for (org, user, week), number in found.items()]
 
 
 def to_message(pair: tuple[str, int]) -> KafkaSinkMessage[bytes, bytes]:

@@ -1,4 +1,7 @@
-"""The small job on Pathway: a group-by with a count, two threads, operator state kept on disk."""
+"""The small job on Pathway: a group-by with a count, two threads.
+
+Its state is kept on disk only with a licence key (in `PATHWAY_LICENSE_KEY`): without one Pathway refuses.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ def main() -> None:
     )
     pw.io.kafka.write(counts, {"bootstrap.servers": BROKER}, RESULT, format="json")
     persistence = None
-    if os.environ.get("PEERS_PATHWAY_PERSISTENCE", "1") == "1":
+    key = os.environ.get("PATHWAY_LICENSE_KEY")
+    if key:
+        pw.set_license_key(key)
         persistence = pw.persistence.Config(
             pw.persistence.Backend.filesystem(FOLDER / "state"),
             snapshot_interval_ms=1000,

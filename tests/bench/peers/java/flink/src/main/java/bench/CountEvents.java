@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.serialization.AbstractDeserializationSchema;
+import org.apache.flink.api.common.serialization.SerializationSchema;
 import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
 import org.apache.flink.api.common.typeinfo.TypeHint;
@@ -91,6 +92,20 @@ public final class CountEvents {
         }
     }
 
+    static final class SpellKey implements SerializationSchema<Tuple2<String, Long>> {
+        @Override
+        public byte[] serialize(Tuple2<String, Long> pair) {
+            return pair.f0.getBytes(StandardCharsets.US_ASCII);
+        }
+    }
+
+    static final class SpellCount implements SerializationSchema<Tuple2<String, Long>> {
+        @Override
+        public byte[] serialize(Tuple2<String, Long> pair) {
+            return Long.toString(pair.f1).getBytes(StandardCharsets.US_ASCII);
+        }
+    }
+
     static void mark(String what) {
         String line = String.format(java.util.Locale.ROOT, "%s %.6f%n", what, System.nanoTime() / 1e9);
         try {
@@ -124,9 +139,8 @@ public final class CountEvents {
         KafkaRecordSerializationSchema<Tuple2<String, Long>> spell = KafkaRecordSerializationSchema
                 .<Tuple2<String, Long>>builder()
                 .setTopic(name + "-result")
-                .setKeySerializationSchema((Tuple2<String, Long> pair) -> pair.f0.getBytes(StandardCharsets.US_ASCII))
-                .setValueSerializationSchema(
-                        (Tuple2<String, Long> pair) -> Long.toString(pair.f1).getBytes(StandardCharsets.US_ASCII))
+                .setKeySerializationSchema(new SpellKey())
+                .setValueSerializationSchema(new SpellCount())
                 .build();
         KafkaSink<Tuple2<String, Long>> sink = KafkaSink.<Tuple2<String, Long>>builder()
                 .setBootstrapServers(broker)
