@@ -12,6 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ LOOK_EVERY_SECONDS = 0.02
 WEIGH_EVERY_SECONDS = 0.1
 CHECK_SECONDS = 15.0
 """How long a result that differs is looked at again; the end moves to the look that finds it right."""
+TIDY_SECONDS = 30.0
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -265,6 +267,8 @@ class _Watch:
         return f"; it said: {telling[-1].strip()[:160]}" if telling else ""
 
     async def _take_topics_away(self, admin: Any) -> None:
-        names = [name for name in await admin.list_topics() if self.name in name]
-        if names:
-            await admin.delete_topics(names)
+        with suppress(KafkaError, TimeoutError):  # what is left goes with the broker
+            async with asyncio.timeout(TIDY_SECONDS):
+                names = [name for name in await admin.list_topics() if self.name in name]
+                if names:
+                    await admin.delete_topics(names)

@@ -124,8 +124,14 @@ def write(found: Document, file: Path) -> None:
 
 
 def read(file: Path) -> Document:
-    """Read a document that `write` wrote."""
-    found: Document = json.loads(file.read_text(encoding="utf-8"))
+    """Read a document that `write` wrote.
+
+    Raises:
+        ValueError: If the file is none.
+    """
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(found, dict) or not {"engines", "events", "machine", "when"} <= found.keys():
+        raise ValueError(f"{file} holds no figures that --json wrote")
     return found
 
 
@@ -144,20 +150,26 @@ def plot(found: Document, file: Path) -> None:
         1, 3, figsize=(11, 1.2 + 0.45 * max(1, len(rows))), sharey=True, layout="constrained"
     )
     panels = (
-        ("events per second (median; line: least to most)", "rate_median", 1.0),
-        ("processor seconds per million events", "cpu_seconds_per_million", 1.0),
-        ("memory at its peak, MB", "memory_bytes", 1e6),
+        ("events per second (median; line: least to most)", "rate_median", 1.0, "linear"),
+        ("processor seconds per million events (logarithmic)", "cpu_seconds_per_million", 1.0, "log"),
+        ("memory at its peak, MB", "memory_bytes", 1e6, "linear"),
     )
-    for axis, (title, name, unit) in zip(axes, panels, strict=True):
+    for axis, (title, name, unit, scale) in zip(axes, panels, strict=True):
         values = [row[name] / unit for row in rows]
-        axis.barh(labels, values, color=colours)
+        most = max(values, default=1)
         axis.set_title(title, fontsize=9)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.set_xlim(0, max(values, default=1) * 1.25)
+        axis.set_xscale(scale)
+        if scale == "log":  # a bar's length would say nothing there
+            axis.scatter(values, labels, c=colours)
+            axis.set_xlim(min(values, default=1) / 2, most * 8)
+        else:
+            axis.barh(labels, values, color=colours)
+            axis.set_xlim(0, most * 1.25)
         axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.tick_params(labelsize=8)
         for place, value in enumerate(values):
-            axis.annotate(f" {value:,.{0 if value >= 10 else 1}f}", (value, place), va="center", fontsize=8)
+            axis.annotate(f"  {value:,.{0 if value >= 10 else 1}f}", (value, place), va="center", fontsize=8)
     for place, row in enumerate(rows):
         axes[0].plot([row["rate_min"], row["rate_max"]], [place - 0.25] * 2, color="black", linewidth=1)
     figure.savefig(file, dpi=144, metadata={"Date": None} if file.suffix == ".svg" else None)

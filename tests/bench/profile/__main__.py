@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -54,9 +55,10 @@ def arguments(line: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(line)
 
 
-def main() -> int:
+def main(line: list[str] | None = None) -> int:
     """Profile, print, write; return the exit code."""
-    wanted = arguments()
+    wanted = arguments(line)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a topic just made has no leader for a moment
     found: table.Document = {}
     try:
         before = table.read(wanted.against) if wanted.against else {}

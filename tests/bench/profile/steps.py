@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-START, REST = "start", "the rest"
-STEPS = ("fetch", "decode", "resolve", "pack", "commit", "fold", "evaluate", "spell", "Redis", REST)
+START, WAIT, LOOP, REST = "start", "waiting", "event loop", "the rest"
+STEPS = ("fetch", "decode", "resolve", "pack", "commit", "fold", "evaluate", "spell", "Redis", LOOP, REST)
+APART = (START, WAIT)
+"""No part of the work: loading modules, and threads that wait (on a busy machine one just woken looks active)."""
 _FRAME = re.compile(r"^(?P<name>.*) \((?P<file>[^()]*?)(?::\d+)?\)$")
 
 _WHOLE = (
@@ -21,6 +23,17 @@ _WHOLE = (
     ("mode/threads.py", "fetch"),  # Faust's thread has only the consumer
 )
 """A frame in one of these files, anywhere in the stack, decides: (part of the file's path, step)."""
+
+_INNERMOST = (
+    ("selectors.py", "select", WAIT),
+    ("threading.py", "wait", WAIT),
+    ("mode/threads.py", "_start_thread", LOOP),
+    ("streams/worker.py", "run_worker", LOOP),
+    ("asyncio/runners.py", "run", LOOP),
+    ("asyncio/base_events.py", "", LOOP),
+    ("asyncio/events.py", "", LOOP),
+)
+"""The innermost frame decides: uvloop with its sockets has no frames of its own, only its caller's."""
 
 _RULES = (
     ("streams/transport.py", "", "fetch"),
@@ -103,8 +116,8 @@ class Profile:
 
     @property
     def samples(self) -> int:
-        """All samples but those of the start."""
-        return sum(count for step, count in self.steps.items() if step != START)
+        """All samples of work: not of the start, not of waiting."""
+        return sum(count for step, count in self.steps.items() if step not in APART)
 
     def add(self, other: Profile) -> None:
         """Add the samples of another worker."""
@@ -119,9 +132,13 @@ def step_of(stack: list[str]) -> tuple[str, str]:
     >>> step_of(["run (/x/streams/chunks.py:9)", "read (/x/streams/read_chat.py:63)", "loads (/x/json.py:1)"])
     ('decode', 'read (streams/read_chat.py)')
     >>> step_of(["run (/x/asyncio/runners.py:1)"])
-    ('the rest', 'run (asyncio/runners.py)')
+    ('event loop', 'run (asyncio/runners.py)')
     """
     frames = [_parts(frame) for frame in stack]
+    name, file = frames[-1]
+    for part, called, step in _INNERMOST:
+        if file.endswith(part) and called in name:
+            return step, _short(name, file)
     for name, file in frames:
         for part, step in _WHOLE:
             if part in file:
@@ -131,7 +148,12 @@ def step_of(stack: list[str]) -> tuple[str, str]:
         for part, called, step in _RULES:
             if f"/{part}" in file and called in name:
                 return step, _short(name, file)
-    return REST, _short(*frames[-1])
+    return REST, _short(*_innermost_own(frames))
+
+
+def _innermost_own(frames: list[tuple[str, str]]) -> tuple[str, str]:
+    """Return the innermost frame outside of installed packages: what a rule should name."""
+    return next(((n, f) for n, f in reversed(frames) if f and "/lib/python" not in f), frames[-1])
 
 
 def read_stacks(lines: Iterable[str]) -> Profile:
