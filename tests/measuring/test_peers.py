@@ -243,6 +243,26 @@ def test_figures_are_kept_and_drawn_again(tmp_path: Path, kind: str) -> None:
     assert table.read(kept) == made_document() | {key: table.read(kept)[key] for key in ("when", "machine")}
 
 
+def test_figures_replace_the_former_ones_of_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"above\n{table.BEGIN}\nformer\n{table.END}\nbelow\n")
+    for _ in range(2):
+        table.put_into(page, made_document())
+    said = page.read_text()
+    assert said.startswith(f"above\n{table.BEGIN}\n| engine |")
+    assert said.endswith(f"{table.END}\nbelow\n")
+    assert said.count("| orgpulse |") == 1
+    assert "former" not in said
+    page.write_text("nothing")
+    with pytest.raises(ValueError, match="has no lines"):
+        table.put_into(page, made_document())
+
+
+def test_the_page_of_the_project_has_its_place_for_figures() -> None:
+    said = (install.HERE.parents[2] / "docs" / "benchmarks.md").read_text()
+    assert said.count(table.BEGIN) == said.count(table.END) == 1
+
+
 def test_another_file_is_no_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "other.json"
     other.write_text("[]")

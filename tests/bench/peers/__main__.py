@@ -29,6 +29,7 @@ EPILOG = """examples:
   python -m tests.bench.peers --only ours,flink --rounds 5       two engines
   python -m tests.bench.peers --json peers.json --plot peers.svg figures and a picture to keep
   python -m tests.bench.peers --from peers.json --plot peers.png the table and the picture of an earlier run
+  python -m tests.bench.peers --page docs/benchmarks.md          put the figures into the page, for the former ones
 
 The first run installs the engines under ~/.cache/orgpulse/peers (ORGPULSE_CACHE moves it): about 2.5 GB.
 An engine that can't be had is skipped, with the reason. Exit code 1: an engine gave a wrong result or failed.
@@ -56,6 +57,7 @@ def arguments(line: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--brokers", metavar="HOST:PORT", help="an existing broker; without it one is started")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the picture (.svg or .png)")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="replace the figures in this Markdown page")
     parser.add_argument(
         "--from", dest="earlier", type=Path, metavar="FILE", help="measure nothing: show an earlier run's JSON"
     )
@@ -94,6 +96,12 @@ def main(line: list[str] | None = None) -> int:
         table.write(document, wanted.json)
     if wanted.plot:
         table.plot(document, wanted.plot)
+    if wanted.page:
+        try:
+            table.put_into(wanted.page, document)
+        except (OSError, ValueError) as error:
+            say(str(error))
+            return 2
     return 1 if any(True for _ in table.failures(document)) else 0
 
 

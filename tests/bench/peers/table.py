@@ -21,6 +21,7 @@ from tests.bench.peers.measure import Run
 
 Document = dict[str, Any]
 OURS = "ours"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 OUR_COLOUR, PEER_COLOUR = "#0072B2", "#999999"  # of Okabe and Ito's colours, told apart by any eye
 
 
@@ -82,15 +83,30 @@ def table(found: Document) -> Table:
     for name in ("min", "median", "max", "late", "× ours", "CPU s/M", "MB"):
         result.add_column(name, justify="right")
     result.add_column("result")
-    for row in sorted(found["engines"], key=lambda row: -(row["rate_median"] or 0)):
-        cells = [
-            _number(row["rate_min"]), _number(row["rate_median"]), _number(row["rate_max"]),
-            _number(row["late_rate_median"]), _number(row["ratio_to_ours"], 2),
-            _number(row["cpu_seconds_per_million"], 1), _number(row["memory_bytes"] and row["memory_bytes"] / 1e6),
-        ]  # fmt: skip
-        label = row["label"] + ("" if row["events"] in (None, found["events"]) else f" ({row['events']:,} events)")
-        result.add_row(label, row["version"], *cells, _outcome(row), style="bold" if row["name"] == OURS else None)
+    for row in _sorted(found):
+        label = _label(found, row)
+        result.add_row(
+            label, row["version"], *_cells(row), _outcome(row), style="bold" if row["name"] == OURS else None
+        )
     return result
+
+
+def _sorted(found: Document) -> list[dict[str, Any]]:
+    """Return the engines, fastest first; those without figures last."""
+    return sorted(found["engines"], key=lambda row: -(row["rate_median"] or 0))
+
+
+def _label(found: Document, row: Mapping[str, Any]) -> str:
+    part = "" if row["events"] in (None, found["events"]) else f" ({row['events']:,} events)"
+    return f"{row['label']}{part}"
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    return [
+        _number(row["rate_min"]), _number(row["rate_median"]), _number(row["rate_max"]),
+        _number(row["late_rate_median"]), _number(row["ratio_to_ours"], 3),
+        _number(row["cpu_seconds_per_million"], 1), _number(row["memory_bytes"] and row["memory_bytes"] / 1e6),
+    ]  # fmt: skip
 
 
 def _outcome(row: Mapping[str, Any]) -> str:
@@ -116,6 +132,29 @@ def notes(found: Document) -> list[str]:
 
 def _number(value: float | None, digits: int = 0) -> str:
     return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def markdown(found: Document) -> str:
+    """Return the table and the notes as Markdown."""
+    head = ("engine", "version", "events/s: min", "median", "max", "late", "× ours", "CPU s/M", "MB", "result")
+    lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * 7 + "---|"]
+    for row in _sorted(found):
+        lines.append("| " + " | ".join([_label(found, row), row["version"], *_cells(row), _outcome(row)]) + " |")
+    said = [f"{found['events']:,} JSON events.", *notes(found)]
+    return "\n".join([*lines, "", *said]) + "\n"
+
+
+def put_into(page: Path, found: Document) -> None:
+    """Replace what stands between the two marks of *page* by the figures.
+
+    Raises:
+        ValueError: If *page* has no such marks.
+    """
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{page} has no lines {BEGIN} and {END} to put the figures between")
+    page.write_text(f"{before}{BEGIN}\n{markdown(found)}{END}{after}", encoding="utf-8")
 
 
 def write(found: Document, file: Path) -> None:
