@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class Engine:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-ENGINES = (
+_ENGINES = (
     Engine(
         "ours", "orgpulse", lambda: "this tree",
         lambda: [sys.executable, "-m", "tests.bench.peers.jobs.ours"],
@@ -59,12 +59,13 @@ ENGINES = (
         "{name}-counts-changelog", check.long_counts, "offsets",
         "RocksDB with cache, changelog in Kafka, exactly once (v2), 2 threads",
         "the transaction with changelog and source offsets is committed", ours_to_make=False,
+        environment={"PEERS_THREADS": "2"},
     ),
     Engine(
         "flink", "Flink", lambda: java_version("flink"), lambda: java_command("flink", FLINK_JVM),
         "{name}-result", check.text_counts, "offsets",
         "heap, checkpoints on disk each second, transactional sink, exactly once, parallelism 2",
-        "the checkpoint is complete and its source offsets are committed",
+        "the checkpoint is complete and its source offsets are committed", environment={"PEERS_THREADS": "2"},
     ),
     Engine(
         "pathway", "Pathway", lambda: python_version("pathway"),
@@ -80,6 +81,7 @@ ENGINES = (
         "{name}-result", check.text_counts, "mark",
         "memory, snapshots in SQLite each second, at least once out, 2 processes",
         "the flow over the topic's content has ended: output flushed, last snapshot written",
+        environment={"PEERS_BYTEWAX_PROCESSES": "2"},
     ),
     Engine(
         "quix", "Quix Streams", lambda: python_version("quix", "quixstreams"),
@@ -97,4 +99,15 @@ ENGINES = (
         settles=True, part=True,
     ),
 )  # fmt: skip
-"""In the order of the table's first column."""
+
+
+def _alone(name: str, variable: str) -> Engine:
+    """Return the engine *name* with one thread or process instead of two: which is faster is the machine's choice."""
+    found = next(engine for engine in _ENGINES if engine.name == name)
+    kind = "thread" if "2 threads" in found.state else "process"
+    state = found.state.replace("2 threads", "1 thread").replace("2 processes", "1 process")
+    return replace(found, name=f"{name}-1", label=f"{found.label}, 1 {kind}", state=state, environment={variable: "1"})
+
+
+ENGINES = (*_ENGINES, _alone("kafka-streams", "PEERS_THREADS"), _alone("bytewax", "PEERS_BYTEWAX_PROCESSES"))
+"""All there are."""
