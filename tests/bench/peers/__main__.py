@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -175,5 +176,16 @@ def _positive(text: str) -> int:
     return value
 
 
+def run_as_command() -> int:
+    """Run `main`; SIGTERM ends it as Ctrl-C does: engines and broker are stopped, files and topics go."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started us in the background
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        return main()
+    except KeyboardInterrupt:
+        say("stopped")
+        return 130
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_as_command())

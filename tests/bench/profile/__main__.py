@@ -103,16 +103,18 @@ def small_job_figures(wanted: argparse.Namespace, program: Path) -> dict[str, An
         stack.callback(sampler.stop)
         command = [sys.executable, "-m", "tests.bench.small_job", "--job", "chunks", "--name", name]
         command += ["--bootstrap", bootstrap, "--events", str(wanted.events)]
-        job = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        log = folder / "job.log"
+        with log.open("wb") as file:
+            job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file)
         stack.callback(job.kill)
         sampler.start([job.pid])
-        used = _seconds_at_the_end(job)
+        used = _seconds_at_the_end(job, log)
         profile = sampler.collect()
     share = profile.samples / max(1, sum(profile.steps.values()))
     return table.figures(profile, wanted.events, (used - sampler.cpu_before) * share)
 
 
-def _seconds_at_the_end(job: subprocess.Popen[bytes]) -> float:
+def _seconds_at_the_end(job: subprocess.Popen[bytes], log: Path) -> float:
     """Wait for *job* and return the processor seconds it used.
 
     Raises:
@@ -126,7 +128,10 @@ def _seconds_at_the_end(job: subprocess.Popen[bytes]) -> float:
         time.sleep(0.05)
     used = cpu_seconds(job.pid)  # it is still there to be read, until it is reaped
     if job.wait():
-        raise LocalError(f"The small job ended with code {job.returncode}.", "run tests.bench.small_job to see why")
+        said = (log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+        raise LocalError(
+            f"The small job ended with code {job.returncode}: {said[:200]}", "python -m tests.bench.small_job"
+        )
     return used
 
 
