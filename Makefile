@@ -9,10 +9,10 @@ BIN := .venv/bin
 SOURCES := state streams agents reports deploy tests
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test faults check format soak bench lock docs clean
+.PHONY: help env demo test faults check format soak bench bench-peers profile lock docs clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 env: ## Build or refresh .venv from requirements-dev.lock
 	@$(PYTHON) deploy/local/bootstrap.py env
@@ -45,7 +45,13 @@ soak: env ## Load for MINUTES minutes (45) with a fault every two: flat memory, 
 	@$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),45) $(ARGS)
 
 bench: env ## Measure throughput and latency (minutes; wants an idle machine)
-	@for b in small_job full_pipeline live_latency memory shard_ticks scoring latency sinks; do echo "== $$b"; $(BIN)/python -m tests.bench.$$b $(ARGS) || exit 1; done
+	@for b in small_job full_pipeline live_latency memory shard_ticks scoring latency sinks peers; do echo "== $$b"; $(BIN)/python -m tests.bench.$$b $(ARGS) || exit 1; done
+
+bench-peers: env ## Measure the small job on other engines too (installs them on demand: 2.5 GB; ARGS=--help)
+	@$(BIN)/python -m tests.bench.peers $(ARGS)
+
+profile: env ## Show where a worker's time goes, step by step (ARGS="--json after.json --against before.json")
+	@$(BIN)/python -m tests.bench.profile $(ARGS)
 
 lock: ## Write both lock files from pyproject.toml (ARGS=--upgrade: newest indirect ones too)
 	@$(PYTHON) deploy/local/bootstrap.py lock $(ARGS)

@@ -14,6 +14,7 @@ import argparse
 import json
 import resource
 import time
+from collections.abc import Callable, Sequence
 
 import redis
 
@@ -21,8 +22,11 @@ from tests.bench import small_job
 from tests.bench.ground import Ground, directory, events, ground, load, run
 
 
-def pipeline_rate(place: Ground, count: int, orgs: int, users: int, workers: int) -> dict[str, float]:
-    """Return figures of *workers* workers over *count* messages."""
+def pipeline_rate(
+    place: Ground, count: int, orgs: int, users: int, workers: int,
+    on_start: Callable[[Sequence[int]], None] = lambda pids: None,
+) -> dict[str, float]:  # fmt: skip
+    """Return figures of *workers* workers over *count* messages; *on_start* hears their process ids at the start."""
     settings = place.settings
     prefix, brokers, partitions = settings.kafka.prefix, settings.kafka.brokers, settings.kafka.partitions
     run(load(brokers, partitions, directory(prefix, orgs, users)))
@@ -36,6 +40,7 @@ def pipeline_rate(place: Ground, count: int, orgs: int, users: int, workers: int
     loading = time.perf_counter() - began_loading
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     place.start_workers(workers)
+    on_start([worker.pid for worker in place.workers])
     started, done_at, consumed = 0.0, 0.0, 0.0
     while consumed < count:
         consumed = place.metric("orgpulse_events_total", 'outcome="consumed"')
