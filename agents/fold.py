@@ -86,7 +86,7 @@ class FoldAgent:
         self.shadow: ShadowTeller | None = None
         self.replayed = 0
         """Records that restores have replayed since the start."""
-        self.untold: set[int] = set()
+        self.changed: set[int] = set()
         """Partitions to which something came since this was last emptied."""
         self.last_rows_at: dict[int, float] = {}
         """When each partition last got activities (epoch seconds)."""
@@ -128,7 +128,7 @@ class FoldAgent:
         self.shards.pop(partition, None)
         self._arrivals.pop(partition, None)
         self._under_way.pop(partition, None)
-        self.untold.discard(partition)
+        self.changed.discard(partition)
         self._counted.pop(partition, None)
         self._week_replies.drop(partition)
         self._metrics.drop_partition(partition)
@@ -161,7 +161,7 @@ class FoldAgent:
         if effects is not None:
             said.append(effects)
         else:
-            self.untold.add(partition)
+            self.changed.add(partition)
         return rows
 
     def _end(self, chunk: Chunk, rows: int, said: list[list[Effect]]) -> Steps[Outcome | None]:

@@ -85,10 +85,10 @@ class Ticker(TaskService):
         due = []
         for partition in list(self.fold.shards):
             pace = self._paces.setdefault(partition, _Pace())
-            every = busy if partition in self.fold.untold else quiet
+            every = busy if partition in self.fold.changed else quiet
             if _is_due(pace.last_tick, every, now):
                 pace.last_tick = now
-                self.fold.untold.discard(partition)
+                self.fold.changed.discard(partition)
                 due.append(await producer.send(self.topic, self._tick(partition, pace, now, lag), partition=partition))
         if due:
             await asyncio.gather(*due)
