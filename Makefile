@@ -9,7 +9,7 @@ BIN := .venv/bin
 SOURCES := state streams agents reports deploy tests
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test faults check format bench lock docs clean
+.PHONY: help env demo test faults security check format bench lock audit sbom docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ faults: env ## The long form of everything that goes wrong on purpose (N=10: ten
 	@ORGPULSE_FAULTS_N=$(N) $(PYTEST) $(wildcard tests/faults tests/sinks tests/fuzz tests/simulation tests/end_to_end) -s -p no:logging $(ARGS)
 	@$(BIN)/python -m tests.faults.mutations
 
+security: check ## Run the security suite, long form
+	@ORGPULSE_FAULTS_N=1 $(PYTEST) tests -m security $(ARGS)
+
 check: env ## Lint, formatting, types, and the direction of imports
 	@$(BIN)/ruff check --quiet $(SOURCES)
 	@$(BIN)/ruff format --check --quiet $(SOURCES)
@@ -47,10 +50,17 @@ bench: env ## Measure throughput and latency (minutes; wants an idle machine)
 lock: ## Write both lock files from pyproject.toml (ARGS=--upgrade: newest indirect ones too)
 	@$(PYTHON) deploy/local/bootstrap.py lock $(ARGS)
 
+audit: env ## Ask whether what is locked has known vulnerabilities (ARGS=--required: fail when nobody answers)
+	@$(BIN)/python -m deploy.supply.audit $(ARGS)
+
+sbom: env ## Write the bill of materials, dist/sbom.cdx.json
+	@$(BIN)/python -m deploy.supply.sbom $(ARGS)
+
 docs: env ## Write the generated parts of the documentation
 	@$(BIN)/python -m streams.settings_docs
 	@$(BIN)/python -m deploy.grafana.generate
 	@$(BIN)/python -m deploy.kubernetes.generate
+	@$(BIN)/python -m deploy.supply.licences
 	@$(BIN)/python -m agents.page.openapi
 	@$(BIN)/python -m reports.sample_pictures
 	@$(BIN)/python -m tests.reports.report_picture

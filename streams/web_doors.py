@@ -14,7 +14,7 @@ import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -82,8 +82,7 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note that the connection stands."""
-        assert isinstance(transport, asyncio.Transport)
-        self.was_made, self._pipe = True, transport
+        self.was_made, self._pipe = True, cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
         self.context = transport.get_extra_info("sslcontext")
         super().connection_made(transport)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
 from pathlib import Path
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from streams.web_guard import HEADERS
@@ -15,6 +17,13 @@ from tests.faults.system import wait_until
 from tests.streams.web_house import PATIENCE_SECONDS, House, ask, connect, is_closed, many, sign
 
 pytestmark = pytest.mark.security
+
+
+@pytest.fixture(params=[uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"], autouse=True)
+def loop_of_each_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers run on uvloop where there is one, else on asyncio's own loop; the two differ where it hurts."""
+    monkeypatch.setattr(House, "new_loop", staticmethod(request.param))
+
 
 HEAD = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -125,8 +134,6 @@ def test_who_asks_too_often_waits_and_others_do_not() -> None:
 
 
 def test_only_so_much_is_answered_at_once_and_one_client_has_half_of_it() -> None:
-    import asyncio
-
     def endless(app: web.Application) -> None:
         async def page(_: web.Request) -> web.Response:
             await asyncio.sleep(3600)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import bcrypt
+import uvloop
 from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -54,6 +55,8 @@ def basic(name: str, password: str) -> dict[str, str]:
 class House:
     """One server in a loop of its own thread."""
 
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = staticmethod(uvloop.new_event_loop)
+
     def __init__(
         self, config: Path | None = None, host: str = "127.0.0.1",
         extend: Callable[[web.Application], None] | None = None, checks: Sequence[Check] = (), **settings: Any,
@@ -61,7 +64,7 @@ class House:
         self.metrics = Metrics()
         given = WebSettings(config_file=str(config or ""), **{"requests_per_second": 0, **settings})
         self.server = HttpServer(host, 0, self.metrics.registry, lambda: checks, extend, web_settings=given)
-        self._loop = asyncio.new_event_loop()
+        self._loop = self.new_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def __enter__(self) -> House:
