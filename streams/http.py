@@ -106,6 +106,7 @@ class HttpServer:
             app.router.add_get("/", self._index)
         else:
             self._extend(app)
+        self._guard.takes_changes = any(route.method not in ("GET", "HEAD") for route in app.router.routes())
         runner = _Runner(app, self._guard, self._limits, self.figures)
         await runner.setup()
         assert runner.doors is not None

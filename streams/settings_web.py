@@ -12,11 +12,7 @@ from msgspec import Meta
 
 
 class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the worker serves: accounts, an API, `/live`, `/ready`, `/metrics`.
-
-    Passwords, tokens, TLS and limits hold for the pages of `orgpulse listen` and `orgpulse sink` too
-    (docs/security-http.md).
-    """
+    """What the worker serves: accounts, an API, `/live`, `/ready`, `/metrics`. Who may look: docs/security-http.md."""
 
     host: Annotated[
         str,
@@ -31,7 +27,8 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="File (YAML, the form of the Prometheus exporters' web configuration) with users, tokens, "
-            "roles, TLS and headers. Read again when it changes. Empty: no password, no TLS."
+            "roles, TLS and headers, for the pages of `listen` and `sink` too. Read again when it changes. Empty: no "
+            "password, no TLS."
         ),
     ] = ""
     allow_anonymous: Annotated[

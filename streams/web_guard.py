@@ -56,6 +56,8 @@ class Guard:
         self._rate = Buckets(settings.requests_per_second, settings.requests_per_second * _BURST)
         self._told = Buckets(1 / _LOG_EVERY_SECONDS, 1)
         self._under_way: Counter[str] = Counter()
+        self.takes_changes = False
+        """Whether anything is served by which something changes; until then other methods are told to be none."""
         self.logins = Logins()
         self.logins.use(gate.config)
 
@@ -115,7 +117,8 @@ class Guard:
             return None
         if found is None:
             return self._turn_away(Refusal("login"), client, now, silent=True)
-        if (request.path in self._admin or request.method not in _SAFE_METHODS) and found.role != ADMIN:
+        changes = self.takes_changes and request.method not in _SAFE_METHODS
+        if (changes or request.path in self._admin) and found.role != ADMIN:
             return self._refuse("role", 403, 'Only for the role "admin".')
         return None
 
