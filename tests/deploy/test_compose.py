@@ -293,7 +293,7 @@ def test_passwords_are_laid_over_it_where_they_are_wanted(project: dict[str, Any
     both = json.loads(parsed.stdout)
     for name in ("worker-1", "worker-2", "sink", "listener"):
         service, plain = both["services"][name], project["services"][name]
-        settings = load_settings(None, service["environment"])
+        settings = load_settings(None, dict(each.split("=", 1) for each in service["environment"]))
         assert settings.web.config_file == "/run/secrets/web.yml" and not settings.web.allow_anonymous
         assert [each["source"] for each in service["secrets"]] == ["web.yml"]
         assert load_settings(None, plain["environment"]).web.allow_anonymous and "secrets" not in plain
