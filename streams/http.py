@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from streams.settings_web import WebSettings
-from streams.web_config import WebConfig
+from streams.web_config import ADMIN, WebConfig
 from streams.web_doors import Doors, Limits, limits_of
 from streams.web_figures import WebFigures
 from streams.web_gate import Gate
@@ -175,7 +175,10 @@ class HttpServer:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
 
-    async def _status(self, _: web.Request) -> web.Response:
+    async def _status(self, request: web.Request) -> web.Response:
+        found = request[IDENTITY]
+        if found is None or found.role != ADMIN:  # the guard has seen to it; whatever it took the address for
+            raise web.HTTPForbidden
         config, gate = self._gate.config, self._gate
         roles = {name: config.role(name) for name in (*config.users, *config.tokens)}
         return web.json_response(

@@ -8,10 +8,13 @@ refused, never left out in silence.
 from __future__ import annotations
 
 import re
+import secrets
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import bcrypt
 
 from streams.web_tls import TLS_KEYS, Tls, tls_of
 from streams.web_yaml import Value, read_yaml
@@ -41,6 +44,8 @@ class WebConfig:
     roles: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     tls: Tls | None = None
+    nobody: bytes = b""
+    """A hash that no password fits, as dear as the dearest of the users'."""
 
     @property
     def asks(self) -> bool:
@@ -72,6 +77,7 @@ def load_web_config(file: Path) -> WebConfig:
         roles=_roles(sections.get("roles"), {*users, *tokens}),
         headers=_headers(sections.get("http_server_config")),
         tls=tls_of(fields, file.parent) if (fields := _fields(sections.get("tls_server_config"), TLS_KEYS)) else None,
+        nobody=_nobody(users),
     )
 
 
@@ -90,6 +96,12 @@ def _users(section: Value | None) -> dict[str, bytes]:
             raise value.refuse(f"has cost {int(found[1])}, must have {LEAST_COST} to {MOST_COST}", MAKE_HASH)
         users[name] = found[0].encode()
     return users
+
+
+def _nobody(users: Mapping[str, bytes]) -> bytes:
+    """Return what a password of somebody unknown is compared with."""
+    cost = max((int(each[4:6]) for each in users.values()), default=0)
+    return bcrypt.hashpw(secrets.token_hex(16).encode(), bcrypt.gensalt(cost)) if cost else b""
 
 
 def _tokens(section: Value | None, users: Mapping[str, bytes]) -> dict[str, bytes]:

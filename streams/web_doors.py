@@ -24,6 +24,9 @@ from streams.web_figures import WebFigures
 
 LINE_BYTES, FIELD_BYTES, MOST_FIELDS = 8190, 4096, 64
 """Of a request's head: its first line, one header, and how many headers."""
+MOST_SENDING_BYTES = 64 << 20
+"""Of answers that wait for their readers, altogether; one client has half of it."""
+_SMALL_BYTES = 1 << 16
 _LINGER_SECONDS = 1.0
 """How long the rest of a body is read, and thrown away, after it was refused."""
 _SHARE = 4  # one client may have one connection in so many
@@ -69,6 +72,12 @@ def client_of(address: str) -> str:
     return ":".join(f"{int(part, 16):x}" for part in found.exploded.split(":")[:4])
 
 
+def size_of(answer: web.StreamResponse) -> int:
+    """Return how many bytes an answer keeps until it is read."""
+    body = answer.body if isinstance(answer, web.Response) else None
+    return len(body) if isinstance(body, bytes | bytearray) else 0
+
+
 class Connection(RequestHandler):
     """aiohttp's connection, with its state noted and its own words for what is no HTTP."""
 
@@ -100,9 +109,14 @@ class Connection(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Note that the answer has gone out."""
+        size = size_of(resp)
+        self.doors.sending[self.client] += size
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
+            self.doors.sending[self.client] -= size
+            if not self.doors.sending[self.client]:
+                del self.doors.sending[self.client]
             self.busy = self.has_begun = False
             self.since = self.loop.time()
             self.doors.rested(self)
@@ -150,6 +164,8 @@ class Doors(web.Server):
         """Connections without a request, the one that has waited longest first."""
         self.held: Counter[str] = Counter()
         """Connections of each client, those that have still to agree on TLS too."""
+        self.sending: Counter[str] = Counter()
+        """Bytes of answers that clients have not read yet, by client."""
         self._sweeper: asyncio.Task[None] | None = None
 
     def connection(self, client: str) -> Connection:
@@ -181,6 +197,16 @@ class Doors(web.Server):
         self.held[client] -= 1
         if self.held[client] <= 0:
             del self.held[client]
+
+    def may_send(self, client: str, answer: web.StreamResponse) -> bool:
+        """Say whether an answer may wait for its reader: one always, many only as far as there is memory for them."""
+        size = size_of(answer)
+        if size <= _SMALL_BYTES:
+            return True
+        own, everybody = self.sending[client], self.sending.total()
+        return (not own or own + size <= MOST_SENDING_BYTES // 2) and (
+            not everybody or everybody + size <= MOST_SENDING_BYTES
+        )
 
     def rested(self, connection: Connection) -> None:
         """Note that a connection waits for its next request."""

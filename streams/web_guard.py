@@ -35,6 +35,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Server": "orgpulse",
 }
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _MOST_UNDER_WAY, _MOST_OF_ONE = 64, 32
@@ -72,6 +73,8 @@ class Guard:
             connection = request.protocol
             assert isinstance(connection, Connection)
             answer = await self._answer(request, connection.client, connection.loop.time(), inner)
+            if not connection.doors.may_send(connection.client, answer):
+                answer = self._refuse("busy", 503, "Too much is still being sent.", 1.0)
             for name, value in self.headers().items():
                 answer.headers.setdefault(name, value)
             if connection.context is not self._gate.tls():  # agreed on before the configuration changed

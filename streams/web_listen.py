@@ -79,11 +79,11 @@ class Listening:
         while True:
             try:
                 connection, address = await loop.sock_accept(listening)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError:  # it went again before it was taken, or there are no more file descriptors
                 self._doors.make_room()
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client = client_of(str(address[0]))
             if not self._enter(client):
                 self._doors.figures.refused.add(1, "connections")

@@ -63,7 +63,6 @@ class Logins:
         self._tries = Buckets(_TRIES_PER_SECOND, _TRIES)
         self._client_tries = Buckets(_CLIENT_TRIES_PER_SECOND, _CLIENT_TRIES)
         self._threads = ThreadPoolExecutor(_THREADS, "web-password")
-        self._nobody = b""
         self.hashed = 0
         """How often bcrypt was computed."""
 
@@ -71,8 +70,6 @@ class Logins:
         """Go by *config* from now on; what was remembered of others' passwords is forgotten."""
         self._config = config
         self._known.clear()
-        cost = max((int(each[4:6]) for each in config.users.values()), default=0)
-        self._nobody = bcrypt.hashpw(secrets.token_hex(16).encode(), bcrypt.gensalt(cost)) if cost else b""
 
     def close(self) -> None:
         """Let the threads go."""
@@ -110,7 +107,7 @@ class Logins:
         config = self._config
         stored = config.users.get(name)
         known = name if stored else ""
-        mark = self._mark(name, stored or self._nobody, password)
+        mark = self._mark(name, stored or config.nobody, password)
         sought = (client, hashlib.sha256(name.encode()).digest())
         pending = self._under_way.get(mark)
         if pending is None:  # who asks for several things at once with the same password has tried once
@@ -121,7 +118,7 @@ class Logins:
                 return Refusal("busy", 1.0)
             self._tries.take(sought, now)
             self._client_tries.take(client, now)
-        right = await (asyncio.shield(pending) if pending else self._check(mark, stored or self._nobody, password))
+        right = await (asyncio.shield(pending) if pending else self._check(mark, stored or config.nobody, password))
         if not (right and stored):
             return Refusal("login", name=known)
         if pending is None:

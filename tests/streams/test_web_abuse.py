@@ -74,6 +74,53 @@ def test_a_client_that_does_not_read_its_answer_is_let_go() -> None:
         wait_until(lambda: "" if house.server._look() <= 1 else "still counted", PATIENCE_SECONDS)
 
 
+def test_answers_that_nobody_reads_are_held_up_to_a_limit_only() -> None:
+    """60 clients' worth of 4 MB each, none of them read: half of 64 MB is kept for one address, the rest is refused."""
+
+    def large(app: web.Application) -> None:
+        async def page(_: web.Request) -> web.Response:
+            return web.Response(body=bytes(4 << 20))
+
+        app.router.add_get("/", page)
+
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with (
+        House(extend=large, answer_seconds=600, max_connections=512) as house,
+        many(lambda: house.connect(request), 60),
+    ):
+        wait_until(lambda: "" if house.count("busy") else "all of it is kept", PATIENCE_SECONDS)
+        wait_until(
+            lambda: "" if house.server.figures.requests.values.get(("200",)) else "none is sent", PATIENCE_SECONDS
+        )
+        doors = house.server._runner.doors  # type: ignore[union-attr]
+        assert doors is not None and doors.sending.total() <= 33 << 20
+        assert ask(house.port, "/metrics").status == 200
+        assert ask(house.port, "/", source="127.0.0.2").status == 200
+
+
+ODD = {
+    "HTTP/2 upgrade": HEAD + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAM\r\n\r\n",
+    "web socket": HEAD + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\n\r\n",
+    "HTTP/1.0": b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n",
+    "whole address": b"GET http://localhost/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", list(ODD))
+def test_what_is_odd_but_allowed_is_answered(name: str) -> None:
+    with House() as house, house.connect(ODD[name]) as connection:
+        assert connection.recv(100).split()[1] == b"200"
+        wait_until(lambda: "" if house.get("/live").status == 200 else "no", PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize("request_line", [b"CONNECT evil.example:443", b"OPTIONS *", b"PRI *", b"GET *", b"TRACE /"])
+def test_what_is_odd_and_means_nothing_here_is_refused(request_line: bytes) -> None:
+    with House() as house, house.connect(request_line + b" HTTP/1.1\r\nHost: localhost\r\n\r\n") as connection:
+        answer = connection.recv(4096)
+        assert answer.split()[1] in (b"400", b"404", b"405", b"413") and b"evil" not in answer
+        assert house.get("/live").status == 200
+
+
 def test_connections_without_a_request_end_and_those_between_two_scrapes_stay() -> None:
     with House(idle_seconds=1) as house, house.connect() as idle, house.connect(HEAD + b"\r\n") as kept:
         assert kept.recv(20).startswith(b"HTTP/1.1 200")

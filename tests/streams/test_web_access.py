@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.client
 import json
 import ssl
 import threading
@@ -79,6 +81,21 @@ def test_users_and_tokens_read_and_only_admins_see_the_status_and_change_somethi
     assert house.get("/change", "POST", headers=ann).status == 200
 
 
+@pytest.mark.parametrize(
+    "path", ["/st%61tus", "/status/", "//status", "/./status", "/x/../status", "/status;a", "/status%2f", "/STATUS",
+             "/live/../status", "/live%2f..%2fstatus", "/ready/../status", "/status?x=/live", "/status#/live"],
+)  # fmt: skip
+def test_no_spelling_of_an_address_gets_around_a_role(house: House, path: str) -> None:
+    target = path.encode()
+    reader = basic("reader", "reads only")["Authorization"].encode()
+    for header, allowed in ((b"Authorization: " + reader + b"\r\n", (403, 404, 400)), (b"", (401, 400))):
+        for host in (b"", b"http://localhost"):
+            request = b"GET " + host + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + header
+            with house.connect(request + b"\r\n") as connection:
+                answer = b"".join(iter(lambda: connection.recv(65536), b""))
+            assert int(answer.split()[1]) in allowed and b"roles" not in answer, (path, host, answer[:80])
+
+
 WRONG = {
     "wrong password": basic("ann", "wrong"),
     "unknown user": basic("bob", "right horse"),
@@ -121,7 +138,7 @@ def test_a_password_costs_bcrypt_once_and_a_user_who_is_unknown_as_much_as_one_w
         assert logins.hashed == before
         assert house.get("/metrics", headers=basic(name, "wrong")).status == 401
     assert logins.hashed == 3
-    assert logins._nobody.startswith(b"$2b$10$")  # the dearest of those in the file
+    assert house.server._gate.config.nobody.startswith(b"$2b$10$")  # the dearest of those in the file
 
 
 def test_who_asks_for_many_things_at_once_is_checked_once(house: House) -> None:
@@ -230,6 +247,11 @@ def test_tls_is_spoken_in_the_versions_that_are_wanted_and_a_new_certificate_nee
         with pytest.raises((OSError, Exception)):
             house.get("/live")  # in plain
         wait_until(lambda: "" if house.count("tls") >= 2 else "not counted", PATIENCE_SECONDS)
+        with contextlib.closing(http.client.HTTPSConnection("127.0.0.1", house.port, context=tls)) as kept:
+            for _ in range(3):
+                kept.request("GET", "/metrics", headers=ann)
+                reply = kept.getresponse()
+                assert reply.status == 200 and reply.read() and not reply.will_close
 
         def shown() -> int:
             with house.connect() as plain, tls.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
