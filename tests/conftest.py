@@ -18,7 +18,6 @@ import pytest
 from deploy.local.kafka import LocalKafka
 from deploy.local.redis import LocalRedis
 
-
 _POLICY = Path(__file__).resolve().parents[1] / "SECURITY.md"
 
 

@@ -44,6 +44,13 @@ def changing(app: web.Application) -> None:
 
 
 @pytest.fixture
+def no_second_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has no more tries gets none while the test lasts, however slow the machine is."""
+    for name in ("_TRIES_PER_SECOND", "_CLIENT_TRIES_PER_SECOND"):
+        monkeypatch.setattr(web_logins, name, 1e-6)
+
+
+@pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     with House(users(tmp_path), extend=changing, checks=[("kafka", True, "at broker-7")]) as found:
         yield found
@@ -155,9 +162,16 @@ def test_who_asks_for_many_things_at_once_is_checked_once(house: House) -> None:
     assert found == [200] * 24 and house.server._guard.logins.hashed == 1
 
 
-def test_who_guesses_is_held_off_even_with_the_right_password_and_others_are_not(house: House) -> None:
+@pytest.mark.usefixtures("no_second_chance")
+def test_who_guesses_is_held_off_even_with_the_right_password_and_others_are_not(tmp_path: Path) -> None:
+    with House(users(tmp_path)) as house:
+        guess(house)
+
+
+def guess(house: House) -> None:
+    """Guess one password too often."""
     replies = [house.get("/metrics", headers=basic("ann", f"guess {number}")) for number in range(14)]
-    assert [reply.status for reply in replies[:10]] == [401] * 10 and replies[-1].status == 429
+    assert [reply.status for reply in replies[:10]] == [401] * 10 and {reply.status for reply in replies[10:]} == {429}
     assert int(replies[-1].headers["Retry-After"]) >= 1
     hashed_before = house.server._guard.logins.hashed
     held = house.get("/metrics", headers=basic("ann", "right horse"))
@@ -168,9 +182,11 @@ def test_who_guesses_is_held_off_even_with_the_right_password_and_others_are_not
     assert house.count("throttled") >= 4 and house.count("login") >= 10
 
 
-def test_who_tries_one_password_with_many_users_is_held_off_too(house: House) -> None:
-    found = [house.get("/metrics", headers={"Authorization": f"Bearer guess-{n}"}).status for n in range(60)]
-    assert found[0] == 401 and found[-1] == 429
+@pytest.mark.usefixtures("no_second_chance")
+def test_who_tries_one_password_with_many_users_is_held_off_too(tmp_path: Path) -> None:
+    with House(users(tmp_path)) as house:
+        found = [house.get("/metrics", headers={"Authorization": f"Bearer guess-{n}"}).status for n in range(40)]
+        assert found == [401] * 30 + [429] * 10
 
 
 def test_a_refused_login_is_told_once_a_minute_and_without_what_was_sent(
