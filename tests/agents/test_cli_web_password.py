@@ -17,9 +17,12 @@ from streams.web_config import load_web_config
 
 pytestmark = pytest.mark.security
 
+#: What is set here and is no setting, such as how far tests go.
+VARIABLES = [name for name in os.environ if name.startswith("ORGPULSE_")]
+
 
 def run(*arguments: str, given: str | bytes = "") -> Result:
-    return CliRunner().invoke(orgpulse, ["web-password", *arguments], input=given)
+    return CliRunner(env=dict.fromkeys(VARIABLES)).invoke(orgpulse, ["web-password", *arguments], input=given)
 
 
 def test_the_line_is_one_that_the_file_takes_and_the_password_fits_it(tmp_path: Path) -> None:
@@ -54,7 +57,8 @@ def test_a_password_that_can_not_be_used_is_refused_with_a_remedy(given: str | b
 def test_on_a_terminal_it_is_asked_for_twice_and_not_echoed() -> None:
     pid, terminal = pty.fork()
     if pid == 0:  # the child's standard streams are the terminal
-        os.execv(sys.executable, [sys.executable, "-m", "agents.cli", "web-password", "--cost", "10"])
+        plain = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+        os.execve(sys.executable, [sys.executable, "-m", "agents.cli", "web-password", "--cost", "10"], plain)
     seen = b""
     for _ in range(2):
         asked = seen.count(b": ")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.doctor import Finding, web_finding
+from agents.worker_card import page_address
 from streams.settings import Settings, override
 from tests.streams.web_house import hashed, sign
 
@@ -43,3 +44,8 @@ def test_the_doctor_says_who_may_look_and_what_is_wrong(tmp_path: Path) -> None:
     file.write_text("basic_auth_users: {ann: plain}\n")
     broken = found(config_file=config)
     assert broken.state == "failed" and "line 1" in broken.found and "web-password" in broken.remedy
+
+
+def test_a_worker_with_tls_is_shown_to_others_under_https() -> None:
+    assert page_address("https://0.0.0.0:6066", "0.0.0.0").startswith("https://")
+    assert page_address("http://0.0.0.0:6066", "0.0.0.0").endswith(":6066")
