@@ -84,14 +84,15 @@ class Connection(RequestHandler):
     def __init__(self, doors: Doors, client: str, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(doors, loop=loop, **options)
         self.doors, self.client, self.loop = doors, client, loop
-        self.busy = self.has_begun = self.was_made = False
+        self.busy = self.has_begun = self.was_made = self.is_counted = False
         self.since = loop.time()
         self.context: ssl.SSLContext | None = None
         self._pipe: asyncio.Transport | None = None  # aiohttp lets go of its own while it is still flushed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note that the connection stands."""
-        self.was_made, self._pipe = True, cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
+        self.was_made = self.is_counted = True
+        self._pipe = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
         self.context = transport.get_extra_info("sslcontext")
         super().connection_made(transport)
 
@@ -228,7 +229,7 @@ class Doors(web.Server):
         assert isinstance(handler, Connection)
         self.all.discard(handler)
         self.waiting.pop(handler, None)
-        self.leave(handler.client)
+        self._uncount(handler)
 
     def drop_waiting(self) -> None:
         """End all connections without a request."""
@@ -250,8 +251,14 @@ class Doors(web.Server):
                 del self.waiting[connection]
                 self.figures.refused.add(1, "connections")
                 connection.drop()
+                self._uncount(connection)  # at once: who comes next need not push out another one
                 return True
         return False
+
+    def _uncount(self, connection: Connection) -> None:
+        if connection.is_counted:
+            connection.is_counted = False
+            self.leave(connection.client)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol

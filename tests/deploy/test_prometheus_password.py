@@ -59,7 +59,7 @@ def test_prometheus_scrapes_with_the_password_of_a_file_and_not_with_another(tmp
         def up(value: int) -> str:
             try:
                 found = asked.now("up")["result"]
-            except (URLError, ConnectionError, QueryError) as error:
+            except (URLError, ConnectionError, QueryError, ValueError) as error:  # it starts
                 return str(error)
             return "" if [each["value"][1] for each in found] == [str(value)] else str(found)
 
