@@ -28,8 +28,8 @@ def names_in(file: str) -> frozenset[str]:
 
 @cache
 def all_tests() -> frozenset[str]:
-    files = (path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py"))
-    return frozenset(name for file in files for name in names_in(file) if name.startswith("test"))
+    files = (ROOT / "tests").rglob("test_*.py")
+    return frozenset(name for file in files for name in re.findall(r"(?m)^(?:async )?def (test_\w+)", file.read_text()))
 
 
 def rows() -> list[list[str]]:

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
+from tests.faults.extent import long_form
 from tests.faults.system import Size, System, wait_until
 from tests.streams.web_house import Reply, ask, basic, connect, hashed, many
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.security, pytest.mark.timeout(900)]
+pytestmark = [long_form, pytest.mark.kafka, pytest.mark.slow, pytest.mark.security, pytest.mark.timeout(900)]
 
 PATIENCE_SECONDS = 180.0
 #: Faust's own pages, which would show tables, agents and the state of the process.
