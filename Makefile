@@ -67,5 +67,5 @@ docs: env ## Write the generated parts of the documentation
 	@$(BIN)/python -m tests.end_to_end.page_picture
 
 clean: ## Remove .venv and everything the tools left behind
-	@rm -rf .venv .run build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	@rm -rf .venv .run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
