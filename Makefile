@@ -9,7 +9,7 @@ BIN := .venv/bin
 SOURCES := state streams agents reports deploy tests
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test faults check format soak bench bench-peers profile lock docs clean
+.PHONY: help env demo test faults security check format soak bench bench-peers profile lock audit sbom docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: check ## Check everything, then run all tests but the benchmarks, two file
 faults: env ## The long form of everything that goes wrong on purpose (N=10: ten times as much), then the mutation check
 	@ORGPULSE_FAULTS_N=$(N) $(PYTEST) $(wildcard tests/faults tests/sinks tests/fuzz tests/simulation tests/end_to_end) -s -p no:logging $(ARGS)
 	@$(BIN)/python -m tests.faults.mutations
+
+security: check ## Run the security suite, long form
+	@ORGPULSE_FAULTS_N=1 $(PYTEST) tests -m security $(ARGS)
 
 check: env ## Lint, formatting, types, and the direction of imports
 	@$(BIN)/ruff check --quiet $(SOURCES)
@@ -56,15 +59,22 @@ profile: env ## Show where a worker's time goes, step by step (ARGS="--json afte
 lock: ## Write both lock files from pyproject.toml (ARGS=--upgrade: newest indirect ones too)
 	@$(PYTHON) deploy/local/bootstrap.py lock $(ARGS)
 
+audit: env ## Ask whether what is locked has known vulnerabilities (ARGS=--required: fail when nobody answers)
+	@$(BIN)/python -m deploy.supply.audit $(ARGS)
+
+sbom: env ## Write the bill of materials, dist/sbom.cdx.json
+	@$(BIN)/python -m deploy.supply.sbom $(ARGS)
+
 docs: env ## Write the generated parts of the documentation
 	@$(BIN)/python -m streams.settings_docs
 	@$(BIN)/python -m deploy.grafana.generate
 	@$(BIN)/python -m deploy.kubernetes.generate
+	@$(BIN)/python -m deploy.supply.licences
 	@$(BIN)/python -m agents.page.openapi
 	@$(BIN)/python -m reports.sample_pictures
 	@$(BIN)/python -m tests.reports.report_picture
 	@$(BIN)/python -m tests.end_to_end.page_picture
 
 clean: ## Remove .venv and everything the tools left behind
-	@rm -rf .venv .run build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	@rm -rf .venv .run build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backfill": ("agents.cli_backfill:backfill", "Compute weeks anew in a namespace of their own; save raw topics."),
     "compare": ("agents.cli_compare:compare", "Say how a backfill's weeks differ from what was published, and why."),
     "sink": ("agents.cli_sink:sink", "Keep history in PostgreSQL or as Parquet files, from Kafka."),
+    "web-password": ("agents.cli_web_password:web_password", "Make the hash of a password, or a token, for the page."),
     "settings": ("agents.cli_settings:settings_command", "Show the settings in effect."),
 }
 """Command → (where it lives, what it does in one line)."""

@@ -18,6 +18,7 @@ from streams.generation import with_generation
 from streams.logs import configure
 from streams.restart import OPTION
 from streams.settings import Settings
+from streams.web_gate import Gate
 
 _GENERATION_SECONDS = 3.0  # without Kafka for so long the worker begins, and asks again once it is there
 
@@ -41,6 +42,7 @@ def worker(settings: Settings, started_anew: str, leashed: bool) -> None:
     del started_anew  # read from the command line itself (streams.restart)
     if leashed:
         threading.Thread(target=_end_with_input, name="leash", daemon=True).start()
+    Gate(settings.web, settings.web.host, "[web] ")  # what is wrong there is said before all the rest is loaded
     from agents.run_worker import Worker
 
     configure(settings.log.level, settings.log.format)

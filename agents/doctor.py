@@ -19,6 +19,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from streams.model_file import load_model, load_shadow
 from streams.settings import Settings, SettingsError
+from streams.web_gate import Gate
+from streams.web_hosts import is_loopback
 
 State = Literal["ok", "warning", "failed"]
 
@@ -46,6 +48,7 @@ def machine_findings(settings: Settings, config: Path | None) -> Iterator[Findin
     yield python_finding(sys.version_info[:3])
     yield packages_finding(pins(LOCK_FILE))
     yield settings_finding(settings, config)
+    yield web_finding(settings)
     yield from disk_findings()
 
 
@@ -101,6 +104,29 @@ def settings_finding(settings: Settings, config: Path | None) -> Finding:
     except SettingsError as error:
         return Finding(check="settings", state="failed", found=f"model {error.message}", remedy=error.remedy)
     return Finding(check="settings", state="ok", found=found)
+
+
+def web_finding(settings: Settings) -> Finding:
+    """Say who may look at the pages, and whether the file that says so can be used."""
+    web = settings.web
+    try:
+        config = Gate(web, web.host, "[web] ").config
+    except SettingsError as error:
+        return Finding(check="web", state="failed", found=error.message, remedy=error.remedy)
+    known = f"{len(config.users)} users, {len(config.tokens)} tokens" if config.asks else "nobody is asked"
+    found = f"{web.host}: {known}, {'TLS' if config.tls else 'no TLS'}"
+    if not config.is_closed and not is_loopback(web.host):
+        remedy = "Everybody who reaches it may look, as [web] allow_anonymous says: docs/security-http.md."
+        return Finding(check="web", state="warning", found=found, remedy=remedy)
+    if config.asks and not config.tls and not is_loopback(web.host):
+        remedy = "Passwords can be read on the way: name a certificate in tls_server_config."
+        return Finding(check="web", state="warning", found=found, remedy=remedy)
+    files = [Path(web.config_file), *(config.tls.files[1:2] if config.tls else ())] if web.config_file else []
+    open_to_all = [str(file) for file in files if file.stat().st_mode & 0o004]
+    if open_to_all:
+        remedy = f"Everybody on this machine may read it: chmod o-r {' '.join(open_to_all)}"
+        return Finding(check="web", state="warning", found=found, remedy=remedy)
+    return Finding(check="web", state="ok", found=found)
 
 
 def disk_findings() -> Iterator[Finding]:

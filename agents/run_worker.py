@@ -92,7 +92,8 @@ class Worker:
         )  # fmt: skip
         self.page = Page(settings, self.card, self.clock)
         self.http = HttpServer(
-            settings.web.host, settings.web.port, self.metrics.registry, self.checks, self.page.extend
+            settings.web.host, settings.web.port, self.metrics.registry, self.checks, self.page.extend,
+            web_settings=settings.web,
         )  # fmt: skip
         self.ticker = Ticker(pipe.app, pipe.fold, settings, topics.activities, self.clock, self.metrics)
         pipe.app.on_owned, pipe.app.on_recovered = self._on_owned, self._on_recovered

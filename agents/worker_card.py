@@ -90,7 +90,7 @@ def page_address(url: str, host: str) -> str:
     """
     if host not in _ANYWHERE:
         return url
-    return f"http://{socket.gethostname()}:{url.rpartition(':')[2]}"
+    return f"{url.partition(':')[0]}://{socket.gethostname()}:{url.rpartition(':')[2]}"
 
 
 class CardWriter(TaskService):

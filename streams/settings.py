@@ -27,12 +27,12 @@ from streams.settings_file import (
     unknown_name,
 )
 from streams.settings_sink import SinkSettings
+from streams.settings_web import WebSettings
 from streams.settings_wire import (
     KafkaSettings,
     LogSettings,
     MetricsSettings,
     RedisSettings,
-    WebSettings,
     WorkerSettings,
 )
 from streams.settings_work import (

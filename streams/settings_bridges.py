@@ -49,7 +49,7 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(description="File with the authorities (PEM) that syslog senders over TLS must be certified by.")
     ] = ""
     pages_host: Annotated[
-        str, Meta(min_length=1, description="Address of `/live`, `/ready` and `/metrics`. No password: keep it inside.")
+        str, Meta(min_length=1, description="Address of `/live`, `/ready` and `/metrics`; `[web]` says who may look.")
     ] = "127.0.0.1"
     pages_port: Annotated[int, Meta(ge=0, le=65535, description="Their port; 0 takes a free one and logs it.")] = 6071
     max_body_bytes: Annotated[

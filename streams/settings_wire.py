@@ -185,15 +185,6 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
 
 
-class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the worker serves: accounts, an API, `/live`, `/ready`, `/metrics`. It needs no password: keep it inside."""
-
-    host: Annotated[
-        str, Meta(min_length=1, description="Address to listen on. `0.0.0.0` in a container, where its ports are shut.")
-    ] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one and logs it.")] = 6066
-
-
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How many orgs Prometheus sees; users are never labels."""
 

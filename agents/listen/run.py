@@ -54,8 +54,9 @@ class Listener:
             if listen.syslog_udp_port >= 0:
                 self.udp = SyslogUdp(listen, names.syslog_activities, self.outbox, self.figures, pace)
         self.pages = HttpServer(
-            listen.pages_host, listen.pages_port, self.figures.registry, self._checks, setting="[listen] pages_"
-        )
+            listen.pages_host, listen.pages_port, self.figures.registry, self._checks, setting="[listen] pages_",
+            web_settings=settings.web,
+        )  # fmt: skip
 
     def _tcp(self, name: str, port: int, topic: str, pace: Pace) -> SyslogTcp:
         return SyslogTcp(name, self.settings.listen, port, topic, self.outbox, self.figures, pace)

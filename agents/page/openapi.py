@@ -38,7 +38,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
 _ABOUT = """\
 What any worker knows of any org: read from Redis, nothing is computed here. Scores and points are percentages as text
 with two decimals, so that they add up exactly. What is missing is null; `stale` and `age_seconds` say how old it is.
-There is no password: keep the address inside."""
+Where passwords or tokens are configured, one of them has to be sent (docs/security-http.md)."""
 
 
 def document() -> dict[str, Any]:
@@ -58,7 +58,13 @@ def document() -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "password": {"type": "http", "scheme": "basic"}, "token": {"type": "http", "scheme": "bearer"},
+            },
+        },
+        "security": [{}, {"password": []}, {"token": []}],
     }  # fmt: skip
 
 
@@ -74,6 +80,8 @@ def _operation(end_point: EndPoint, answer: dict[str, Any], problem: dict[str, A
     responses: dict[str, Any] = {
         "200": {"description": "The answer.", "content": {"application/json": {"schema": answer}}},
         "400": _failure("A parameter can't be, or does not exist.", problem),
+        "401": _in_words("Nobody who is known: no password or token, or a wrong one."),
+        "429": _in_words("Too many requests, or too many wrong passwords; Retry-After says how long to wait."),
     }
     if end_point.may_miss:
         responses["404"] = _failure("There is no such thing, or nothing is known of it yet.", problem)
@@ -89,6 +97,10 @@ def _operation(end_point: EndPoint, answer: dict[str, Any], problem: dict[str, A
 def _parameter(name: str, where: str) -> dict[str, Any]:
     description, schema = _PARAMETERS[name]
     return {"name": name, "in": where, "required": where == "path", "description": description, "schema": schema}
+
+
+def _in_words(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
 def _failure(description: str, problem: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The page as part of a worker's server: routes, headers, and what is said when something is wrong.
 
-Invariant: every answer under these routes has the security headers, none shows a traceback, and `/live`, `/ready` and
-`/metrics` stay as they are.
+Invariant: no answer under these routes shows a traceback, and `/live`, `/ready`, `/metrics` and `/status` stay as
+they are. Security headers are the server's (`streams.web_guard`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,7 @@ from streams.clock import Clock
 from streams.published_workers import WorkerCard
 from streams.settings import Settings
 
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
-_PLAIN = ("/live", "/ready", "/metrics")
+_PLAIN = ("/live", "/ready", "/metrics", "/status")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _log = structlog.get_logger(__name__)
@@ -85,8 +78,6 @@ class Page:
                 response = self._say(
                     pages, request, ProblemError(500, "This page could not be made", "The worker's log says why.")
                 )
-            response.headers.update(HEADERS)
-            response.headers.setdefault("Cache-Control", "no-store")
             return response
 
         return guard

@@ -81,7 +81,9 @@ class Process:
             kafka_settings.brokers, self.app.expected_topics, needed_copies(self.settings), self.app.transactions,
             self.clock, self.metrics,
         )  # fmt: skip
-        http = HttpServer(web.host, self.settings.sink.port, self.metrics.registry, lambda: self._checks(kafka))
+        http = HttpServer(
+            web.host, self.settings.sink.port, self.metrics.registry, lambda: self._checks(kafka), web_settings=web
+        )
         stalls = StallWatch(
             self.app, lambda: kafka.check()[1] and self.patience.well, lambda: 0, self.fail,
             limit_seconds=_LONGEST_STANDSTILL_SECONDS,

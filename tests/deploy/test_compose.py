@@ -284,3 +284,21 @@ def dclint() -> Path:
         if done.returncode:
             pytest.skip(f"the linter could not be installed: {done.stderr.strip()[-200:]}")
     return linter
+
+
+def test_passwords_are_laid_over_it_where_they_are_wanted(project: dict[str, Any]) -> None:
+    over = ROOT / "deploy" / "container" / "passwords.yml"
+    parsed = subprocess.run([PARSER, "-format", "json", COMPOSE, over], capture_output=True, text=True, check=False)
+    assert parsed.returncode == 0, parsed.stderr
+    both = json.loads(parsed.stdout)
+    for name in ("worker-1", "worker-2", "sink", "listener"):
+        service, plain = both["services"][name], project["services"][name]
+        settings = load_settings(None, dict(each.split("=", 1) for each in service["environment"]))
+        assert settings.web.config_file == "/run/secrets/web.yml" and not settings.web.allow_anonymous
+        assert [each["source"] for each in service["secrets"]] == ["web.yml"]
+        assert load_settings(None, plain["environment"]).web.allow_anonymous and "secrets" not in plain
+        assert service["read_only"] and service["ports"] == plain["ports"]
+    assert both["services"]["prometheus"]["secrets"][0]["source"] == "scrape-password"
+    for secret in both["secrets"].values():
+        folder = Path(secret["file"]).parent
+        assert folder == ROOT / "secrets" and "secrets/" in (ROOT / ".gitignore").read_text().splitlines()

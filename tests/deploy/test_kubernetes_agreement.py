@@ -206,3 +206,16 @@ def test_every_dashboard_is_a_config_map_that_grafana_finds(tmp_path: Path) -> N
     files = {path.name: path.read_text(encoding="utf-8") for path in generate.DASHBOARDS.glob("*.json")}
     assert {name: text for each in maps for name, text in each["data"].items()} == files
     assert all(len(json.dumps(each)) < 1_000_000 for each in maps), "no ConfigMap is larger than a mebibyte"
+
+
+def test_with_passwords_a_worker_reads_its_secret_and_prometheus_has_one_too(tmp_path: Path) -> None:
+    plain, closed = built("overlays/production"), built("components/passwords")
+    assert worker_settings(plain, tmp_path).web.allow_anonymous
+    worker = worker_of(closed)
+    given = {each["name"]: each.get("value") for each in worker["env"]}
+    assert given["ORGPULSE_WEB_ALLOW_ANONYMOUS"] == "false"
+    mount = next(each for each in worker["volumeMounts"] if each["name"] == "web")
+    assert given["ORGPULSE_WEB_CONFIG_FILE"] == f"{mount['mountPath']}/web.yml" and mount["readOnly"]
+    pod = named(closed, "StatefulSet", "orgpulse-worker")["spec"]["template"]["spec"]
+    volume = next(each for each in pod["volumes"] if each["name"] == "web")
+    assert volume["secret"]["secretName"] == "orgpulse-web"

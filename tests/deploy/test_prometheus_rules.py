@@ -22,6 +22,7 @@ from agents.cli import orgpulse
 from streams.metric_kinds import Count, Spread
 from streams.metrics import Metrics
 from streams.settings import Settings
+from streams.web_figures import WebFigures
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
@@ -46,7 +47,8 @@ def samples() -> set[str]:
     """Return the names of all samples that a worker can show."""
     metrics = Metrics()
     found = {"orgpulse_series"} | {family.name for family in metrics.orgs.families()}
-    for value in vars(metrics).values():
+    web = WebFigures(metrics.registry, lambda: 0)
+    for value in (*vars(metrics).values(), *vars(web).values()):
         if isinstance(value, Count):
             found.add(value.name + "_total")
         elif isinstance(value, Spread):

@@ -10,6 +10,7 @@ import pytest
 
 from streams.http import Check, HttpServer, ListenError
 from streams.metrics import Metrics
+from streams.settings_web import WebSettings
 
 Scenario = Callable[[HttpServer, aiohttp.ClientSession], Awaitable[None]]
 
@@ -51,7 +52,7 @@ def test_ready_is_200_only_while_every_check_passes_and_names_each() -> None:
 def test_live_metrics_and_the_index_answer_and_nothing_else_does() -> None:
     async def scenario(_: HttpServer, session: aiohttp.ClientSession) -> None:
         async with session.get("/live") as answer:
-            assert answer.status == 200
+            assert (answer.status, await answer.read()) == (200, b"")
         async with session.get("/metrics") as answer:
             assert answer.headers["Content-Type"].startswith("text/plain")
             assert "orgpulse_rebalances_total 0.0" in await answer.text()
@@ -77,7 +78,8 @@ def test_a_taken_port_says_what_to_do() -> None:
 
 
 def test_an_address_of_another_machine_says_what_to_do() -> None:
-    server = HttpServer("192.0.2.1", 0, Metrics().registry, list)
+    settings = WebSettings(allow_anonymous=True)
+    server = HttpServer("192.0.2.1", 0, Metrics().registry, list, web_settings=settings)
     with pytest.raises(ListenError, match=r"\[web\] host"):
         asyncio.run(server.start())
 
