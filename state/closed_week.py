@@ -46,6 +46,10 @@ class WeekView:
         self._hours = history.active_hours(week, slots)
         self._history, self._week, self._slots = history, week, slots
 
+    def counts_of(self, slots: Slots) -> Counts:
+        """Return how often each of *slots* did what, shape (n, measures)."""
+        return self.counts[slots]
+
     def sum_of(self, measure: int) -> Counts:
         """Return everybody's exact sum of *measure*."""
         return self.sums[:, measure]

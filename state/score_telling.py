@@ -178,7 +178,7 @@ def _org_score(
         int(board.org_active[number]),
         int(board.org_licensed[number]),
         int(board.org_activities[number]),
-        int(board.week.counts[entry.slot, transaction]),
+        int(board.week.counts_of(np.array([entry.slot]))[0, transaction]),
         int(board.week.sum_of(transaction)[entry.slot]),
         board.org_parts[number].tolist(),
         changes.tolist() if had else None,

@@ -58,7 +58,7 @@ class Scoreboard:
     def __init__(self, model: Model, week: RollingWeek, subjects: Subjects) -> None:
         self.model, self.week, self.subjects = model, week, subjects
         width = len(model.attributes)
-        self._activity = OrgActivity(model, week, subjects)
+        self._activity = OrgActivity(week, subjects)
         self.cut_points = CutPoints(0, model.default_cuts())
         self.score = np.zeros(0, np.int16)
         self.previous = np.zeros(0, np.int16)
