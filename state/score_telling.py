@@ -6,7 +6,6 @@ Owns the shapes in which scores leave a shard. Invariant: only reads; telling tw
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -135,9 +134,8 @@ def _are_comparable(board: Scoreboard, numbers: Slots) -> NDArray[np.bool_]:
 
 def _members(board: Scoreboard, numbers: Slots) -> tuple[Slots, Members]:
     """Return the slots of the users of the orgs *numbers*, one org after the other, and what is known of them."""
-    members = [board.subjects.orgs[number].members for number in numbers.tolist()]
-    slots = np.array(list(chain.from_iterable(members)), np.int64)
-    place = np.repeat(np.arange(len(members)), np.array([len(some) for some in members], np.int64))
+    slots, sizes = board.subjects.members_of(numbers)
+    place = np.repeat(np.arange(len(numbers)), sizes)
     score, previous = board.score[slots].astype(np.int64), board.previous[slots].astype(np.int64)
     return slots, Members(place, score, previous, board.are_counted(slots))
 

@@ -143,10 +143,10 @@ class Shard:
                 self.board.touch_org(number)
                 self.chat.touch(number)
                 if self._zone(record.org) != former:  # another zone has other closed weeks, and other hours
-                    self.board.stale[self.subjects.orgs[number].members] = True
+                    self.board.stale[self.subjects.members_of(np.array([number]))[0]] = True
                     self.latency.zone_changed(record.org)
                 if self.subjects.group_of[number] != group:  # another group may have other cut points
-                    self.board.dirty[self.subjects.orgs[number].members] = True
+                    self.board.dirty[self.subjects.members_of(np.array([number]))[0]] = True
         # New rows are seen to above; members, orgs and cut points change what a summary tells as well.
         self._population_changed |= not isinstance(record, Rows)
         return None
