@@ -51,7 +51,7 @@ class NarrowColumns:
             column = self._columns[number]
             if not len(column):
                 column = grown(column, self._rows)
-            sums = column[here] + values[first:end]
+            sums = column[here].astype(np.int64) + values[first:end]
             self._columns[number] = column = _wide_enough(column, int(sums.min()), int(sums.max()))
             column[here] = sums
 

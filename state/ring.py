@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from state.active_hours import WORDS, Words, rotated
 from state.amounts import Answer, HourlyAmounts
 from state.arrays import grown, packed, unpacked
-from state.columns import NarrowColumns
 from state.cells import Cells, Counts, Keys, sum_by_key
+from state.columns import NarrowColumns
 from state.measures import MAX_MEASURES, Measure
 from state.week import HOUR_MS, WEEK_HOURS
 
@@ -99,6 +99,9 @@ class RollingWeek:
             word, bit = divmod(old % _BITS, 64)
             self._bits[slots, word] &= ~np.uint64(1 << bit)
             touched.append(slots)
+        for over in self._hours.keys() - {hour}:
+            for cells in self._hours[over]:
+                cells.squeeze()
         self._amounts.drop_before((hour - WEEK_HOURS) * HOUR_MS)
         return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int64)
 
@@ -140,7 +143,7 @@ class RollingWeek:
         """Return the content for a checkpoint: one segment an hour."""
         found: dict[str, Any] = {"hour": self.hour}
         for hour, (counts, sums) in sorted(self._hours.items()):
-            found[f"hour/{hour}"] = [packed(array) for cells in (counts, sums) for array in cells.read()]
+            found[f"hour/{hour}"] = [packed(array) for cells in (counts, sums) for array in cells.columns()]
         return found | self._amounts.segments()
 
     def restore(self, segments: dict[str, Any], slots: int) -> None:
@@ -184,8 +187,10 @@ class RollingWeek:
 def _of_all_hours(keys: Keys, values: Counts) -> tuple[Keys, Counts]:
     """Return the distinct cells of (hour << 40 | cell) keys, ascending, and the sums of their values."""
     cells = keys & np.uint64((1 << 40) - 1)
-    return (cells, values) if not len(keys) or keys[0] >> np.uint64(40) == keys[-1] >> np.uint64(40) else sum_by_key(
-        cells, values
+    return (
+        (cells, values)
+        if not len(keys) or keys[0] >> np.uint64(40) == keys[-1] >> np.uint64(40)
+        else sum_by_key(cells, values)
     )
 
 

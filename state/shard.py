@@ -375,6 +375,8 @@ class Shard:
 
     def _set_time(self, time_ms: int) -> None:
         self.watermark_ms = max(self.watermark_ms, time_ms)
+        if self.watermark_ms // HOUR_MS > self.week.hour:
+            self.history.squeeze_before(week_of(self.watermark_ms, "UTC") - 1)
         touched = self.week.advance(self.watermark_ms // HOUR_MS)
         self._turn_memberships()
         if len(touched):
