@@ -22,12 +22,13 @@ class NarrowColumns:
     def __init__(self, columns: int) -> None:
         self._columns: list[NDArray[Any]] = [np.zeros(0, np.int8) for _ in range(columns)]
         self._rows = 0
+        self._nothing = np.zeros(0, np.int8)  # zeros that share one byte
 
     def grow(self, rows: int) -> None:
         """Make room for *rows* rows."""
         if rows <= self._rows:
             return
-        self._rows = rows
+        self._rows, self._nothing = rows, np.broadcast_to(np.zeros(1, np.int8), rows)
         for i, column in enumerate(self._columns):
             if len(column):
                 self._columns[i] = grown(column, rows)
@@ -75,7 +76,7 @@ class NarrowColumns:
     def column(self, number: int) -> NDArray[Any]:
         """Return one column, at least as long as there are rows; it is only to be read."""
         found = self._columns[number]
-        return found if len(found) else np.broadcast_to(np.zeros(1, np.int8), self._rows)
+        return found if len(found) else self._nothing
 
     @property
     def size_bytes(self) -> int:

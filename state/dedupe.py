@@ -162,8 +162,11 @@ class Dedupe:
     def _in_order(self) -> tuple[Ids, Shorts, NDArray[np.int64]]:
         """Return all ids with their ticks and periods, block after block, in a block by tick and then by id."""
         ids, ticks, blocks = self._settled()
-        order = np.argsort(ticks, kind="stable")
-        order = order[np.argsort(blocks[order], kind="stable")]
+        # One sort of whole numbers is far quicker than two of places: block, tick, place in the order of ids.
+        keys = blocks.astype(np.uint64) << np.uint64(48) | ticks.astype(np.uint64) << np.uint64(32)
+        keys |= np.arange(len(ids), dtype=np.uint64)
+        keys.sort()
+        order = (keys & np.uint64((1 << 32) - 1)).astype(np.int64)
         return ids[order], ticks[order], self._period_of[blocks[order]]
 
     def _settled(self) -> _Rows:

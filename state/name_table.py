@@ -1,7 +1,7 @@
 """Names by number, and numbers by name, without a Python object for each.
 
 Owns the names of a partition's subjects: their bytes one after the other, where each ends, a hash of each, and an
-open-addressed table of numbers: about 14 bytes a name besides its own. The newest names wait in a dict and move over
+open-addressed table of numbers: about 19 bytes a name besides its own. The newest names wait in a dict and move over
 many at once. Invariant: a name has one number, in the order in which names came; a number is found by the whole name,
 hashes only say where to look.
 """
@@ -52,6 +52,13 @@ class NameTable:
         start = int(self._ends[number - 1]) if number else 0
         return self._bytes[start : int(self._ends[number])].tobytes().decode()
 
+    def names_of(self, numbers: Numbers) -> list[str]:
+        """Return the names of *numbers* (n,)."""
+        self._settle()
+        ends, raw = self._ends[numbers].tolist(), memoryview(self._bytes)
+        starts = np.where(numbers > 0, self._ends[numbers - 1], 0).tolist()
+        return [str(raw[start:end], "utf-8") for start, end in zip(starts, ends, strict=True)]
+
     def names(self) -> list[str]:
         """Return all names by number."""
         ends = self._ends[: self._settled].tolist()
@@ -96,15 +103,17 @@ class NameTable:
         waiting = np.arange(len(names))
         places = (hashes.astype(np.uint64) * np.uint64(size) >> np.uint64(32)).astype(np.int64)
         while len(waiting):
-            numbers = self._places[places].astype(np.int64)
+            numbers = self._places[places]
             taken = numbers >= 0
-            likely = np.flatnonzero(taken)
-            likely = likely[self._hashes[numbers[likely]] == hashes[waiting[likely]]]
-            which, number = waiting[likely], numbers[likely]
-            same = self._are_spelled(number, spelled, starts[which], ends[which])
-            found[which[same]] = number[same]
-            taken[likely[same]] = False
-            waiting, places = waiting[taken], (places[taken] + 1) % size
+            same = taken & (self._hashes[numbers] == hashes[waiting])
+            found[waiting[same]] = numbers[same]
+            going_on = taken & ~same
+            waiting, places = waiting[going_on], (places[going_on] + 1) % size
+        likely = np.flatnonzero(found >= 0)
+        others = likely[~self._are_spelled(found[likely], spelled, starts[likely], ends[likely])]
+        for at in others.tolist():  # another name of the same hash
+            number = self.find(names[at])
+            found[at] = -1 if number is None else number
         return found
 
     def _are_spelled(
@@ -139,8 +148,8 @@ class NameTable:
         self._ends, self._hashes = grown(self._ends, self._settled), grown(self._hashes, self._settled)
         self._ends[first : self._settled] = held + np.cumsum([len(name.encode()) for name in names])
         self._hashes[first : self._settled] = _hashes(names)
-        if 4 * self._settled > 3 * len(self._places):
-            self._places = np.full(self._settled * 5 // 3, -1, np.int32)
+        if 5 * self._settled > 3 * len(self._places):
+            self._places = np.full(self._settled * 2, -1, np.int32)
             first = 0
         self._house(np.arange(first, self._settled, dtype=np.int32))
 

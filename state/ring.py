@@ -121,6 +121,10 @@ class RollingWeek:
         """Return how many activities each of *slots* has, shape (n,); something merely received is none."""
         return self._counts.sums(slots, self._active)
 
+    def count_of(self, measure: int) -> Counts:
+        """Return how often every slot did *measure*."""
+        return self._counts.column(measure)
+
     def sum_of(self, measure: int) -> Counts:
         """Return every slot's exact sum of *measure* (which must be a summed one)."""
         return self._sums.column(int(self._sum_column[measure]))

@@ -32,6 +32,7 @@ def user_scores(board: Scoreboard, slots: Slots, window_end_ms: int) -> Iterator
     changes = board.parts[slots].astype(np.int64) - board.former_parts[slots]
     columns = zip(
         slots.tolist(),
+        board.subjects.users(slots),
         board.score[slots].tolist(),
         board.previous[slots].tolist(),
         board.band[slots].tolist(),
@@ -49,13 +50,13 @@ def user_scores(board: Scoreboard, slots: Slots, window_end_ms: int) -> Iterator
         strict=True,
     )
     for (
-        slot, score, previous, band, said, coverage, parts, change, first, drift, reloaded, regrouped, weeks, slope,
-        peers,
+        slot, user, score, previous, band, said, coverage, parts, change, first, drift, reloaded, regrouped, weeks,
+        slope, peers,
     ) in columns:  # fmt: skip
         had = previous != NONE
         yield UserScore(
             board.subjects.orgs[board.subjects.org_of[slot]].name,
-            board.subjects.user(slot),
+            user,
             score,
             previous if had else None,
             band_name(band),
@@ -176,7 +177,7 @@ def _org_score(
         int(board.org_active[number]),
         int(board.org_licensed[number]),
         int(board.org_activities[number]),
-        int(board.week.counts_of(np.array([entry.slot]))[0, transaction]),
+        int(board.week.count_of(transaction)[entry.slot]),
         int(board.week.sum_of(transaction)[entry.slot]),
         board.org_parts[number].tolist(),
         changes.tolist() if had else None,

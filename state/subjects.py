@@ -62,6 +62,11 @@ class Subjects:
     def __len__(self) -> int:
         return len(self._names)
 
+    @property
+    def names(self) -> list[str]:
+        """All names by slot, put together anew."""
+        return self._names.names()
+
     def slots(self, names: list[str]) -> Slots:
         """Return the slots of *names* (as `Rows` spell them), giving new ones where needed."""
         found, cached = self._names.find_all(names), self._by_origin
@@ -77,6 +82,10 @@ class Subjects:
     def user(self, slot: int) -> str:
         """Return the user id of *slot* (empty for an org)."""
         return self._names.name(slot).split(SEPARATOR, 1)[1]
+
+    def users(self, slots: Slots) -> list[str]:
+        """Return the user ids of *slots* (n,), empty for orgs."""
+        return [name.partition(SEPARATOR)[2] for name in self._names.names_of(slots)]
 
     def display_name(self, slot: int) -> str:
         """Return what people call the user of *slot*; empty = not known."""
@@ -161,7 +170,7 @@ class Subjects:
         """Return the content for a checkpoint."""
         n = len(self._names)
         return {
-            "subjects": self._names.names(),
+            "subjects": self.names,
             "membership": self.membership[:n].tobytes(),
             "dated": [[slot, *entry] for slot, entry in self._dated.items()],
             "orgs": {e.name: [e.title, e.zone, e.group_type] for e in self.orgs},

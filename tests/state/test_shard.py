@@ -507,11 +507,14 @@ def test_any_order_within_the_lateness_gives_the_weeks_of_a_recount(drawn: list,
         shards.append(shard)
     expected = recount([acts], {"a": "UTC", "b": "Asia/Kolkata"})
     assert content_of(shards[0]) == content_of(shards[1]) == expected
+    summed = [i for i, m in enumerate(MODEL.catalogue.measures) if m.summed]
     sorted_week, mixed_week = (
         {
-            name: (shard.week.counts[slot].tolist(), shard.week.sums[slot].tolist())
-            for slot, name in enumerate(shard.subjects.names)
-            if shard.week.counts[slot].any()
+            name: (counts.tolist(), [int(shard.week.sum_of(m)[slot]) for m in summed])
+            for slot, (name, counts) in enumerate(
+                zip(shard.subjects.names, shard.week.counts_of(np.arange(len(shard.subjects))), strict=True)
+            )
+            if counts.any()
         }
         for shard in shards
     )
