@@ -139,7 +139,7 @@ class Cells:
         return self._keys.nbytes + self._values.nbytes + len(self._squeezed or b"") + tail
 
 
-def _narrowest(steps: Counts) -> NDArray[Any]:
+def _narrowest(steps: NDArray[Any]) -> NDArray[Any]:
     """Return *steps*, none below zero, in the narrowest unsigned type that holds them all."""
     return steps.astype(np.min_scalar_type(int(steps.max(initial=0))))
 

@@ -52,12 +52,13 @@ class _Rows(NamedTuple):
         at = np.searchsorted(self.ids, other.ids) + np.arange(len(other.ids))
         mine = np.ones(len(self.ids) + len(other.ids), bool)
         mine[at] = False
-        found = []
-        for own, its in zip(self, other, strict=True):
+
+        def both(own: NDArray[Any], its: NDArray[Any]) -> NDArray[Any]:
             column = np.empty(len(mine), own.dtype)
             column[mine], column[at] = own, its
-            found.append(column)
-        return _Rows(*found)
+            return column
+
+        return _Rows(both(self.ids, other.ids), both(self.ticks, other.ticks), both(self.blocks, other.blocks))
 
     @property
     def size_bytes(self) -> int:

@@ -55,7 +55,7 @@ class NameTable:
     def names_of(self, numbers: Numbers) -> list[str]:
         """Return the names of *numbers* (n,)."""
         self._settle()
-        ends, raw = self._ends[numbers].tolist(), memoryview(self._bytes)
+        ends, raw = self._ends[numbers].tolist(), self._bytes.data
         starts = np.where(numbers > 0, self._ends[numbers - 1], 0).tolist()
         return [str(raw[start:end], "utf-8") for start, end in zip(starts, ends, strict=True)]
 
@@ -126,14 +126,14 @@ class NameTable:
         same = lasts - firsts == lengths
         kept = np.flatnonzero(same)
         if not len(kept):
-            return same
+            return np.asarray(same)
         lengths = lengths[kept]
         stops = np.cumsum(lengths)
         within = np.arange(int(stops[-1])) - np.repeat(stops - lengths, lengths)
         mine = self._bytes[within + np.repeat(firsts[kept], lengths)]
         differ = mine != spelled[within + np.repeat(starts[kept], lengths)]
         same[kept] = np.add.reduceat(differ, stops - lengths) == 0
-        return same
+        return np.asarray(same)
 
     def _settle(self) -> None:
         """Move the newest names to the others."""

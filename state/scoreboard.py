@@ -335,7 +335,7 @@ class Scoreboard:
             self.week.are_active(users),
             self.score[users],
             self.parts[users],
-            self._activity.of_user[users],
+            self._activity.of_user[users].astype(np.int64),
         )
         self.org_score[numbers], self.org_parts[numbers] = found.scores, found.parts
         self.org_active[numbers], self.org_licensed[numbers] = found.active, found.licensed

@@ -92,8 +92,8 @@ class WeekHours:
         self._more.squeeze()
         if self._rows:
             slots, bits = self._by_slot()
-            columns = [np.diff(slots, prepend=0).astype(np.uint32), bits]
-            self._squeezed = zlib.compress(encode([packed(column) for column in columns]), 1)
+            steps = np.diff(slots, prepend=0).astype(np.uint32)
+            self._squeezed = zlib.compress(encode([packed(steps), packed(bits)]), 1)
             self._row_of, self._bits, self._rows = self._row_of[:0].copy(), self._bits[:0].copy(), 0
 
     def _unfold(self) -> None:

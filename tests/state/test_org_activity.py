@@ -29,7 +29,7 @@ def test_an_org_has_what_its_users_were_last_seen_with(steps: list[tuple[str, ob
     users = subjects.slots([f"o{n % 3}{SEPARATOR}u{n}" for n in range(9)])
     week.grow(len(subjects))
     week.advance(NOW)
-    activity = OrgActivity(model, week, subjects)
+    activity = OrgActivity(week, subjects)
     activity.grow()
     seen = dict.fromkeys(range(9), 0)
     search = model.catalogue.index("search")
