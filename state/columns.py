@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from state.arrays import grown
 
 Numbers = NDArray[np.int64]
+_KINDS = ((np.int8, 1), (np.int16, 2), (np.int32, 4), (np.int64, 8))
 
 
 class NarrowColumns:
@@ -86,8 +87,7 @@ class NarrowColumns:
 
 def _wide_enough(column: NDArray[Any], low: int, high: int) -> NDArray[Any]:
     """Return *column* in the narrowest type, but none narrower than its own, that holds *low* and *high*."""
-    for kind in (np.int8, np.int16, np.int32, np.int64):
-        bounds = np.iinfo(kind)
-        if np.dtype(kind).itemsize >= column.itemsize and bounds.min <= low and high <= bounds.max:
-            return column.astype(kind, copy=False)
-    return column.astype(np.int64)
+    for kind, width in _KINDS:
+        if width >= column.itemsize and -(1 << 8 * width - 1) <= low and high < 1 << 8 * width - 1:
+            return column if width == column.itemsize else column.astype(kind)
+    raise OverflowError(f"{low} or {high} is beyond 64 bits")

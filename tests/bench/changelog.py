@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=300, help="seconds between two checkpoints of a partition")
     parser.add_argument("--checkpoints", type=int, default=3, help="of each partition, after the first")
     parser.add_argument("--shards", type=int, default=PARTITIONS, help="how many of the four partitions to play")
+    parser.add_argument("--max-ids", type=int, default=Limits().max_ids, help="`dedupe.max_ids`, of a partition")
     parser.add_argument("--parts", action="store_true", help="say which segments are written")
     wanted = parser.parse_args()
     model, rng = load_model(""), np.random.default_rng(5)
@@ -73,7 +74,7 @@ def main() -> None:
     for partition in range(wanted.shards):
         table: Any = Table()
         keeper = Checkpoints(table, lambda: 0.0, 300.0, 1 << 60, lambda _: None)
-        shard, number = Shard(partition, model, Limits()), 0
+        shard, number = Shard(partition, model, Limits(max_ids=wanted.max_ids)), 0
         warm = max(1, users * WARM_EVENTS // CHUNK)
         for number in range(warm):
             moment = START_MS + number * WEEK_MS // warm

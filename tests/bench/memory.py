@@ -6,7 +6,8 @@ growth of the process's resident memory, what a checkpoint holds, and with `--pa
 the bytes of every array and Python object by part of the shard.
 
     python -m tests.bench.memory --users 200000 --events 25
-    python -m tests.bench.memory --users 10000 --parts
+    python -m tests.bench.memory --users 10000 --weeks 12 --parts
+    python -m tests.bench.memory --users 10000 --idle-weeks 12 --parts
 """
 
 from __future__ import annotations
@@ -66,28 +67,35 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=200_000)
     parser.add_argument("--events", type=int, default=25, help="a user and week")
     parser.add_argument("--parts", action="store_true", help="say which part of a shard holds how much")
+    parser.add_argument("--weeks", type=int, default=1, help="how many weeks of that load, the last one until now")
+    parser.add_argument("--idle-weeks", type=int, default=0, help="weeks after it in which one user alone is active")
     wanted = parser.parse_args()
     model, rng = load_model(""), np.random.default_rng(5)
     before = resident_bytes()
     shards = [Shard(p, model, Limits()) for p in range(PARTITIONS)]
     users = wanted.users // PARTITIONS
-    per_shard = max(1, wanted.users * wanted.events // PARTITIONS // CHUNK)
-    start = int(time.time() * 1000) - WEEK_MS
+    per_shard = max(1, wanted.users * wanted.events * wanted.weeks // PARTITIONS // CHUNK)
+    start = int(time.time() * 1000) - WEEK_MS * wanted.weeks
     began = time.process_time()
     for number in range(per_shard):
-        moment = start + number * (WEEK_MS - HOUR_MS) // per_shard
+        moment = start + number * (WEEK_MS * wanted.weeks - HOUR_MS) // per_shard
         for shard in shards:
             rows = chunk(rng, shard.partition, users, users // USERS_PER_ORG, moment, HOUR_MS, number)
             shard.apply(rows, 2 * number)
     for shard in shards:
         shard.apply(Tick(0, 1), 2 * per_shard)
     folded = time.process_time() - began
-    active = sum(sum(shard.board.bands().values()) for shard in shards)
+    for week in range(wanted.idle_weeks):
+        for shard in shards:
+            rows = chunk(rng, shard.partition, 1, 1, shard.watermark_ms + WEEK_MS - HOUR_MS, HOUR_MS, per_shard + week)
+            shard.apply(rows, 2 * per_shard + week)
+            shard.apply(Tick(0, 2 + week), 2 * per_shard + week)
+    active = PARTITIONS * users if wanted.idle_weeks else sum(sum(shard.board.bands().values()) for shard in shards)
     grown = resident_bytes() - before
     held = sum((sizes(shard) for shard in shards), Counter[str]())
     checkpoint = sum(len(raw) for shard in shards for raw in shard.checkpoint().values())
     figures = {
-        "users_active": active,
+        "users": active,
         "events": per_shard * CHUNK * PARTITIONS,
         "resident_bytes_per_user": round(grown / active),
         "counted_bytes_per_user": round(held.total() / active),

@@ -17,7 +17,7 @@ from tests.state.random_logs import MODEL
 from tests.state.worlds import DAY, HOUR, Act, at, rows_of
 
 MONDAY = at("2024-01-01T00:00")
-WEEKS = 60
+WEEKS = 48
 SETTLED = 24
 """Weeks after which everything that looks back is full: the longest look is the three months below."""
 USERS = 15
@@ -28,8 +28,8 @@ def acts_of_week(rng: random.Random, week: int) -> list[Act]:
     """Return what the users of three orgs did in a week; now and then something of weeks before."""
     acts = []
     for user in range(USERS):
-        for number in range(8):
-            id_ = 1 + (week * USERS + user) * 8 + number
+        for number in range(6):
+            id_ = 1 + (week * USERS + user) * 6 + number
             kind = rng.choice(KINDS)
             back = rng.choice((0, 0, 0, 0, 9 * DAY)) if week > 2 else 0
             time_ms = MONDAY + week * 7 * DAY + rng.randrange(7 * DAY) - back
