@@ -45,7 +45,7 @@ class NarrowColumns:
         """
         if not len(rows):
             return
-        order = np.argsort(columns, kind="stable")
+        order = np.argsort(columns.astype(np.uint8), kind="stable")  # of bytes a sort is one pass
         rows, columns, values = rows[order], columns[order], values[order]
         edges = np.flatnonzero(np.diff(columns, prepend=-1)).tolist()
         for first, end in zip(edges, [*edges[1:], len(columns)], strict=True):

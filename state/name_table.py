@@ -45,6 +45,12 @@ class NameTable:
             self._settle()
         return number
 
+    def add_all(self, names: Sequence[str]) -> None:
+        """Give numbers to *names*, distinct and new, in their order."""
+        first = len(self)
+        self._new.update(zip(names, range(first, first + len(names)), strict=True))
+        self._settle()
+
     def name(self, number: int) -> str:
         """Return the name of a number."""
         if number >= self._settled:

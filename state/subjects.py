@@ -181,7 +181,7 @@ class Subjects:
 
     def restore(self, segments: dict[str, Any]) -> None:
         """Take over what `segments` returned."""
-        self.slots(segments["subjects"])
+        self._give_all(segments["subjects"])
         self.membership[: len(self)] = np.frombuffer(segments["membership"], np.uint8)
         self._dated = {slot: (kind, since, until) for slot, kind, since, until in segments.get("dated", [])}
         self._display_names = dict(segments.get("display-names", []))
@@ -200,6 +200,21 @@ class Subjects:
             self.zone_names.append(zone)
         self.zone_of[number] = self.zone_names.index(zone)
         self.group_of[number] = self.group_types.number(group_type)
+
+    def _give_all(self, names: list[str]) -> None:
+        """Give slots to *names*, all there are, in the order in which they had them."""
+        self._names.add_all(names)
+        org_of, is_user = [], []
+        for slot, name in enumerate(names):
+            org, _, user = name.partition(SEPARATOR)
+            if not user:
+                self._org_numbers[org] = len(self.orgs)
+                self.orgs.append(OrgEntry(org, slot))
+            org_of.append(self._org_numbers[org])
+            is_user.append(bool(user))
+        self.org_of, self.is_user = np.array(org_of, np.int32), np.array(is_user, bool)
+        self.membership, self.job_of = grown(self.membership, len(names)), grown(self.job_of, len(names))
+        self.zone_of, self.group_of = grown(self.zone_of, len(self.orgs)), grown(self.group_of, len(self.orgs))
 
     def _give_origin(self, origin: str) -> int:
         """Return the slot of a subject by a name that says how its activities came to it."""
