@@ -18,7 +18,7 @@ _KINDS = ((np.int8, 1), (np.int16, 2), (np.int32, 4), (np.int64, 8))
 
 
 class NarrowColumns:
-    """A table of integers, zero at first; a column takes room when something is added to it."""
+    """A table of integers, at most 256 columns, zero at first; a column takes room when something is added to it."""
 
     def __init__(self, columns: int) -> None:
         self._columns: list[NDArray[Any]] = [np.zeros(0, np.int8) for _ in range(columns)]
