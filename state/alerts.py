@@ -224,7 +224,7 @@ class Alerts:
 
     def _is_covered(self, number: int) -> bool:
         """Say whether enough of the model had data over the org's active users, and somebody is still a member."""
-        users = np.array(self._subjects.orgs[number].members, np.int64)
+        users = self._subjects.members_of(np.array([number]))[0]
         if (self._subjects.membership[users] == GONE).all():
             return False
         active = users[self._board.are_counted(users)]

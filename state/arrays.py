@@ -1,4 +1,4 @@
-"""Arrays that grow by doubling, integer arrays as bytes, and what to say of bytes of another version.
+"""Arrays that grow by a quarter, integer arrays as bytes, and what to say of bytes of another version.
 
 Owns nothing but the chores that every part of the shard needs.
 """
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 BLOCK = 16_000
 """Rows worked on at a time, so that what is worked out stays in the processor's caches; columns of a power of two would
 keep falling on the same lines of them."""
+_DOUBLED = 4096  # shorter arrays double instead
 
 
 class SchemaError(ValueError):
@@ -28,7 +29,8 @@ def grown(array: NDArray[Any], rows: int) -> NDArray[Any]:
     """
     if rows <= len(array):
         return array
-    bigger = np.zeros((max(rows, 2 * len(array), 64), *array.shape[1:]), array.dtype)
+    room = 2 * len(array) if len(array) < _DOUBLED else len(array) + len(array) // 4
+    bigger = np.zeros((max(rows, room, 64), *array.shape[1:]), array.dtype)
     bigger[: len(array)] = array
     return bigger
 

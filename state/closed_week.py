@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +44,10 @@ class WeekView:
         self.sums[sums[0], sums[1]] = sums[2]
         self._hours = history.active_hours(week, slots)
         self._history, self._week, self._slots = history, week, slots
+
+    def counts_of(self, slots: Slots) -> Counts:
+        """Return how often each of *slots* did what, shape (n, measures)."""
+        return self.counts[slots]
 
     def sum_of(self, measure: int) -> Counts:
         """Return everybody's exact sum of *measure*."""
@@ -142,13 +145,11 @@ def score_week(
 
 def blocks(subjects: Subjects, orgs: Slots) -> Iterator[Slots]:
     """Yield *orgs* (numbers) some at a time: with MOST_USERS users at most, or one org that has more."""
-    sizes = np.array([len(subjects.orgs[number].members) for number in orgs.tolist()], np.int64)
-    block = np.cumsum(sizes) // MOST_USERS
+    block = np.cumsum(subjects.members_of(orgs)[1]) // MOST_USERS
     for number in np.unique(block).tolist():
         yield orgs[block == number]
 
 
 def users_of(subjects: Subjects, orgs: Slots) -> Slots:
     """Return the slots of all users of *orgs* (numbers), ascending."""
-    members = [subjects.orgs[number].members for number in orgs.tolist()]
-    return np.sort(np.array(list(chain.from_iterable(members)), np.int64))
+    return np.sort(subjects.members_of(orgs)[0])

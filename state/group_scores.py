@@ -7,7 +7,6 @@ are in none of an org's parts, and an org without a group type is counted under 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,9 +34,8 @@ def figures_by_job_type(board: Scoreboard, numbers: Slots) -> list[dict[str, Gro
     found: list[dict[str, GroupScore]] = [{} for _ in numbers]
     if not subjects.job_types.known:
         return found
-    members = [subjects.orgs[number].members for number in numbers.tolist()]
-    slots = np.array(list(chain.from_iterable(members)), np.int64)
-    org = np.repeat(np.arange(len(members)), np.array([len(some) for some in members], np.int64))
+    slots, sizes = subjects.members_of(numbers)
+    org = np.repeat(np.arange(len(numbers)), sizes)
     active = board.are_counted(slots)
     seated = holds_seat(subjects.membership[slots], active)
     chosen = (subjects.job_of[slots] != NO_GROUP) & (active | seated)

@@ -184,6 +184,14 @@ class History:
             for old in [w for w in weeks if w < first]:
                 del weeks[old]
 
+    def squeeze_before(self, week: int) -> None:
+        """Keep the weeks before *week* compressed until somebody looks into them."""
+        for held in [w for w in self._weeks if w < week]:
+            for cells in self._weeks[held]:
+                cells.squeeze()
+        for held in [w for w in self._hours if w < week]:
+            self._hours[held].squeeze()
+
     @property
     def size_bytes(self) -> int:
         """Memory held, in bytes."""
@@ -195,7 +203,7 @@ class History:
         """Return the content for a checkpoint: one segment a week."""
         found: dict[str, Any] = {}
         for week in self.weeks():
-            found[f"week/{week}"] = [packed(array) for array in self.read(week)]
+            found[f"week/{week}"] = [packed(array) for cells in self._weeks[week] for array in cells.columns()]
             if week in self._dirty:
                 found[f"week-dirty/{week}"] = packed(np.unique(np.concatenate(self._dirty[week])))
         for week, hours in sorted(self._hours.items()):

@@ -23,9 +23,8 @@ from state.ring import Slots
 class WeekOfUsers(Protocol):
     """A week as kinds read it: the rolling one, or a calendar week. Slots are rows of its arrays."""
 
-    @property
-    def counts(self) -> NDArray[Any]:
-        """How often, shape (slots, measures), in whole numbers."""
+    def counts_of(self, slots: Slots) -> NDArray[Any]:
+        """Return how often each of *slots* did what, shape (n, measures), in whole numbers."""
         ...
 
     def sum_of(self, measure: int) -> Matrix:
@@ -50,7 +49,7 @@ class Users:
 
     def __init__(self, model: Model, week: WeekOfUsers, slots: Slots, org_activities: Matrix) -> None:
         self.model, self.week, self.slots, self.org_activities = model, week, slots, org_activities
-        self.counts = np.asfortranarray(week.counts[slots])  # whole columns are asked for
+        self.counts = np.asfortranarray(week.counts_of(slots))  # whole columns are asked for
 
     def times(self, measures: Iterable[int]) -> Matrix:
         """Return how often each user did any of *measures*, shape (n,)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from state.arrays import BLOCK, grown
-from state.health import Matrix, Model
+from state.health import Matrix
 from state.ring import RollingWeek, Slots
 from state.subjects import Subjects
 
@@ -16,10 +16,9 @@ from state.subjects import Subjects
 class OrgActivity:
     """Activities by user slot and by org number; something merely received is none."""
 
-    def __init__(self, model: Model, week: RollingWeek, subjects: Subjects) -> None:
+    def __init__(self, week: RollingWeek, subjects: Subjects) -> None:
         self._week, self._subjects = week, subjects
-        self._counts = np.array([not m.passive for m in model.catalogue.measures], np.int64)
-        self.of_user, self._of_org = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self.of_user, self._of_org = np.zeros(0, np.int32), np.zeros(0, np.int64)
 
     def grow(self) -> None:
         """Make room for every subject there is."""
@@ -30,7 +29,7 @@ class OrgActivity:
         """Bring *users* (distinct) up to date, and their orgs by what changed."""
         for at in range(0, len(users), BLOCK):
             slots = users[at : at + BLOCK]
-            found = self._week.counts[slots] @ self._counts
+            found = self._week.activities_of(slots)
             np.add.at(self._of_org, self._subjects.org_of[slots], found - self.of_user[slots])
             self.of_user[slots] = found
 

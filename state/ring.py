@@ -22,6 +22,7 @@ from state.active_hours import WORDS, Words, rotated
 from state.amounts import Answer, HourlyAmounts
 from state.arrays import grown, packed, unpacked
 from state.cells import Cells, Counts, Keys, sum_by_key
+from state.columns import NarrowColumns
 from state.measures import MAX_MEASURES, Measure
 from state.week import HOUR_MS, WEEK_HOURS
 
@@ -38,8 +39,7 @@ class RollingWeek:
         summed = [i for i, m in enumerate(measures) if m.summed]
         self._sum_column = np.full(self._measures, -1)
         self._sum_column[summed] = np.arange(len(summed))
-        self.counts = np.zeros((0, self._measures), np.int32)
-        self.sums = np.zeros((0, max(1, len(summed))), np.int64)
+        self._counts, self._sums = NarrowColumns(self._measures), NarrowColumns(len(summed))
         self._bits = np.zeros((0, WORDS), np.uint64)
         self._hours: dict[int, tuple[Cells, Cells]] = {}
         self._amounts = HourlyAmounts(single)
@@ -48,7 +48,8 @@ class RollingWeek:
 
     def grow(self, slots: int) -> None:
         """Make room for *slots* subjects."""
-        self.counts, self.sums = grown(self.counts, slots), grown(self.sums, slots)
+        self._counts.grow(slots)
+        self._sums.grow(slots)
         self._bits = grown(self._bits, slots)
 
     def add(
@@ -83,7 +84,7 @@ class RollingWeek:
                 self._mark_anew(hour, np.unique(found[values < 0] // np.uint64(MAX_MEASURES)).astype(np.int64))
         for hour, found, values in _by_hour(sum_keys, sums, base):
             self._bucket(hour)[1].add(found, values)
-        self._to_totals(keys & np.uint64((1 << 40) - 1), totals, sum_keys & np.uint64((1 << 40) - 1), sums)
+        self._to_totals(*_of_all_hours(keys, totals), *_of_all_hours(sum_keys, sums))
 
     def advance(self, hour: int) -> Slots:
         """Move the running hour on; return the slots (distinct) whose totals changed by it."""
@@ -98,6 +99,9 @@ class RollingWeek:
             word, bit = divmod(old % _BITS, 64)
             self._bits[slots, word] &= ~np.uint64(1 << bit)
             touched.append(slots)
+        for over in self._hours.keys() - {hour}:
+            for cells in self._hours[over]:
+                cells.squeeze()
         self._amounts.drop_before((hour - WEEK_HOURS) * HOUR_MS)
         return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int64)
 
@@ -109,9 +113,21 @@ class RollingWeek:
         """Return for each of *slots* whether it was active within the window."""
         return np.asarray(self._bits[slots].any(axis=1))
 
+    def counts_of(self, slots: Slots) -> Counts:
+        """Return how often each of *slots* did what, shape (n, measures)."""
+        return self._counts.take(slots)
+
+    def activities_of(self, slots: Slots) -> Counts:
+        """Return how many activities each of *slots* has, shape (n,); something merely received is none."""
+        return self._counts.sums(slots, self._active)
+
+    def count_of(self, measure: int) -> Counts:
+        """Return how often every slot did *measure*."""
+        return self._counts.column(measure)
+
     def sum_of(self, measure: int) -> Counts:
         """Return every slot's exact sum of *measure* (which must be a summed one)."""
-        return self.sums[:, self._sum_column[measure]]
+        return self._sums.column(int(self._sum_column[measure]))
 
     def medians(self, measures: tuple[int, ...], slots: Slots) -> Answer:
         """Return the lower median of all amounts of *measures* (in *single*) of each of *slots*, and where it is."""
@@ -125,13 +141,13 @@ class RollingWeek:
     def size_bytes(self) -> int:
         """Memory held, in bytes."""
         cells = sum(c.size_bytes + s.size_bytes for c, s in self._hours.values())
-        return self.counts.nbytes + self.sums.nbytes + self._bits.nbytes + cells + self._amounts.size_bytes
+        return self._counts.size_bytes + self._sums.size_bytes + self._bits.nbytes + cells + self._amounts.size_bytes
 
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint: one segment an hour."""
         found: dict[str, Any] = {"hour": self.hour}
         for hour, (counts, sums) in sorted(self._hours.items()):
-            found[f"hour/{hour}"] = [packed(array) for cells in (counts, sums) for array in cells.read()]
+            found[f"hour/{hour}"] = [packed(array) for cells in (counts, sums) for array in cells.columns()]
         return found | self._amounts.segments()
 
     def restore(self, segments: dict[str, Any], slots: int) -> None:
@@ -167,10 +183,19 @@ class RollingWeek:
 
     def _to_totals(self, keys: Keys, counts: Counts, sum_keys: Keys, sums: Counts) -> None:
         slots, measures = np.divmod(keys.astype(np.int64), MAX_MEASURES)
-        np.add.at(self.counts.reshape(-1), slots * self._measures + measures, counts.astype(np.int32))
+        self._counts.add(slots, measures, counts)
         slots, measures = np.divmod(sum_keys.astype(np.int64), MAX_MEASURES)
-        width = self.sums.shape[1]
-        np.add.at(self.sums.reshape(-1), slots * width + self._sum_column[measures], sums)
+        self._sums.add(slots, self._sum_column[measures], sums)
+
+
+def _of_all_hours(keys: Keys, values: Counts) -> tuple[Keys, Counts]:
+    """Return the distinct cells of (hour << 40 | cell) keys, ascending, and the sums of their values."""
+    cells = keys & np.uint64((1 << 40) - 1)
+    return (
+        (cells, values)
+        if not len(keys) or keys[0] >> np.uint64(40) == keys[-1] >> np.uint64(40)
+        else sum_by_key(cells, values)
+    )
 
 
 def _by_hour(keys: Keys, values: Counts, base: int) -> list[tuple[int, Keys, Counts]]:

@@ -6,7 +6,6 @@ Owns the shapes in which scores leave a shard. Invariant: only reads; telling tw
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +32,7 @@ def user_scores(board: Scoreboard, slots: Slots, window_end_ms: int) -> Iterator
     changes = board.parts[slots].astype(np.int64) - board.former_parts[slots]
     columns = zip(
         slots.tolist(),
+        board.subjects.users(slots),
         board.score[slots].tolist(),
         board.previous[slots].tolist(),
         board.band[slots].tolist(),
@@ -50,13 +50,13 @@ def user_scores(board: Scoreboard, slots: Slots, window_end_ms: int) -> Iterator
         strict=True,
     )
     for (
-        slot, score, previous, band, said, coverage, parts, change, first, drift, reloaded, regrouped, weeks, slope,
-        peers,
+        slot, user, score, previous, band, said, coverage, parts, change, first, drift, reloaded, regrouped, weeks,
+        slope, peers,
     ) in columns:  # fmt: skip
         had = previous != NONE
         yield UserScore(
             board.subjects.orgs[board.subjects.org_of[slot]].name,
-            board.subjects.user(slot),
+            user,
             score,
             previous if had else None,
             band_name(band),
@@ -135,9 +135,8 @@ def _are_comparable(board: Scoreboard, numbers: Slots) -> NDArray[np.bool_]:
 
 def _members(board: Scoreboard, numbers: Slots) -> tuple[Slots, Members]:
     """Return the slots of the users of the orgs *numbers*, one org after the other, and what is known of them."""
-    members = [board.subjects.orgs[number].members for number in numbers.tolist()]
-    slots = np.array(list(chain.from_iterable(members)), np.int64)
-    place = np.repeat(np.arange(len(members)), np.array([len(some) for some in members], np.int64))
+    slots, sizes = board.subjects.members_of(numbers)
+    place = np.repeat(np.arange(len(numbers)), sizes)
     score, previous = board.score[slots].astype(np.int64), board.previous[slots].astype(np.int64)
     return slots, Members(place, score, previous, board.are_counted(slots))
 
@@ -178,7 +177,7 @@ def _org_score(
         int(board.org_active[number]),
         int(board.org_licensed[number]),
         int(board.org_activities[number]),
-        int(board.week.counts[entry.slot, transaction]),
+        int(board.week.count_of(transaction)[entry.slot]),
         int(board.week.sum_of(transaction)[entry.slot]),
         board.org_parts[number].tolist(),
         changes.tolist() if had else None,

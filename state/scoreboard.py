@@ -58,7 +58,7 @@ class Scoreboard:
     def __init__(self, model: Model, week: RollingWeek, subjects: Subjects) -> None:
         self.model, self.week, self.subjects = model, week, subjects
         width = len(model.attributes)
-        self._activity = OrgActivity(model, week, subjects)
+        self._activity = OrgActivity(week, subjects)
         self.cut_points = CutPoints(0, model.default_cuts())
         self.score = np.zeros(0, np.int16)
         self.previous = np.zeros(0, np.int16)
@@ -335,7 +335,7 @@ class Scoreboard:
             self.week.are_active(users),
             self.score[users],
             self.parts[users],
-            self._activity.of_user[users],
+            self._activity.of_user[users].astype(np.int64),
         )
         self.org_score[numbers], self.org_parts[numbers] = found.scores, found.parts
         self.org_active[numbers], self.org_licensed[numbers] = found.active, found.licensed

@@ -157,10 +157,10 @@ class Shard:
                 self.board.touch_org(number)
                 self.chat.touch(number)
                 if self._zone(record.org) != former:  # another zone has other closed weeks, and other hours
-                    self.board.stale[self.subjects.orgs[number].members] = True
+                    self.board.stale[self.subjects.members_of(np.array([number]))[0]] = True
                     self.latency.zone_changed(record.org)
                 if self.subjects.group_of[number] != group:  # another group may have other cut points
-                    self.board.dirty[self.subjects.orgs[number].members] = True
+                    self.board.dirty[self.subjects.members_of(np.array([number]))[0]] = True
         # New rows are seen to above; members, orgs and cut points change what a summary tells as well.
         self._population_changed |= not isinstance(record, Rows | Bundle)
         return None
@@ -400,6 +400,8 @@ class Shard:
 
     def _set_time(self, time_ms: int) -> None:
         self.watermark_ms = max(self.watermark_ms, time_ms)
+        if self.watermark_ms // HOUR_MS > self.week.hour:
+            self.history.squeeze_before(week_of(self.watermark_ms, "UTC") - 1)
         touched = self.week.advance(self.watermark_ms // HOUR_MS)
         self._turn_memberships()
         if len(touched):

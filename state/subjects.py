@@ -7,7 +7,7 @@ never given to another subject.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from state.activity import SEPARATOR, Member, Org, origin_of
 from state.arrays import grown
 from state.groups import Names
+from state.name_table import NameTable
 from state.ring import Slots
 
 UNLISTED, LICENSED, UNLICENSED, GONE = range(4)
@@ -33,20 +34,21 @@ class OrgEntry:
     title: str = ""
     zone: str = "UTC"
     group_type: str = ""
-    members: list[int] = field(default_factory=list)
 
 
 class Subjects:
     """All subjects of one partition."""
 
     def __init__(self) -> None:
-        self.names: list[str] = []
+        self._names = NameTable()  # slot ↔ "org␟user"
         self.orgs: list[OrgEntry] = []
-        self._slots: dict[str, int] = {}
         self._org_numbers: dict[str, int] = {}
         self.org_of = np.zeros(0, np.int32)
         self.is_user = np.zeros(0, bool)
         self.membership = np.zeros(0, np.uint8)
+        self._members = np.zeros(0, np.int32)  # slots of users, org after org
+        self._member_ends = np.zeros(1, np.int64)  # by org number: where its users begin
+        self._grouped = 0  # slots that `_members` was made of
         self._by_origin: dict[str, int] = {}  # names as `Rows` spell them → slot; a cache
         self._display_names: dict[int, str] = {}  # slot → what people call them, where that is known
         self._dated: dict[int, tuple[int, int, int]] = {}  # slot → membership, from, until (ms)
@@ -58,21 +60,32 @@ class Subjects:
         self.group_of = np.zeros(0, np.uint16)  # by org number, a number of group_types
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._names)
+
+    @property
+    def names(self) -> list[str]:
+        """All names by slot, put together anew."""
+        return self._names.names()
 
     def slots(self, names: list[str]) -> Slots:
         """Return the slots of *names* (as `Rows` spell them), giving new ones where needed."""
-        known, cached = self._slots, self._by_origin
-        found = [known[n] if n in known else cached[n] if n in cached else self._give_origin(n) for n in names]
-        return np.array(found, np.int64)
+        found, cached = self._names.find_all(names), self._by_origin
+        for at in np.flatnonzero(found < 0).tolist():
+            name = names[at]
+            found[at] = cached[name] if name in cached else self._give_origin(name)
+        return found
 
     def find(self, org: str, user: str) -> int | None:
         """Return the slot of a user, or of an org (no *user*); None when there is none."""
-        return self._slots.get(org + SEPARATOR + user)
+        return self._names.find(org + SEPARATOR + user)
 
     def user(self, slot: int) -> str:
         """Return the user id of *slot* (empty for an org)."""
-        return self.names[slot].split(SEPARATOR, 1)[1]
+        return self._names.name(slot).split(SEPARATOR, 1)[1]
+
+    def users(self, slots: Slots) -> list[str]:
+        """Return the user ids of *slots* (n,), empty for orgs."""
+        return [name.partition(SEPARATOR)[2] for name in self._names.names_of(slots)]
 
     def display_name(self, slot: int) -> str:
         """Return what people call the user of *slot*; empty = not known."""
@@ -126,13 +139,36 @@ class Subjects:
         """Return the zones in use; UTC when there is no org yet."""
         return {self.zone_names[z] for z in np.unique(self.zone_of[: len(self.orgs)]).tolist()} or {"UTC"}
 
+    def members_of(self, numbers: Slots) -> tuple[Slots, Slots]:
+        """Return the slots of all users of the orgs *numbers* (n,), one org after the other, and how many each has.
+
+        Those of an org ascend.
+        """
+        if self._grouped < len(self):
+            self._group()
+        first, end = self._member_ends[numbers], self._member_ends[numbers + 1]
+        sizes = end - first
+        stops = np.cumsum(sizes)
+        at = np.arange(int(sizes.sum())) + np.repeat(first - (stops - sizes), sizes)
+        return self._members[at].astype(np.int64), sizes
+
+    def _group(self) -> None:
+        """Sort the users by org: those that came since to the others."""
+        n = len(self)
+        new = np.flatnonzero(self.is_user[self._grouped : n]) + self._grouped
+        every = np.concatenate([self._members, new.astype(np.int32)])
+        org_of = self.org_of[every]
+        self._members = every[np.argsort(org_of, kind="stable")]
+        sizes = np.bincount(org_of, minlength=len(self.orgs))
+        self._member_ends, self._grouped = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), n
+
     def org_slots(self) -> NDArray[np.int64]:
         """Return the slot of each org, by org number."""
         return np.array([entry.slot for entry in self.orgs], np.int64)
 
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint."""
-        n = len(self.names)
+        n = len(self._names)
         return {
             "subjects": self.names,
             "membership": self.membership[:n].tobytes(),
@@ -145,15 +181,15 @@ class Subjects:
 
     def restore(self, segments: dict[str, Any]) -> None:
         """Take over what `segments` returned."""
-        self.slots(segments["subjects"])
-        self.membership[: len(self.names)] = np.frombuffer(segments["membership"], np.uint8)
+        self._give_all(segments["subjects"])
+        self.membership[: len(self)] = np.frombuffer(segments["membership"], np.uint8)
         self._dated = {slot: (kind, since, until) for slot, kind, since, until in segments.get("dated", [])}
         self._display_names = dict(segments.get("display-names", []))
         self._next_turn_ms = 0
         job_types, job_of = segments.get("job-types", ([], b""))
         self.job_types, self.group_types = Names(job_types), Names(segments.get("group-types"))
         if job_of:
-            self.job_of[: len(self.names)] = np.frombuffer(job_of, np.uint16)
+            self.job_of[: len(self)] = np.frombuffer(job_of, np.uint16)
         for name, (title, zone, group_type) in segments["orgs"].items():
             self._describe(self._org_numbers[name], title, zone, group_type)
 
@@ -165,11 +201,27 @@ class Subjects:
         self.zone_of[number] = self.zone_names.index(zone)
         self.group_of[number] = self.group_types.number(group_type)
 
+    def _give_all(self, names: list[str]) -> None:
+        """Give slots to *names*, all there are, in the order in which they had them."""
+        self._names.add_all(names)
+        org_of, is_user = [], []
+        for slot, name in enumerate(names):
+            org, _, user = name.partition(SEPARATOR)
+            if not user:
+                self._org_numbers[org] = len(self.orgs)
+                self.orgs.append(OrgEntry(org, slot))
+            org_of.append(self._org_numbers[org])
+            is_user.append(bool(user))
+        self.org_of, self.is_user = np.array(org_of, np.int32), np.array(is_user, bool)
+        self.membership, self.job_of = grown(self.membership, len(names)), grown(self.job_of, len(names))
+        self.zone_of, self.group_of = grown(self.zone_of, len(self.orgs)), grown(self.group_of, len(self.orgs))
+
     def _give_origin(self, origin: str) -> int:
         """Return the slot of a subject by a name that says how its activities came to it."""
         org, user, _, _ = origin_of(origin)
         name = org + SEPARATOR + user
-        slot = self._slots[name] if name in self._slots else self._give(name)
+        known = self._names.find(name)
+        slot = self._give(name) if known is None else known
         if origin != name:
             if len(self._by_origin) >= _LARGEST_CACHE:
                 self._by_origin.clear()
@@ -180,16 +232,13 @@ class Subjects:
         org, user = name.split(SEPARATOR, 1)
         if user and org not in self._org_numbers:
             self._give(org + SEPARATOR)
-        slot = len(self.names)
-        self.names.append(name)
-        self._slots[name] = slot
+        slot = self._names.add(name)
         self.org_of = grown(self.org_of, slot + 1)
         self.is_user = grown(self.is_user, slot + 1)
         self.membership = grown(self.membership, slot + 1)
         self.job_of = grown(self.job_of, slot + 1)
         if user:
             number = self._org_numbers[org]
-            self.orgs[number].members.append(slot)
         else:
             number = self._org_numbers[org] = len(self.orgs)
             self.orgs.append(OrgEntry(org, slot))

@@ -25,6 +25,7 @@ NONE = -1
 NEVER = 1 << 40
 """A week that does not come."""
 NO_TREND = np.iinfo(np.int64).min
+_NO_TREND_HERE = np.iinfo(np.int16).min  # scores are of 10,000 basis points, so no trend goes so far
 _COMMON = 840  # a multiple of every distance between two of eight weeks, so that slopes are whole numbers
 
 
@@ -54,9 +55,9 @@ class Pasts:
     def __init__(self, history: History, first_weeks: Callable[[Slots], Matrix]) -> None:
         self._history, self._first_weeks = history, first_weeks
         self._known = np.zeros(0, bool)
-        self._last = np.zeros(0, np.int64)  # the closed week up to which it is known
+        self._last = np.zeros(0, np.int32)  # the closed week up to which it is known
         self._scores = np.zeros((0, WEEKS), np.int16)
-        self._trends = np.zeros(0, np.int64)
+        self._trends = np.zeros(0, np.int16)
 
     def forget(self, slots: Slots) -> None:
         """Note that the closing scores of *slots* changed, or the week in which they were first seen."""
@@ -73,8 +74,9 @@ class Pasts:
             stale, weeks = slots[old], last[old]
             scores = recent_scores(self._history, stale, weeks, self._first_weeks(stale))
             self._known[stale], self._last[stale] = True, weeks
-            self._scores[stale], self._trends[stale] = scores, trends(scores)
-        return self._scores[slots].astype(np.int64), self._trends[slots]
+            self._scores[stale], self._trends[stale] = scores, np.maximum(trends(scores), _NO_TREND_HERE)
+        found = self._trends[slots].astype(np.int64)
+        return self._scores[slots].astype(np.int64), np.where(found == _NO_TREND_HERE, NO_TREND, found)
 
 
 def trends(scores: Matrix) -> Matrix:

@@ -12,13 +12,14 @@ has weeks that are longer still; what is beyond the 169th counts in it.
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from state.active_hours import WORDS, Words, reverse, rotated
-from state.arrays import grown, packed, unpacked
+from state.arrays import decode, encode, grown, packed, unpacked
 from state.cells import Cells, Counts, sum_by_key
 from state.ring import Slots
 from state.week import HOUR_MS, WEEK_HOURS, local_ms_array, week_end_ms
@@ -49,6 +50,7 @@ class WeekHours:
         self._bits = np.zeros((0, WORDS), np.uint64)
         self._rows = 0
         self._more = Cells()  # slot and hour → activities beyond the first
+        self._squeezed: bytes | None = None  # slots and bits, while there is no row
 
     def add(self, slots: Slots, hours: Slots, weights: Counts) -> None:
         """Count activities (+1) and those taken back (−1), all arrays of shape n."""
@@ -56,6 +58,7 @@ class WeekHours:
         keys, net = keys[net != 0], net[net != 0]
         if not len(keys):
             return
+        self._unfold()
         slots, hours = np.divmod(keys.astype(np.int64), _STRIDE)
         places, bits = self._rows_of(slots) * WORDS + hours // 64, np.uint64(1) << (hours % 64).astype(np.uint64)
         had = (self._bits.reshape(-1)[places] & bits) != 0
@@ -71,6 +74,7 @@ class WeekHours:
 
     def of(self, slots: Slots) -> Words:
         """Return in which hours each of *slots* was active, the week's last one last, as bits (see `active_hours`)."""
+        self._unfold()
         rows = np.zeros(len(slots), np.int64)
         known = slots < len(self._row_of)
         rows[known] = self._row_of[slots[known]]
@@ -81,12 +85,36 @@ class WeekHours:
     @property
     def size_bytes(self) -> int:
         """Memory held, in bytes."""
-        return self._row_of.nbytes + self._bits.nbytes + self._more.size_bytes
+        return self._row_of.nbytes + self._bits.nbytes + len(self._squeezed or b"") + self._more.size_bytes
+
+    def squeeze(self) -> None:
+        """Keep everything compressed until it is changed or looked into; harmless when it is already."""
+        self._more.squeeze()
+        if self._rows:
+            slots, bits = self._by_slot()
+            steps = np.diff(slots, prepend=0).astype(np.uint32)
+            self._squeezed = zlib.compress(encode([packed(steps), packed(bits)]), 1)
+            self._row_of, self._bits, self._rows = self._row_of[:0].copy(), self._bits[:0].copy(), 0
+
+    def _unfold(self) -> None:
+        if self._squeezed is not None:
+            slots, bits = self._by_slot()
+            self._squeezed = None
+            rows = self._rows_of(slots)  # which may put others in the place of `_bits`
+            self._bits[rows] = bits
+
+    def _by_slot(self) -> tuple[Slots, NDArray[np.uint64]]:
+        """Return the slots that were active, ascending, and their bits."""
+        if self._squeezed is None:
+            slots = np.flatnonzero(self._row_of)
+            return slots, self._bits[self._row_of[slots] - 1]
+        steps, bits = (unpacked(column) for column in decode(zlib.decompress(self._squeezed)))
+        return np.cumsum(steps, dtype=np.int64), bits
 
     def segment(self) -> list[Any]:
         """Return the content for a checkpoint, by slot in ascending order."""
-        slots = np.flatnonzero(self._row_of)
-        return [packed(a) for a in (slots.astype(np.uint32), self._bits[self._row_of[slots] - 1], *self._more.read())]
+        slots, bits = self._by_slot()
+        return [packed(a) for a in (slots.astype(np.uint32), bits, *self._more.columns())]
 
     @classmethod
     def restored(cls, segment: list[Any]) -> WeekHours:

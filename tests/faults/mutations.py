@@ -71,7 +71,7 @@ MUTATIONS = (
     Mutation(
         "the id dedupe",
         "state/dedupe.py",
-        "        self._shrink()\n        return new\n",
+        "        self._shrink()\n        return found\n",
         "        self._shrink()\n        return np.ones(len(ids), bool)\n",
         "tests/end_to_end/test_any_order.py::test_documents_do_not_depend_on_the_order_of_reading",
     ),

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state.dedupe import Dedupe, IdTable
+from state.dedupe import BLOCK, Dedupe
 from state.week import HOUR_MS
 from tests.state.worlds import examples
 
@@ -110,33 +110,67 @@ def test_the_newest_tick_is_never_given_up() -> None:
     assert not any(learn(dedupe, [(i, 0) for i in range(50)]))
 
 
-def test_ids_that_want_one_place_all_find_one() -> None:
-    same = np.arange(1, 3001, dtype=np.uint64) << np.uint64(32)
-    table = IdTable()
-    table.add(same[:1500])
-    table.add(same[1500:])
-    assert table.contains(same).all()
-    assert not table.contains(same + np.uint64(1)).any()
-    assert table.ids.tolist() == same.tolist() and len(table) == 3000
+def test_of_many_ids_each_is_known_and_no_other() -> None:
+    rng = np.random.default_rng(3)
+    many = np.unique(rng.integers(1, 2**63, 3 * BLOCK).astype(np.uint64))
+    rng.shuffle(many)
+    dedupe, times = Dedupe(48, 10**6), T0 + np.arange(len(many), dtype=np.int64)
+    for at in range(0, len(many), 5_000):
+        part = slice(at, at + 5_000)
+        assert dedupe.learn(many[part], times[part]).all()
+    assert not dedupe.learn(many, times).any()
+    assert len(dedupe) == len(many)
+    assert dedupe.learn(many + np.uint64(1 << 63), times).all()
 
 
-def test_an_id_costs_at_most_36_bytes() -> None:
-    dedupe = Dedupe(48, 10**6)
-    numbers = np.random.default_rng(7).integers(0, 2**63, 100_000).astype(np.uint64)
-    dedupe.learn(numbers, np.full(100_000, T0))
-    assert dedupe.size_bytes <= 36 * 100_000
+def test_what_a_checkpoint_holds_of_full_blocks_stays_as_it_is() -> None:
+    rng = np.random.default_rng(4)
+    dedupe = Dedupe(48, 10**7)
+
+    def more(number: int) -> bytes:
+        ids = rng.integers(1, 2**63, number).astype(np.uint64)
+        dedupe.learn(ids, T0 + rng.integers(0, 5 * HOUR_MS, number))
+        (name,) = (name for name in dedupe.segments() if name.startswith("ids/"))
+        raw: bytes = dedupe.segments()[name][2]
+        return raw
+
+    before = more(BLOCK + 100)
+    after = more(BLOCK)
+    assert len(after) == 8 * (2 * BLOCK + 100)
+    assert after[: 8 * BLOCK] == before[: 8 * BLOCK]  # the first block is full
+    again = Dedupe(48, 10**7)
+    again.restore(dedupe.segments())
+    assert again.segments() == dedupe.segments()
 
 
-def test_within_one_period_the_limit_binds_too_and_what_it_forgets_is_late() -> None:
-    dedupe = Dedupe(1344, 1_000)  # periods of a week
+def test_at_a_high_rate_nearly_the_limit_is_always_kept() -> None:
+    # 100 ids a minute, all of one period of 6 hours at first; only 2,000 may be kept.
+    dedupe, least = Dedupe(48, 2_000), 2_000
+    for minute in range(300):
+        ids = np.arange(100, dtype=np.uint64) + np.uint64(minute * 100 + 1)
+        times = T0 + minute * 60_000 + np.arange(100, dtype=np.int64) * 600
+        assert dedupe.learn(ids, times).all()
+        dedupe.advance(int(times[-1]))
+        assert len(dedupe) <= 2_000
+        if minute > 20:
+            least = min(least, len(dedupe))
+            first = -(-(dedupe.floor_ms - T0) // 60_000)
+            known = np.arange(first * 100 + 1, minute * 100 + 101).astype(np.uint64)
+            assert len(known) == len(dedupe)
+            assert not dedupe.learn(known, np.full(len(known), times[-1])).any()
+    assert least >= 1_500
+    again = Dedupe(48, 2_000)
+    again.restore(dedupe.segments())
+    assert again.segments() == dedupe.segments()
+
+
+def test_when_fewer_come_periods_become_wide_again() -> None:
+    dedupe = Dedupe(48, 1_000)
     for minute in range(60):
-        first = 1_000 * minute + 1
-        ids_now = np.arange(first, first + 100, dtype=np.uint64)
-        dedupe.learn(ids_now, np.full(100, T0 + minute * 60_000, np.int64))
-        assert len(dedupe) <= 1_000
-    assert T0 < dedupe.floor_ms <= T0 + 59 * 60_000
-    # Whatever is not late is still known.
-    minute = (dedupe.floor_ms - T0) // 60_000
-    for later in range(minute, 60):
-        again = np.arange(1_000 * later + 1, 1_000 * later + 101, dtype=np.uint64)
-        assert not dedupe.learn(again, np.full(100, T0 + later * 60_000, np.int64)).any()
+        dedupe.learn(np.arange(100, dtype=np.uint64) + np.uint64(minute * 100), np.full(100, T0 + minute * 60_000))
+    for hour in range(1, 400):
+        dedupe.learn(np.array([1 << 40 | hour], np.uint64), np.array([T0 + hour * HOUR_MS]))
+        dedupe.advance(T0 + hour * HOUR_MS)
+    periods = [name for name in dedupe.segments() if name.startswith("ids/")]
+    assert len(periods) <= 33
+    assert 49 <= len(dedupe) < 49 + 6  # whole periods of six hours

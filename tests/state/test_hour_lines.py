@@ -252,14 +252,14 @@ def test_a_duration_that_clocks_made_negative_is_no_duration_and_its_event_stays
     assert shard.folder.apart["negative_duration"] == 1
     slots = shard.subjects.slots(["a" + SEPARATOR + "ann"])
     measure = NAMES.index("acknowledged")
-    assert shard.week.counts[slots[0], measure] == 4 and shard.week.sum_of(measure)[slots[0]] == 90
+    assert shard.week.counts_of(slots[:1])[0, measure] == 4 and shard.week.sum_of(measure)[slots[0]] == 90
     assert shard.week.medians((measure,), slots)[0].tolist() == [30]
     assert shard.history.medians(week_of(START, "UTC"), (measure,), slots)[0].tolist() == [30]
     assert len(kept.line("a", "acknowledged").grid("UTC").keys) == 3
     row = (0, 0, START + 4, -1, -NO_DURATION, START + 4)
     shard.apply(Correction("a", ["a" + SEPARATOR + "ann"], ["acknowledged"], [row]), 2)
     assert shard.folder.apart["negative_duration"] == 0
-    assert shard.week.counts[slots[0], measure] == 3 and shard.week.sum_of(measure)[slots[0]] == 90
+    assert shard.week.counts_of(slots[:1])[0, measure] == 3 and shard.week.sum_of(measure)[slots[0]] == 90
 
 
 def test_a_zero_duration_is_one() -> None:

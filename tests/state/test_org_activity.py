@@ -29,7 +29,7 @@ def test_an_org_has_what_its_users_were_last_seen_with(steps: list[tuple[str, ob
     users = subjects.slots([f"o{n % 3}{SEPARATOR}u{n}" for n in range(9)])
     week.grow(len(subjects))
     week.advance(NOW)
-    activity = OrgActivity(model, week, subjects)
+    activity = OrgActivity(week, subjects)
     activity.grow()
     seen = dict.fromkeys(range(9), 0)
     search = model.catalogue.index("search")
@@ -42,7 +42,7 @@ def test_an_org_has_what_its_users_were_last_seen_with(steps: list[tuple[str, ob
             week.advance(week.hour + value)
         elif kind == "count":
             activity.count(users[sorted(value)])
-            seen |= {n: int(week.counts[users[n], search]) for n in value}
+            seen |= {n: int(week.count_of(search)[users[n]]) for n in value}
         else:
             activity.forget(int(users[value]))
             seen[value] = 0
