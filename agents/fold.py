@@ -24,7 +24,7 @@ from agents.ledger import SHARD, Ledger
 from agents.manifest import DamagedCheckpointError
 from agents.shadow import ShadowTeller
 from agents.turns import Turns
-from state.activity import Rows, decode_record
+from state.activity import Forget, Rows, decode_record
 from state.effects import (
     Alert,
     ChatCounts,
@@ -154,6 +154,8 @@ class FoldAgent:
         if isinstance(found, Rows):
             rows = len(found.measure)
             self._arrivals.setdefault(partition, []).append(found.arrived)
+        elif isinstance(found, Forget):
+            self._checkpoints.hasten(partition)  # the former one holds what is to be gone
         effects = yield from shard.steps(found, record.offset)
         if effects is not None:
             said.append(effects)
@@ -270,7 +272,7 @@ class FoldAgent:
                 return [], [self._documents.latency_month(effect, position, partition)]
             case Gone():
                 record, write = self._documents.gone(effect, position, partition)
-                return [record], [write]
+                return [record], [write] if self.shadow is None else [write, self.shadow.gone(write)]
             case WeekRow():
                 return [self._documents.week(effect, partition)], []
             case Late():

@@ -56,6 +56,7 @@ from streams.read_transactions import transaction_reader
 from streams.reading import Reader
 from streams.settings import Settings
 from streams.source_bytes import SourceBytes
+from streams.suppression import Suppression, suppression_of
 from streams.tables import ChunkTable
 from streams.topic_specs import TopicNames, group_of, source_topics, topic_names
 from streams.transactions import TransactionSettings
@@ -73,6 +74,7 @@ class Pipeline:
     people: CountPeople
     quarantine: Quarantine
     model: Model
+    suppressed: Suppression
 
 
 def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> Pipeline:
@@ -87,7 +89,8 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     directory, ledger = Directory(), Ledger(table["ledger"], metrics)
     router = router_of(settings)
     lookup = SourceBytes(kafka.brokers, source_topics(topics))
-    dead = DeadLetters(topics.dead_letters, clock.now, ingest.max_value_bytes, lookup)
+    suppressed = suppression_of(settings)
+    dead = DeadLetters(topics.dead_letters, clock.now, ingest.max_value_bytes, lookup, covers_of(settings, suppressed))
     documents = Documents(model, topics, settings.worker.generation, settings.latency.min_count)
 
     def counted(topic: str, counts: Counter[str]) -> None:
@@ -95,14 +98,14 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
 
     aside = settings.worker.aside
     found = sources(settings, model, topics, clock) if aside != "directory" else []
-    _add_ingest(app, settings, found, router, directory, ledger, dead, clock, counted)
+    _add_ingest(app, settings, found, router, directory, ledger, dead, clock, counted, suppressed)
     for kind, topic in (("users", topics.users), ("orgs", topics.orgs)):
         members = Members(
             kind, router, table["members"], dead, ledger,
-            limits=directory_limits_of(settings), counted=counted,
+            limits=directory_limits_of(settings), counted=counted, suppressed=suppressed,
         )  # fmt: skip
         add_chunk_agent(app, topic, members.handle, name=f"members-{kind}")
-    park = Park(router, table["park"], dead, ledger, counted)
+    park = Park(router, table["park"], dead, ledger, counted, suppressed)
     add_chunk_agent(app, topics.unresolved, park.handle, name="park", kept=True)
     limits, shadow = limits_of(settings), load_shadow(settings.model.shadow, model)
     checkpoints = Checkpoints(
@@ -139,12 +142,13 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
         table["ledger"]: read_ledger_row, table["members"]: read_member_row, table["park"]: read_park_row,
         census_table: read_census_row,
     }  # fmt: skip
-    return Pipeline(app, topics, directory, ledger, fold, people, Quarantine(rows, dead, metrics), model)
+    return Pipeline(app, topics, directory, ledger, fold, people, Quarantine(rows, dead, metrics), model, suppressed)
 
 
 def _add_ingest(
     app: ChunkApp, settings: Settings, found: list[Source], router: Router, directory: Directory,
     ledger: Ledger, dead: DeadLetters, clock: Clock, counted: Callable[[str, Counter[str]], None],
+    suppressed: Suppression,
 ) -> None:  # fmt: skip
     """Add an agent for each raw topic."""
     ingest = settings.ingest
@@ -155,7 +159,7 @@ def _add_ingest(
             now=clock.now, max_value_bytes=ingest.max_value_bytes,
             max_ahead_ms=settings.time.max_ahead_seconds * 1000,
             lateness_ms=settings.time.allowed_lateness_hours * 3_600_000, max_aliases=ingest.max_aliases,
-            counted=counted,
+            counted=counted, suppressed=suppressed,
         )  # fmt: skip
         add_chunk_agent(app, source.topic, agent.handle, name=f"ingest-{source.name}")
 
@@ -175,6 +179,20 @@ def sources(settings: Settings, model: Model, topics: TopicNames, clock: Clock) 
     }
     unknown = policies(ingest)
     return [Source(topic, name, read, unknown[name]) for name, (topic, read) in readers.items()]
+
+
+def covers_of(settings: Settings, suppressed: Suppression) -> Callable[[bytes | None, bytes | None], str]:
+    """Return what says why a message's key and bytes must not be in a dead letter; empty = they may."""
+    pseudonyms = bool(settings.privacy.pseudonyms_key_file) and settings.privacy.dead_letters == "cover"
+
+    def covers(key: bytes | None, value: bytes | None) -> str:
+        if pseudonyms:
+            return "its bytes are in the source alone: ids are pseudonyms here"
+        if suppressed and (suppressed.is_named_in(key) or suppressed.is_named_in(value)):
+            return "its bytes are in the source alone: they name somebody who was forgotten"
+        return ""
+
+    return covers
 
 
 def limits_of(settings: Settings) -> Limits:

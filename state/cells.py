@@ -86,6 +86,14 @@ class Cells:
         where = np.repeat(np.arange(len(starts)), sizes)
         return where, self._keys[at].astype(np.int64), self._values[at].astype(np.int64)
 
+    def take(self, start: int, stop: int) -> tuple[Keys, Counts]:
+        """Remove the cells with keys from *start* to before *stop*; return their keys (ascending) and values."""
+        keys, values = self.read()
+        here = (keys >= np.uint64(start)) & (keys < np.uint64(stop))
+        if here.any():
+            self._keys, self._values = keys[~here].astype(self._KIND), narrow(values[~here])
+        return keys[here], values[here]
+
     def __len__(self) -> int:
         return len(self._keys) + self._tail_size
 

@@ -154,6 +154,32 @@ class History:
             self._dirty[week] = [slots[~among[slots]]]
         return slots[among[slots]]
 
+    def hand_over(self, slot: int, heir: int) -> None:
+        """Let *heir* have the counts and sums of *slot*, of whom nothing else stays; nothing is to be told anew."""
+        for cells in self._weeks.values():
+            for each in cells:
+                keys, values = each.take(slot * MAX_MEASURES, (slot + 1) * MAX_MEASURES)
+                if len(keys):
+                    each.add(keys % np.uint64(MAX_MEASURES) + np.uint64(heir * MAX_MEASURES), values)
+        for hours in self._hours.values():
+            hours.forget(slot)
+        for bag in self._amounts.values():
+            bag.drop(slot)
+        for week, touched in list(self._dirty.items()):
+            left = np.unique(np.concatenate(touched))
+            left = left[left != slot]
+            self._dirty[week] = [left]
+            if not len(left):
+                del self._dirty[week]
+        for week, (slots, scores) in list(self._scores.items()):
+            self._scores[week] = (slots[slots != slot], scores[slots != slot])
+
+    def tell_anew(self, slot: int, first_week: int) -> None:
+        """Have the rows of *slot* told anew, of the weeks from *first_week* on."""
+        for week in self._weeks:
+            if week >= first_week:
+                self._dirty.setdefault(week, []).append(np.array([slot], np.int64))
+
     def keep_scores(self, week: int, slots: Slots, scores: Counts) -> None:
         """Keep the scores (basis points, negative = none) that *slots* had when *week* closed."""
         here = scores >= 0

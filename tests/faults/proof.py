@@ -90,12 +90,12 @@ def ledger(system: System) -> list[str]:
     for source in ours.keys() & theirs.keys():
         mine, other = ours[source], theirs[source]
         settled = mine["accepted"] + mine["duplicate"] + mine["late"] + mine["waiting"] + mine["dropped"]
-        apart = mine["apart"] + mine["bot"]
+        apart = mine["apart"] + mine["bot"] + mine["suppressed"]
         if mine["lost"] or mine["twice"]:
             wrong.append(f"{source} has a gap: {dict(mine)}")
         if mine["consumed"] != settled + apart + mine["dead_lettered"]:
             wrong.append(f"{source} does not close: {dict(mine)}")
-        if mine["forwarded"] + mine["parked"] != settled + mine["bot"]:
+        if mine["forwarded"] + mine["parked"] != settled + mine["bot"] + mine["suppressed"]:
             wrong.append(f"{source} forwards more or less than arrives: {dict(mine)}")
         for name in ("consumed", "accepted", "duplicate", "late", "dead_lettered", "waiting"):
             if mine[name] != other.get(name, 0):
