@@ -6,7 +6,7 @@ share of the org.
 
     gone                rolling week, scores, contributions, past weeks, hours, single amounts, display name, job type,
                         membership, place among movers and writers, and whatever was still to be told of them
-    stays, as nobody's  counts and sums of the org's calendar weeks, messages by ten minutes, latency grids
+    stays, as nobody's  counts, sums and active users of the org's calendar weeks, messages by ten minutes, latency grids
     stays, as a number  open messages and replies, so that answers of others find them: the author is a slot without
                         a name, and what follows from them is counted as the org's
 """
@@ -50,7 +50,6 @@ def forget(shard: Shard, record: Forget) -> list[Effect]:
     if said:
         shard.board.touch_org(number)
         shard.chat.touch(number)
-        shard.history.tell_anew(subjects.orgs[number].slot, shard.first_open_week(record.org))
     return said
 
 

@@ -483,11 +483,6 @@ class Shard:
     def _month(self, org: str, month: int) -> LatencyMonth:
         return LatencyMonth(org, month_name(month), self.latency.month(org, month))
 
-    def first_open_week(self, org: str) -> int:
-        """Return the first week that is not closed for *org*."""
-        zone = self._zone(org)
-        return self.closed_until.get(zone, week_of(self.watermark_ms, zone))
-
     def months(self) -> range:
         """Return the calendar months of the rolling period, the running one included (UTC)."""
         return months_up_to(month_of(self.watermark_ms, "UTC"), self._limits.rolling_months)

@@ -100,7 +100,9 @@ def ledger(system: System) -> list[str]:
         for name in ("consumed", "accepted", "duplicate", "late", "dead_lettered", "waiting"):
             if mine[name] != other.get(name, 0):
                 wrong.append(f"{source} {name}: {mine[name]} instead of {other.get(name, 0)}")
-        if apart != sum(other[name] for name in ("ghost", "system", "edit", "bot", "directory", "identity")):
+        if apart != sum(
+            other[name] for name in ("ghost", "system", "edit", "bot", "directory", "identity", "suppressed")
+        ):
             wrong.append(f"{source} apart: {apart}")
     consumed = sum(mine["consumed"] for mine in ours.values())
     return wrong if consumed == system.sent else [*wrong, f"{consumed} consumed of {system.sent} sent"]

@@ -22,6 +22,7 @@ from state.limits import Limits
 from state.measures import MAX_MEASURES
 from state.model import build_model
 from state.shard import Shard
+from state.week_rows import _active_users
 from tests.faults.extent import times
 from tests.state.random_logs import LIMITS, ORGS, START, USERS, random_log
 from tests.state.worlds import DAY, HOUR, WEEK, Act, at, attribute, examples, model_of, rows_of, shard_of
@@ -121,6 +122,10 @@ def of_orgs(shard: Shard) -> dict[str, Any]:
             found.setdefault(week, []).append(
                 sorted(zip(names, (cells[kept] % MAX_MEASURES).tolist(), sums[kept].tolist(), strict=True))
             )
+    for week in shard.history.weeks():
+        orgs = np.arange(len(shard.subjects.orgs))
+        names = [entry.name for entry in shard.subjects.orgs]
+        found[week].append(sorted(zip(names, _active_users(shard, week, orgs), strict=True)))
     maps = [effect for effect in shard.documents() if isinstance(effect, LatencyMap)]
     return found | {"maps": sorted((m.org, m.cells, m.whole) for m in maps), "apart": shard.folder.apart}
 
@@ -202,14 +207,14 @@ def test_a_closed_week_keeps_what_the_org_did_and_loses_who_did_it() -> None:
     assert [effect for effect in said if isinstance(effect, Gone)] == [Gone("a", ZED)]
     weeks = [effect for effect in said if isinstance(effect, WeekRow)]
     assert [(row.user, row.week, row.state) for row in weeks] == [("", "2024-W11", "provisional")], "closed ones stand"
-    assert (weeks[0].activities, weeks[0].active_users) == (2, 1)
+    assert (weeks[0].activities, weeks[0].active_users) == (2, 2)
     (org,) = [effect for effect in said if isinstance(effect, OrgScore)]
     assert (org.active_users, org.activities) == (2, 2), "the rolling week is that of those who are left"
     # Late news of the closed week: its counts still hold everybody's, its people are those who are left.
     shard.apply(rows_of([Act("a", "cat", "search", monday + 5 * HOUR, 30)]), 5)
     restated = [row for row in told(shard, Tick(monday + WEEK + 3 * HOUR, 3)) if isinstance(row, WeekRow)]
     whole = next(row for row in restated if not row.user and row.state == "restated")
-    assert (whole.activities, whole.active_users, whole.counts) == (5, 2, {"search": 5})
+    assert (whole.activities, whole.active_users, whole.counts) == (5, 3, {"search": 5})
     shares = {row.user: row.attributes[1] for row in restated if row.user and row.attributes}
     assert shares == {"bob": 10_000 // 3, "cat": 20_000 // 3}, "shares are of those who are left"
 
