@@ -6,7 +6,8 @@ share of the org.
 
     gone                rolling week, scores, contributions, past weeks, hours, single amounts, display name, job type,
                         membership, place among movers and writers, and whatever was still to be told of them
-    stays, as nobody's  counts, sums and active users of the org's calendar weeks, messages by ten minutes, latency grids
+    stays, as nobody's  counts, sums and active users of the org's calendar weeks, messages by ten minutes, grids of
+                        latency
     stays, as a number  open messages and replies, so that answers of others find them: the author is a slot without
                         a name, and what follows from them is counted as the org's
 """

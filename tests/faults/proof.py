@@ -27,6 +27,7 @@ from tests.streams import kafka_topics
 
 _MOST_SHOWN = 25
 UNSHOWN = ("lost", "twice")
+APART = ("ghost", "system", "edit", "bot", "directory", "identity", "suppressed")
 MEASURED = {f"measure/{name}" for name, entry in MODEL["measures"].items() if entry.get("hours")}
 
 
@@ -100,9 +101,7 @@ def ledger(system: System) -> list[str]:
         for name in ("consumed", "accepted", "duplicate", "late", "dead_lettered", "waiting"):
             if mine[name] != other.get(name, 0):
                 wrong.append(f"{source} {name}: {mine[name]} instead of {other.get(name, 0)}")
-        if apart != sum(
-            other[name] for name in ("ghost", "system", "edit", "bot", "directory", "identity", "suppressed")
-        ):
+        if apart != sum(other[name] for name in APART):
             wrong.append(f"{source} apart: {apart}")
     consumed = sum(mine["consumed"] for mine in ours.values())
     return wrong if consumed == system.sent else [*wrong, f"{consumed} consumed of {system.sent} sent"]
