@@ -19,13 +19,14 @@ from rich.text import Text
 from agents.cli_errors import EXIT_FAILED, EXIT_USAGE, ToldError
 from agents.cli_progress import progress
 from agents.directory import read_directory
-from agents.forget_names import Names, names_of
+from agents.forget_names import Names, names_of, with_raw_names
 from agents.forget_receipt import Receipt, as_json, read_receipt, write_receipt
 from agents.forget_remove import Removal, read_list, take_off_list, unexcused
 from agents.forget_search import PARQUET, POSTGRES, Search, search
 from state.week import iso_time
 from streams.clock import WallClock
 from streams.generation import with_generation
+from streams.pseudonyms import called_by
 from streams.settings import Settings
 from streams.suppression import Suppression, suppression_of
 
@@ -87,7 +88,8 @@ def forget(
         return
     suppressed = _list_of(settings)
     if lift is not None:
-        number = asyncio.run(take_off_list(settings, suppressed, [lift]))
+        lifted = {lift, called_by(settings)(lift)}
+        number = asyncio.run(take_off_list(settings, suppressed, lifted))
         click.echo(f"{number} names taken off the list" if number else "that name is not on the list")
         return
     now = WallClock().now()
@@ -97,7 +99,8 @@ def forget(
         receipt_file = receipt_file or again
     else:
         assert user is not None
-        names = names_of(asyncio.run(read_directory(settings)), user)
+        names = names_of(asyncio.run(read_directory(settings)), user, called_by(settings))
+        names = asyncio.run(with_raw_names(settings, names, user))
     found = _search(settings, names, sinks)
     _check(names, found, all_orgs=all_orgs or again is not None)
     if dry_run or not yes:

@@ -10,13 +10,19 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import msgspec
 
 from state.identity import Directory, spelled
+from streams.log_state import content_of
+from streams.pseudonyms import pseudonyms_of
+from streams.read_directory import DirectoryLimits, user_entry
+from streams.reading import Rejected
+from streams.settings import Settings
+from streams.topic_specs import topic_names
 
 _SURE_CHARS = 8
 """A name of so many characters that is no number is looked for anywhere; a shorter one as a word of its own."""
@@ -88,16 +94,37 @@ def _packed_in(value: bytes | None) -> list[bytes]:
         return []
 
 
-def names_of(directory: Directory, who: str) -> Names:
-    """Return the person that *who*, a user id or an alias, leads to; of nobody who is known that name alone."""
-    alias = spelled(who)
+def names_of(directory: Directory, who: str, called: Callable[[str], str] = spelled) -> Names:
+    """Return the person that *who*, a user id or an alias, leads to; of nobody who is known that name alone.
+
+    *called* is how names are called here (see `streams.pseudonyms`).
+    """
+    alias = called(who)
     person = directory.find(alias)
     user = person.user if person is not None else alias if alias in directory.users else ""
     if not user:
         return Names(alias, (alias,), known=False)
     record = directory.users[user]
-    mine = {spelled(user), alias, *directory.aliases_of(user)}
+    mine = {user, spelled(user), alias, *directory.aliases_of(user)}
     mine |= {each for each in record.aliases if directory.claims_of(each)[:1] == [user]}
     return Names(
         user, tuple(sorted(mine)), orgs=tuple(sorted({org for _, _, org in record.memberships} | {record.org}))
     )
+
+
+async def with_raw_names(settings: Settings, names: Names, who: str) -> Names:
+    """Return *names* with those by which raw messages call the person, where these have pseudonyms here."""
+    pseudonyms = pseudonyms_of(settings)
+    if pseudonyms is None:
+        return names
+    ingest, more = settings.ingest, {spelled(who)}
+    plain = DirectoryLimits(ingest.max_id_chars, ingest.max_aliases, ingest.max_value_bytes)
+    for rows in await content_of(settings.kafka.brokers, topic_names(settings).users):
+        for key, value in rows.items():
+            try:
+                name, found = user_entry(key, value, plain)
+            except Rejected:
+                continue
+            if pseudonyms.of(name) == names.user:
+                more |= {name, *found.aliases}
+    return replace(names, aliases=tuple(sorted({*names.aliases, *more})))

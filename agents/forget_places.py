@@ -69,6 +69,32 @@ def _parts_with(client: Any, key: bytes, names: Names) -> Iterator[str]:
                 yield ""
 
 
+def redis_values(settings: Settings, found: list[str]) -> dict[str, Any]:
+    """Return what Redis holds at the places that `in_redis` has found."""
+    client, prefix, values = _client(settings), settings.redis.prefix, dict[str, Any]()
+    try:
+        for place in found:
+            key, _, part = place.rpartition(" ") if not client.exists(prefix + place) else (place, "", "")
+            name = prefix + key
+            match client.type(name):
+                case b"hash":
+                    values[place] = {_text(k): _text(v) for k, v in client.hgetall(name).items()}
+                case b"zset":
+                    values[place] = client.zscore(name, part)
+                case b"stream":
+                    entries = client.xrange(name, part, part)
+                    values[place] = [{_text(k): _text(v) for k, v in fields.items()} for _, fields in entries]
+                case _:
+                    values[place] = True
+        return values
+    finally:
+        client.close()
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
 def remove_from_redis(settings: Settings, names: Names, orgs: set[str]) -> int:
     """Remove the hashes, members and entries that are about the person in *orgs*; return how many there were."""
     client, prefix, removed = _client(settings), settings.redis.prefix, 0
@@ -123,6 +149,20 @@ async def in_postgres(settings: Settings, names: Names) -> tuple[list[str], int]
             )
             found += [f"{table}.{column}" async for (text,) in cursor if names.is_in(text.encode())]
         return found, len(_TABLES)
+    finally:
+        await let_go(connection)
+
+
+async def rows_in_postgres(settings: Settings, names: Names) -> dict[str, list[Any]]:
+    """Return the rows of the person by table, each as its columns by name."""
+    connection = await connect(settings.sink.postgres_url, settings.sink.schema, settings.sink.timeout_seconds)
+    try:
+        found = {}
+        for table, columns in _TABLES.items():
+            statement = sql.SQL("SELECT to_jsonb(t) FROM {} AS t WHERE {}")
+            composed = statement.format(sql.Identifier(table), _named(columns))
+            found[table] = [row async for (row,) in await connection.execute(composed, _values(names, columns))]
+        return found
     finally:
         await let_go(connection)
 

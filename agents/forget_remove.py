@@ -34,6 +34,7 @@ from streams.log_state import committed_of, content_of, ends_of
 from streams.lone_sender import NotSentError
 from streams.parked import Forgotten, encode_parked
 from streams.plain_sender import send_all
+from streams.pseudonyms import called_by
 from streams.raw_scan import configs_of, cut_before, extents_of
 from streams.settings import Settings
 from streams.suppression import CHECK, Entry, Suppression
@@ -93,6 +94,7 @@ class Removal:
         self._settings, self._names, self._receipt = settings, names, receipt
         self._suppressed, self._now, self._say = suppressed, now, say
         self._topics, self._router = topic_names(settings), router_of(settings)
+        self._called = called_by(settings)
         self._removed: Counter[str] = Counter(receipt.removed)
 
     async def run(self, found: Search, wait_seconds: float, sinks: Iterable[str], tell: Tell) -> None:
@@ -142,7 +144,8 @@ class Removal:
         return {tp: end for tp, end in ends.items() if (tp.topic, tp.partition) in touched}
 
     def _is_name(self, key: bytes) -> bool:
-        return key.decode("utf-8", "replace") in self._names.all
+        name = key.decode("utf-8", "replace")
+        return name in self._names.all or self._called(name) in self._names.all
 
     async def _wait(self, places: dict[TopicPartition, int], wait_seconds: float) -> list[str]:
         """Wait until the workers have committed *places*; return those that they have not."""

@@ -49,6 +49,7 @@ from streams.dead_letters import DeadLetters, FloodGuard
 from streams.faust_app import ChunkApp, make_app
 from streams.metrics import Metrics
 from streams.model_file import load_shadow
+from streams.pseudonyms import pseudonyms_of
 from streams.read_chat import chat_reader
 from streams.read_product import product_reader
 from streams.read_syslog import syslog_reader
@@ -56,7 +57,7 @@ from streams.read_transactions import transaction_reader
 from streams.reading import Reader
 from streams.settings import Settings
 from streams.source_bytes import SourceBytes
-from streams.suppression import Suppression, suppression_of
+from streams.suppression import Suppression, covers_of, suppression_of
 from streams.tables import ChunkTable
 from streams.topic_specs import TopicNames, group_of, source_topics, topic_names
 from streams.transactions import TransactionSettings
@@ -177,22 +178,10 @@ def sources(settings: Settings, model: Model, topics: TopicNames, clock: Clock) 
         "chat-messages": (topics.chat_messages, chat_reader(ingest.channels, longest, ingest.teams)),
         "transactions": (topics.transactions, transaction_reader(ingest.currency, longest)),
     }
-    unknown = policies(ingest)
+    unknown, pseudonyms = policies(ingest), pseudonyms_of(settings)
+    if pseudonyms is not None:
+        readers = {name: (topic, pseudonyms.reader(read)) for name, (topic, read) in readers.items()}
     return [Source(topic, name, read, unknown[name]) for name, (topic, read) in readers.items()]
-
-
-def covers_of(settings: Settings, suppressed: Suppression) -> Callable[[bytes | None, bytes | None], str]:
-    """Return what says why a message's key and bytes must not be in a dead letter; empty = they may."""
-    pseudonyms = bool(settings.privacy.pseudonyms_key_file) and settings.privacy.dead_letters == "cover"
-
-    def covers(key: bytes | None, value: bytes | None) -> str:
-        if pseudonyms:
-            return "its bytes are in the source alone: ids are pseudonyms here"
-        if suppressed and (suppressed.is_named_in(key) or suppressed.is_named_in(value)):
-            return "its bytes are in the source alone: they name somebody who was forgotten"
-        return ""
-
-    return covers
 
 
 def limits_of(settings: Settings) -> Limits:

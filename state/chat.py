@@ -111,6 +111,11 @@ class Chat:
             self._merge()
             yield [each for each in self._tell(numbers[at : at + _PIECE], watermark_ms()) if each.windows]
 
+    def messages_of(self, slot: int) -> int:
+        """Return how many messages of *slot* are counted."""
+        self._merge()
+        return int(self._messages.counts[self._messages.slots == slot].sum())
+
     def has(self, org: str) -> bool:
         """Say whether anything is told of *org*, or will be."""
         slot = self._subjects.find(org, "")

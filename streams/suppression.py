@@ -118,3 +118,17 @@ def suppression_of(settings: Settings, fail: Callable[[BaseException], None] | N
         SettingsError: If the key can't be read.
     """
     return Suppression(read_key(settings.privacy.suppression_key_file, SETTING, _USE), fail)
+
+
+def covers_of(settings: Settings, suppressed: Suppression) -> Callable[[bytes | None, bytes | None], str]:
+    """Return what says why a message's key and bytes must not be in a dead letter; empty = they may."""
+    pseudonyms = bool(settings.privacy.pseudonyms_key_file) and settings.privacy.dead_letters == "cover"
+
+    def covers(key: bytes | None, value: bytes | None) -> str:
+        if pseudonyms:
+            return "its bytes are in the source alone: ids are pseudonyms here"
+        if suppressed and (suppressed.is_named_in(key) or suppressed.is_named_in(value)):
+            return "its bytes are in the source alone: they name somebody who was forgotten"
+        return ""
+
+    return covers

@@ -87,7 +87,8 @@ def test_somebody_who_is_forgotten_is_nowhere_and_does_not_come_back(
         print(f"{system.sent} messages; kept out: {dict(kept_out)}; {system.workers.kills} kill")
         assert kept_out.total() > 10 and any(topic == "users" for topic, _ in kept_out)
         system.sent += forgetting.ends_in_users(system, names)  # the ends of their entries are messages too
-        assert not proof.differences(system)
+        different = proof.differences(system)
+        assert not different, "\n".join(different)
 
         # Every log raw, once the broker has compacted: only what the receipt excuses is left.
         wait_until(lambda: verified(system, receipt), 120.0)
