@@ -57,12 +57,18 @@ class Names:
         found = re.compile(rb"(?<!" + _WORD + rb")(?:" + pattern + rb")(?!" + _WORD + rb")") if words else None
         return sorted(sure), found
 
+    @cached_property
+    def _wide(self) -> bool:
+        return any("@" in name and not name.isascii() for name in self.all)
+
     def is_in(self, raw: bytes | None) -> bool:
         """Say whether *raw* holds one of the names."""
         if not raw:
             return False
         sure, words = self._needles
         lower = raw.lower()
+        if self._wide and not raw.isascii():  # bytes know of no capitals beyond ASCII
+            lower += b"\n" + raw.decode("utf-8", "replace").lower().encode("utf-8", "replace")
         return any(each in raw or each in lower for each in sure) or (
             words is not None and words.search(raw) is not None
         )

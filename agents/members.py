@@ -147,6 +147,8 @@ class Members:
             assert found is not None
             known = Alias(alias, found.org, user, bot=found.bot, claimed_ms=since_ms, memberships=_told(found))
             out.append(self._router.unresolved(alias, encode_parked(known)))
+        if found is None and former_raw is None:
+            return out  # the end of nobody who is known: why remember the name?
         value = None if found is None else msgspec.msgpack.encode(found)
         return [*out, self._table.stage(partition, key, value)]
 

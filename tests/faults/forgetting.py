@@ -7,14 +7,18 @@ by message, so the recount needs to know nothing of when that was.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from agents.forget_names import Names
+from agents.simulate import Message
+from agents.simulate_base import SimulatedUser, user_message
 from reports.recount import SOURCES, Raw, recount
 from streams.log_state import stretches
 from streams.raw_scan import configs_of, extents_of, raw_records
@@ -46,6 +50,18 @@ def compact_quickly(settings: Settings) -> None:
         admin.alter_configs(
             [ConfigResource(ConfigResourceType.TOPIC, spec.name, {**spec.configs, **QUICK}) for spec in specs]
         )
+
+
+def anything(system: System, somebody: SimulatedUser) -> list[Message]:
+    """Return messages of everybody but *somebody*, of unknown people and of the directory, new ones at each call."""
+    now, mark = time.time(), time.monotonic_ns()
+    others = [user for user in system.base.users if user is not somebody]
+    who = [user.email for user in others if not user.bot] + [f"nobody-{mark}-{n}@example.org" for n in range(40)]
+    events = [
+        {"event_id": f"{mark}-{n}", "name": "Search", "distinct_id": name, "time": now} for n, name in enumerate(who)
+    ]
+    found = [Message("product-events", None, orjson.dumps(event)) for event in events]
+    return found + [user_message(system.base, user) for user in others]
 
 
 def everything_raw(settings: Settings) -> dict[str, list[Any]]:
