@@ -50,7 +50,9 @@ class Names:
     def _needles(self) -> tuple[list[bytes], re.Pattern[bytes] | None]:
         sure, words = set[bytes](), set[bytes]()
         for name in self.all:
-            raw = {name.encode("utf-8", "surrogatepass"), json.dumps(name)[1:-1].encode()}
+            quoted = [json.dumps(name, ensure_ascii=ascii_)[1:-1] for ascii_ in (True, False)]
+            spellings = {name, *quoted, *(each.replace("/", "\\/") for each in quoted)}
+            raw = {each.encode("utf-8", "surrogatepass") for each in spellings}
             is_sure = "@" in name or (len(name) >= _SURE_CHARS and not name.isdigit())
             (sure if is_sure else words).update(each.lower() if "@" in name else each for each in raw)
         pattern = b"|".join(re.escape(word) for word in sorted(words))

@@ -107,12 +107,11 @@ def test_another_name_is_not_taken_for_it(raw: bytes) -> None:
     assert not ANN.is_in_record(None, raw)
 
 
-def is_id(text: str) -> bool:
-    return text.isprintable() and text.strip() == text and not text.isdigit()
+LETTERS = st.characters(exclude_categories=("C", "Z"))
 
 
 @examples(100)
-@given(st.text(min_size=8, max_size=60).filter(is_id), st.binary())
+@given(st.text(LETTERS, min_size=8, max_size=60).map(lambda text: text + "x"), st.binary())
 def test_a_long_name_is_found_wherever_it_stands(name: str, around: bytes) -> None:
     names = Names(name, (name,))
     assert names.is_in(around + name.encode() + around)

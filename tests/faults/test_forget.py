@@ -70,6 +70,15 @@ def test_somebody_who_is_forgotten_is_nowhere_and_does_not_come_back(
         needed = {places.users, places.activities, places.scores, places.weeks, places.members_changelog}
         assert needed <= found["found"].keys() and any(place.startswith("redis: user:") for place in found["found"])
 
+        held = json.loads(orgpulse(system, "subject", somebody.username))
+        assert (held["user"], held["directory"]["org"]) == (somebody.id, system.base.orgs[somebody.org].id)
+        (mine,) = [each for each in held["orgs"] if each["org"] == held["directory"]["org"]]
+        points = f"{mine['score']['points']:.2f}"
+        assert mine["weeks"] and held["history"] and held["scores"][0]["value"]["score"] == points
+        assert sum(mine["score"]["contributions"].values()) == pytest.approx(mine["score"]["points"], abs=0.001)
+        assert any(key.startswith("user:") and value["score"] == points for key, value in held["redis"].items())
+        assert sum(topic["number"] for topic in held["messages"].values()) > 20 and held["counted"]
+
         receipt = tmp_path / "receipt.json"
         later = half + (len(messages) - half) // 2
         player = system.play_messages(messages[half:later], 6.0)
