@@ -19,14 +19,17 @@ from redis import Redis
 
 from agents.forget_names import Names
 from agents.forget_places import in_redis
+from agents.forget_receipt import read_receipt
 from agents.simulate import Message, directory
 from agents.simulate_base import SimulatedUser, user_message
+from streams.settings import override
 from streams.settings_child import child_environment
 from streams.topic_specs import topic_names
 from tests.end_to_end.durable import restored_shards
 from tests.end_to_end.test_identity import speakers
 from tests.faults import forgetting, proof
 from tests.faults.commands import LONGEST_SECONDS, orgpulse
+from tests.faults.extent import long_form
 from tests.faults.system import Size, System, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.security, pytest.mark.timeout(900)]
@@ -130,3 +133,34 @@ def left_in_compacted(system: System, names: Names, somebody: SimulatedUser) -> 
         system.send(forgetting.anything(system, somebody))
         time.sleep(1.0)  # between two looks, not for something to have happened
     return str(found) if found else ""
+
+
+@long_form
+def test_a_rebuild_does_not_bring_them_back(kafka: Any, redis_server: Any, tmp_path: Path) -> None:
+    changes = {"privacy.suppression_key_file": forgetting.key_file(tmp_path)}
+    with System(kafka.bootstrap, redis_server.url, tmp_path, size=Size(6, 60, 2), changes=changes) as system:
+        messages = system.load(time.time(), system.size.weeks)
+        system.send(list(directory(system.base)))
+        system.wait_for_directory()
+        system.play_messages(messages, 3.0).join()
+        somebody, receipt = chosen(system, messages), tmp_path / "receipt.json"
+        system.rest()
+        orgpulse(system, "forget", somebody.id, "--yes", "--receipt", str(receipt))
+        kept = read_receipt(receipt)
+        names = Names(kept.user, tuple(kept.aliases))
+        said = orgpulse(system, "rebuild", "--yes", "--logs", str(tmp_path / "aside"))
+        assert "Generation 1 is live" in said
+        system.wait_recovered()
+        system.settings = override(system.settings, {"worker.generation": 1})
+        system.rest()
+        # In the new generation's own logs and tables nothing was ever said of them, and the ledger says why.
+        raw, topics = forgetting.everything_raw(system.settings), topic_names(system.settings)
+        own = (topics.activities, topics.unresolved, *topics.changelogs)
+        assert sum(len(raw[topic]) for topic in own) > 100
+        assert not [t for t in own for r in raw[t] if names.is_in_record(r.key, r.value, r.headers)]
+        assert not in_redis(system.settings, names)[0]
+        for rows in (raw[topics.scores], raw[topics.weeks]):
+            last = {record.key: record.value for record in rows}
+            assert last and not [key for key, value in last.items() if names.is_in(key) and value is not None]
+        ledger = json.loads(orgpulse(system, "ledger", "--json"))
+        assert str(ledger) and not verified(system, receipt)
