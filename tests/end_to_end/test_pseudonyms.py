@@ -60,7 +60,7 @@ def test_figures_are_the_same_and_no_name_is_kept(tmp_path: Path) -> None:
     hidden = override(plain, {"privacy.pseudonyms_key_file": str(key)})
     pseudonyms = pseudonyms_of(hidden)
     assert isinstance(pseudonyms, Pseudonyms)
-    base = make_base(5, 4, 30)
+    base = make_base(5, 4, 46)
     raw = messages_of(base)
     (_, open_), (house, covered) = played(plain, raw), played(hidden, raw)
 
