@@ -90,7 +90,10 @@ class Members:
         limits: DirectoryLimits,
         counted: Callable[[str, Counter[str]], None],
         suppressed: Suppression | None = None,
+        ends_entries: bool = True,
     ) -> None:
+        """Prepare; *ends_entries* says whether the end of a refused entry is written (not by who computes aside)."""
+        self._ends_entries = ends_entries
         self._suppressed = suppressed if suppressed is not None else Suppression(None)
         self._kind, self._router, self._table, self._dead_letters = kind, router, table, dead_letters
         self._ledger, self._limits, self._counted = ledger, limits, counted
@@ -130,7 +133,7 @@ class Members:
         user, found = user_entry(record.key, record.value, self._limits)
         if not self._suppressed.has_any([user, *found.aliases]):
             return None
-        return [Outgoing(self._router.users_topic, partition, record.key, None)]
+        return [Outgoing(self._router.users_topic, partition, record.key, None)] if self._ends_entries else []
 
     def _take_user(self, partition: int, record: Any) -> list[Outgoing]:
         user, found = user_entry(record.key, record.value, self._limits)

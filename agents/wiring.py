@@ -103,7 +103,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     for kind, topic in (("users", topics.users), ("orgs", topics.orgs)):
         members = Members(
             kind, router, table["members"], dead, ledger,
-            limits=directory_limits_of(settings), counted=counted, suppressed=suppressed,
+            limits=directory_limits_of(settings), counted=counted, suppressed=suppressed, ends_entries=aside == "no",
         )  # fmt: skip
         add_chunk_agent(app, topic, members.handle, name=f"members-{kind}")
     park = Park(router, table["park"], dead, ledger, counted, suppressed)
