@@ -264,6 +264,7 @@ def outside() -> list[str]:
         "what readers of `scores`, `weeks`, `alerts`, of Redis or of the sinks' tables have copied",
         "backups and replicas of Kafka, Redis, PostgreSQL and of disks; what Redis has written to its own files until "
         "it rewrites them",
+        "namespaces of backfills, which hold raw messages and the directory (`orgpulse backfill list`, `drop`)",
         "the systems that sent the messages and the directory, and orgpulse's former generations "
         "(`orgpulse rebuild --drop-old`)",
         "this receipt: it names them; keep it where only those who must prove the deletion can read it",
