@@ -33,7 +33,7 @@ from state.activity import Tick, encode_record
 from state.week import DAY_MS, iso_time
 from streams.bulk_sender import BulkSender, Placed
 from streams.clock import Clock
-from streams.log_state import committed_of, ends_of, unread_of
+from streams.log_state import committed_of, content_of, ends_of, unread_of
 from streams.model_file import load_model, text_of
 from streams.namespace import Backfill, NamespaceError, backfill_of, drop, namespace_of, say
 from streams.plain_sender import send_all
@@ -147,8 +147,15 @@ class Run:
                 "Wait for its end, or choose another name.",
             )
 
+    async def _keep_out(self) -> None:
+        """Let those who were forgotten stay so here, whatever the source still has of them."""
+        (kept,) = await content_of(self._live.kafka.brokers, topic_names(self._live).suppressed)
+        topic = topic_names(self.space).suppressed
+        await send_all(self.space, [Outgoing(topic, 0, key, value) for key, value in kept.items()])
+
     async def _prepare_namespace(self) -> None:
         """Write what must be known before the first message is read."""
+        await self._keep_out()
         brokers = self._live.kafka.brokers
         async with BulkSender(brokers, "orgpulse-backfill", self._live.kafka.max_message_bytes) as sender:
             block: list[Placed] = []

@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "alerts": ("agents.cli_alerts:alerts", "Show orgs whose score fell; acknowledge or mute their alerts."),
     "identity": ("agents.cli_identity:identity", "Show who is who, link and unlink aliases, bring the past in line."),
+    "forget": ("agents.cli_forget:forget", "Remove a person from everything, keep them out, and prove it."),
+    "subject": ("agents.cli_subject:subject", "Show everything that is held about a person."),
     "export": ("agents.cli_export:export", "Write weeks, scores or alerts to Parquet, CSV or JSON lines."),
     "ledger": ("agents.cli_ledger:ledger", "Show what became of every message, and whether it adds up."),
     "dead-letters": ("agents.cli_dead_letters:dead_letters", "Show messages that can't be used, and send them again."),

@@ -27,6 +27,7 @@ from state.week import iso_time
 from streams.generation import with_generation
 from streams.model_file import load_model
 from streams.parked import Alias, encode_parked
+from streams.pseudonyms import called_by
 from streams.settings import Settings
 from streams.topic_specs import topic_names
 from streams.transactions import Outgoing
@@ -59,6 +60,7 @@ def identity() -> None:
 def show(settings: Settings, who: str, check: bool, as_json: bool) -> None:
     """Show whom an alias leads to, and what else leads to them."""
     settings, directory = _known(settings)
+    who = called_by(settings)(who)
     found = document(directory, who)
     if check:
         found["out_of_line"] = asyncio.run(_mended(settings, [who], dry=True)).activities
@@ -76,7 +78,9 @@ def show(settings: Settings, who: str, check: bool, as_json: bool) -> None:
 def link(settings: Settings, alias: str, user: str, no_mend: bool) -> None:
     """Say that activities of ALIAS are those of USER (an id of the directory)."""
     settings, directory = _known(settings)
-    alias, holder = spelled(alias), directory.find(alias)
+    called = called_by(settings)
+    alias, user = called(alias), user if called is spelled else called(user)
+    holder = directory.find(alias)
     if user not in directory.users:
         raise ToldError(
             f'the directory knows no user "{user}"', "USER is a `user_id` of the topic `users`.", EXIT_USAGE
@@ -102,7 +106,8 @@ def unlink(settings: Settings, alias: str, no_mend: bool) -> None:
     that org by this name; else they wait.
     """
     settings, directory = _known(settings)
-    alias, holder = spelled(alias), directory.find(alias)
+    alias = called_by(settings)(alias)
+    holder = directory.find(alias)
     if holder is None:
         raise ToldError(f'"{alias}" leads to nobody', "`orgpulse identity show` says what leads to whom.")
     gone = [Alias(name, "", holder.user, gone=True) for name in _linked_names(directory, alias)]
@@ -121,7 +126,7 @@ def unlink(settings: Settings, alias: str, no_mend: bool) -> None:
 def reset(settings: Settings, alias: str, no_mend: bool) -> None:
     """Take back what was said of ALIAS: it leads where the directory says."""
     settings, directory = _known(settings)
-    alias = spelled(alias)
+    alias = called_by(settings)(alias)
     said = directory.link_of(alias)
     if said is None:
         raise ToldError(f'nothing was said of "{alias}"', "`orgpulse identity show` says what leads to whom.")
@@ -145,7 +150,7 @@ def mend_command(settings: Settings, who: tuple[str, ...], dry_run: bool) -> Non
     before.
     """
     settings = with_generation(settings, patience_seconds=0)
-    _tell(asyncio.run(_mended(settings, who, dry=dry_run)), dry=dry_run)
+    _tell(asyncio.run(_mended(settings, tuple(map(called_by(settings), who)), dry=dry_run)), dry=dry_run)
 
 
 def document(directory: Directory, who: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import msgspec
 from agents.members import ROW_OF_USER, decode_user, with_past
 from state.identity import Directory
 from streams.log_state import ends_of, stretches
+from streams.pseudonyms import pseudonyms_of
 from streams.read_directory import DirectoryLimits, link_entry, org_entry, user_entry
 from streams.reading import Rejected
 from streams.settings import Settings
@@ -80,8 +81,9 @@ class DirectoryReader:
 
 def directory_limits_of(settings: Settings) -> DirectoryLimits:
     """Return how much of a directory's entry is taken in."""
-    ingest = settings.ingest
-    return DirectoryLimits(ingest.max_id_chars, ingest.max_aliases, ingest.max_value_bytes)
+    ingest, pseudonyms = settings.ingest, pseudonyms_of(settings)
+    covered = None if pseudonyms is None else pseudonyms.of_user
+    return DirectoryLimits(ingest.max_id_chars, ingest.max_aliases, ingest.max_value_bytes, covered)
 
 
 async def read_directory(settings: Settings) -> Directory:

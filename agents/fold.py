@@ -24,7 +24,7 @@ from agents.ledger import SHARD, Ledger
 from agents.manifest import DamagedCheckpointError
 from agents.shadow import ShadowTeller
 from agents.turns import Turns
-from state.activity import decode_record, rows_of
+from state.activity import Forget, decode_record, rows_of
 from state.effects import (
     Alert,
     ChatCounts,
@@ -157,6 +157,8 @@ class FoldAgent:
         for part in rows_of(found):
             rows += len(part.measure)
             self._arrivals.setdefault(partition, []).append(part.arrived)
+        if isinstance(found, Forget):
+            self._checkpoints.hasten(partition)  # the former one holds what is to be gone
         effects = yield from shard.steps(found, record.offset)
         if effects is not None:
             said.append(effects)
@@ -275,7 +277,7 @@ class FoldAgent:
                 return [], [self._documents.latency_month(effect, position, partition)]
             case Gone():
                 record, write = self._documents.gone(effect, position, partition)
-                return [record], [write]
+                return [record], [write] if self.shadow is None else [write, self.shadow.gone(write)]
             case WeekRow():
                 return [self._documents.week(effect, partition)], []
             case Late():

@@ -25,6 +25,7 @@ from streams.dead_letters import DeadLetters, FloodGuard
 from streams.parked import Parked, encode_parked
 from streams.reading import Reader, Reading, Rejected
 from streams.settings_work import IngestSettings
+from streams.suppression import Suppression
 from streams.transactions import Outgoing
 from streams.transport import Chunk
 
@@ -80,7 +81,9 @@ class Ingest:
         lateness_ms: int,
         max_aliases: int,
         counted: Callable[[str, Counter[str]], None],
+        suppressed: Suppression | None = None,
     ) -> None:
+        self._suppressed = suppressed if suppressed is not None else Suppression(None)
         self._source, self._router, self._directory = source, router, directory
         self._ledger, self._dead_letters, self._flood = ledger, dead_letters, flood
         self._now, self._counted, self._max_aliases = now, counted, max_aliases
@@ -113,17 +116,23 @@ class Ingest:
 
     def _read_all(self, chunk: Chunk, work: _Work, watermark_ms: int) -> int:
         """Read every record of *chunk* into *work*; return the newest event time (ms)."""
-        read, first = self._source.read, chunk.first_offset
+        read, first, suppressed = self._source.read, chunk.first_offset, self._suppressed
         ceiling = int(self._now() * 1000) + self._max_ahead_ms
         floor, newest = watermark_ms - self._lateness_ms, watermark_ms
         for record in chunk.records:
             value = record.value
             try:
                 if value is None:
+                    if suppressed and suppressed.is_named_in(record.key):
+                        work.counts["suppressed"] += 1  # the end of what a compacted topic held of them
+                        continue
                     raise Rejected("not_json", "no value")
                 if len(value) > self._max_value_bytes:
                     raise Rejected("too_big", f"{len(value)} bytes, at most {self._max_value_bytes}")
                 found = read(value)
+                if suppressed and (suppressed.has(found.who) or suppressed.has(found.link)):
+                    work.counts["suppressed"] += 1
+                    continue
                 time_ms = found.time_ms
                 if time_ms > ceiling:
                     raise Rejected("bad_time", f"{(time_ms - ceiling) // 1000} s too far ahead of now")

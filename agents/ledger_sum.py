@@ -140,7 +140,7 @@ def _account(source: SourcePlace, look: _Look) -> Account:
     account = Account(
         *source, now["consumed"], now["accepted"], now["duplicate"], now["late"],
         now["dead_lettered"] + now["dropped"], now["waiting"], now["released"], now["dropped"],
-        now["apart"] + now["bot"], 0, lost, twice,
+        now["apart"] + now["bot"] + now["suppressed"], 0, lost, twice,
     )  # fmt: skip
     counted = (
         account.accepted + account.duplicate + account.late + account.dead_letters + account.waiting + account.apart
@@ -161,4 +161,4 @@ def _settled(counts: Counter[str]) -> int:
 
 def _taken(counts: Counter[str]) -> int:
     """Activities that park has counted."""
-    return counts["waiting"] + counts["released"] + counts["bot"] + counts["dropped"]
+    return counts["waiting"] + counts["released"] + counts["bot"] + counts["dropped"] + counts["suppressed"]

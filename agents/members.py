@@ -24,6 +24,7 @@ from streams.dead_letters import DeadLetters
 from streams.parked import Alias, encode_parked
 from streams.read_directory import DirectoryLimits, org_entry, user_entry
 from streams.reading import Rejected
+from streams.suppression import Suppression
 from streams.tables import ChunkTable
 from streams.transactions import Outgoing
 from streams.transport import Chunk
@@ -88,7 +89,12 @@ class Members:
         *,
         limits: DirectoryLimits,
         counted: Callable[[str, Counter[str]], None],
+        suppressed: Suppression | None = None,
+        ends_entries: bool = True,
     ) -> None:
+        """Prepare; *ends_entries* says whether the end of a refused entry is written (not by who computes aside)."""
+        self._ends_entries = ends_entries
+        self._suppressed = suppressed if suppressed is not None else Suppression(None)
         self._kind, self._router, self._table, self._dead_letters = kind, router, table, dead_letters
         self._ledger, self._limits, self._counted = ledger, limits, counted
 
@@ -98,8 +104,13 @@ class Members:
         out: list[Outgoing] = []
         counts: Counter[str] = Counter()
         take = self._take_user if self._kind == "users" else self._take_org
+        suppressed = self._suppressed if self._kind == "users" else None
         for record in chunk.records:
             try:
+                if suppressed and (gone := self._refused(partition, record)) is not None:
+                    out += gone
+                    counts["suppressed"] += 1
+                    continue
                 out += take(partition, record)
                 counts["directory"] += 1
             except Rejected as error:
@@ -114,6 +125,15 @@ class Members:
         """Tell what was committed."""
         self._counted(self._kind, counts)
         self._ledger.show(partition, self._kind)
+
+    def _refused(self, partition: int, record: Any) -> list[Outgoing] | None:
+        """Return what is said of an entry of somebody who was forgotten: its end; None = of nobody such."""
+        if record.value is None:
+            return None  # it ends what is known, of whoever it is
+        user, found = user_entry(record.key, record.value, self._limits)
+        if not self._suppressed.has_any([user, *found.aliases]):
+            return None
+        return [Outgoing(self._router.users_topic, partition, record.key, None)] if self._ends_entries else []
 
     def _take_user(self, partition: int, record: Any) -> list[Outgoing]:
         user, found = user_entry(record.key, record.value, self._limits)
@@ -130,6 +150,8 @@ class Members:
             assert found is not None
             known = Alias(alias, found.org, user, bot=found.bot, claimed_ms=since_ms, memberships=_told(found))
             out.append(self._router.unresolved(alias, encode_parked(known)))
+        if found is None and former_raw is None:
+            return out  # the end of nobody who is known: why remember the name?
         value = None if found is None else msgspec.msgpack.encode(found)
         return [*out, self._table.stage(partition, key, value)]
 

@@ -18,13 +18,15 @@ from agents.ingest import ids_of
 from agents.ledger import PARK, Ledger
 from agents.routing import Router
 from state.activity import Packer, subject_of
+from state.forgotten import digest_of
 from state.identity import via_of
 from state.ledger import PARK_OUTCOMES
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters, Refused
-from streams.parked import Alias, Parked, decode_parked, read_claims
+from streams.parked import Alias, Forgotten, Parked, decode_parked, read_claims
 from streams.reading import Rejected
 from streams.source_bytes import Place
+from streams.suppression import Suppression
 from streams.tables import ChunkTable
 from streams.transactions import Outgoing
 from streams.transport import Chunk
@@ -69,6 +71,10 @@ def _can_go(parked: Parked, claim: Alias) -> bool:
     return claim.bot or bool(claim.org_of(parked))
 
 
+def _ends(found: Parked | Alias) -> bool:
+    return isinstance(found, Alias) and found.gone
+
+
 @dataclass(slots=True)
 class _Work:
     """What one chunk has led to so far; who waits and which aliases are known is written at its end."""
@@ -90,7 +96,9 @@ class Park:
         dead_letters: DeadLetters,
         ledger: Ledger,
         counted: Callable[[str, Counter[str]], None],
+        suppressed: Suppression | None = None,
     ) -> None:
+        self._suppressed = suppressed if suppressed is not None else Suppression(None)
         self._router, self._table, self._dead_letters = router, table, dead_letters
         self._ledger, self._counted = ledger, counted
 
@@ -100,7 +108,12 @@ class Park:
         for record in chunk.records:
             assert record.value is not None, "only orgpulse writes to unresolved"
             found = decode_parked(record.value)
-            if isinstance(found, Alias):
+            if isinstance(found, Forgotten):
+                self._forget(partition, found, work)
+            elif self._suppressed and self._suppressed.has(via_of(found.alias)) and not _ends(found):
+                if isinstance(found, Parked):
+                    work.counts[f"{found.topic}/{found.partition}/suppressed"] += 1
+            elif isinstance(found, Alias):
                 self._take_alias(partition, found, work)
             else:
                 self._take_parked(partition, found, work)
@@ -120,6 +133,20 @@ class Park:
             error = Rejected("park_full", f"{number} activities wait for {parked.alias!r} already")
             place = Place(parked.topic, parked.partition, parked.offset)
             work.refused.append(Refused(error, place, parked.partition))
+
+    def _forget(self, partition: int, forgotten: Forgotten, work: _Work) -> None:
+        """Let go of what waits under the aliases that *forgotten* means, and of who claims them."""
+        known = {key[2:].decode() for key, _ in self._table.items(partition)} | work.waiting.keys() | work.claims.keys()
+        digests = set(forgotten.digests)
+        for alias in sorted(known):
+            if digest_of(forgotten.salt, via_of(alias)) not in digests:
+                continue
+            waiting = self._waiting(partition, alias, work)
+            for parked in waiting.parked:
+                work.counts[f"{parked.topic}/{parked.partition}/waiting"] -= 1
+                work.counts[f"{parked.topic}/{parked.partition}/suppressed"] += 1
+            waiting.keep([])
+            work.claims[alias] = []
 
     def _take_alias(self, partition: int, alias: Alias, work: _Work) -> None:
         """Note a claim or its end; as in the directory, the earliest claim to an alias counts."""

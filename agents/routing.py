@@ -34,6 +34,11 @@ class Router:
         self._max_bytes = max_message_bytes * 9 // 10  # room for the record's own head
         self._cache: dict[str, int] = {}
 
+    @property
+    def users_topic(self) -> str:
+        """The directory of users."""
+        return self._topics.users
+
     def partition(self, name: str) -> int:
         """Return the partition of an org or alias."""
         found = self._cache.get(name)

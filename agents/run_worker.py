@@ -8,6 +8,7 @@ answers.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import structlog
 from faust.types import TP
@@ -83,7 +84,16 @@ class Worker:
             pipe.fold.sink = pipe.people.sink = self.sink
         self.generation = GenerationWatch(settings, self.fail)
         known = DirectoryReader(pipe.directory, topics, directory_limits_of(settings))
-        self.directory = Follower(settings.kafka.brokers, known.followed, known.take)
+        suppressed = pipe.suppressed
+        suppressed.fail = self.fail
+
+        def take(topic: str, record: Any) -> None:
+            if topic == topics.suppressed:
+                suppressed.take(record)
+            else:
+                known.take(topic, record)
+
+        self.directory = Follower(settings.kafka.brokers, [*known.followed, topics.suppressed], take)
         self.guard = TopicGuard(settings)
         self.restarts = Restarts(self.clock, settings.worker.longest_pause_seconds, self.metrics)
         self.kafka = KafkaWatch(

@@ -50,6 +50,10 @@ class ShadowTeller:
             for piece in shard.shadow.pieces(shard.watermark_ms):
                 yield [self._write(each, shard) for each in piece]
 
+    def gone(self, live: Write) -> Write:
+        """Return the end of a document whose *live* one ends."""
+        return msgspec.structs.replace(live, key=KEY_PREFIX + live.key, ranks=())
+
     def show(self, shard: Shard) -> None:
         """Set the metrics of a partition."""
         if shard.shadow is None:

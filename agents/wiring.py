@@ -49,6 +49,7 @@ from streams.dead_letters import DeadLetters, FloodGuard
 from streams.faust_app import ChunkApp, make_app
 from streams.metrics import Metrics
 from streams.model_file import load_shadow
+from streams.pseudonyms import pseudonyms_of
 from streams.read_chat import chat_reader
 from streams.read_product import product_reader
 from streams.read_syslog import syslog_reader
@@ -56,6 +57,7 @@ from streams.read_transactions import transaction_reader
 from streams.reading import Reader
 from streams.settings import Settings
 from streams.source_bytes import SourceBytes
+from streams.suppression import Suppression, covers_of, suppression_of
 from streams.tables import ChunkTable
 from streams.topic_specs import TopicNames, group_of, lanes_of, source_topics, topic_names
 from streams.transactions import TransactionSettings
@@ -73,6 +75,7 @@ class Pipeline:
     people: CountPeople
     quarantine: Quarantine
     model: Model
+    suppressed: Suppression
 
 
 def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> Pipeline:
@@ -88,7 +91,8 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     router = router_of(settings)
     app.bundle = router.bundled
     lookup = SourceBytes(kafka.brokers, source_topics(topics))
-    dead = DeadLetters(topics.dead_letters, clock.now, ingest.max_value_bytes, lookup)
+    suppressed = suppression_of(settings)
+    dead = DeadLetters(topics.dead_letters, clock.now, ingest.max_value_bytes, lookup, covers_of(settings, suppressed))
     documents = Documents(model, topics, settings.worker.generation, settings.latency.min_count)
 
     def counted(topic: str, counts: Counter[str]) -> None:
@@ -96,14 +100,14 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
 
     aside = settings.worker.aside
     found = sources(settings, model, topics, clock) if aside != "directory" else []
-    _add_ingest(app, settings, found, router, directory, ledger, dead, clock, counted)
+    _add_ingest(app, settings, found, router, directory, ledger, dead, clock, counted, suppressed)
     for kind, topic in (("users", topics.users), ("orgs", topics.orgs)):
         members = Members(
             kind, router, table["members"], dead, ledger,
-            limits=directory_limits_of(settings), counted=counted,
+            limits=directory_limits_of(settings), counted=counted, suppressed=suppressed, ends_entries=aside == "no",
         )  # fmt: skip
         add_chunk_agent(app, topic, members.handle, name=f"members-{kind}")
-    park = Park(router, table["park"], dead, ledger, counted)
+    park = Park(router, table["park"], dead, ledger, counted, suppressed)
     add_chunk_agent(app, topics.unresolved, park.handle, name="park", kept=True)
     limits, shadow = limits_of(settings), load_shadow(settings.model.shadow, model)
     checkpoints = Checkpoints(
@@ -140,12 +144,13 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
         table["ledger"]: read_ledger_row, table["members"]: read_member_row, table["park"]: read_park_row,
         census_table: read_census_row,
     }  # fmt: skip
-    return Pipeline(app, topics, directory, ledger, fold, people, Quarantine(rows, dead, metrics), model)
+    return Pipeline(app, topics, directory, ledger, fold, people, Quarantine(rows, dead, metrics), model, suppressed)
 
 
 def _add_ingest(
     app: ChunkApp, settings: Settings, found: list[Source], router: Router, directory: Directory,
     ledger: Ledger, dead: DeadLetters, clock: Clock, counted: Callable[[str, Counter[str]], None],
+    suppressed: Suppression,
 ) -> None:  # fmt: skip
     """Add an agent for each raw topic."""
     ingest = settings.ingest
@@ -156,7 +161,7 @@ def _add_ingest(
             now=clock.now, max_value_bytes=ingest.max_value_bytes,
             max_ahead_ms=settings.time.max_ahead_seconds * 1000,
             lateness_ms=settings.time.allowed_lateness_hours * 3_600_000, max_aliases=ingest.max_aliases,
-            counted=counted,
+            counted=counted, suppressed=suppressed,
         )  # fmt: skip
         add_chunk_agent(app, source.topic, agent.handle, name=f"ingest-{source.name}")
 
@@ -174,7 +179,9 @@ def sources(settings: Settings, model: Model, topics: TopicNames, clock: Clock) 
         "chat-messages": (topics.chat_messages, chat_reader(ingest.channels, longest, ingest.teams)),
         "transactions": (topics.transactions, transaction_reader(ingest.currency, longest)),
     }
-    unknown = policies(ingest)
+    unknown, pseudonyms = policies(ingest), pseudonyms_of(settings)
+    if pseudonyms is not None:
+        readers = {name: (topic, pseudonyms.reader(read)) for name, (topic, read) in readers.items()}
     return [Source(topic, name, read, unknown[name]) for name, (topic, read) in readers.items()]
 
 

@@ -150,7 +150,10 @@ def recount(raw: Iterable[Raw], model: Mapping[str, Any], as_of_ms: int, options
         latency_lines(*with_measures(messages, replies, happened, model), zones, options.target_seconds),
         messages, replies,
     )  # fmt: skip
-    found = _scored(happened, model, people, as_of_ms, options, waiting, ledger)
+    left = happened[~happened["user"].isin(options.forgotten)] if options.forgotten else happened
+    found = _scored(left, model, people, as_of_ms, options, waiting, ledger)
+    if options.forgotten:  # what an org did in calendar weeks stays counted, with how many people did it
+        found.weeks, found.happened = org_weeks(happened, Rules.of(model), zones), happened
     found.chat = ChatCount.of(events, people, options)
     return found
 
@@ -214,7 +217,7 @@ def _ledger(gathered: _Gathered, repeated: pd.DataFrame, people: People) -> pd.D
         dead = sum(reasons.values())
         rows[source] = {"consumed": consumed, "dead_lettered": dead, "directory": consumed - dead} | reasons
     table = pd.DataFrame.from_dict(rows, orient="index").fillna(0).astype("int64")
-    apart = ["ghost", "system", "edit", "bot", "directory", "identity"]
+    apart = ["ghost", "system", "edit", "bot", "directory", "identity", "suppressed"]
     wanted = ["consumed", "accepted", "duplicate", "dead_lettered", "waiting", *apart]
     table = table.reindex(columns=[*wanted, *sorted(c for c in map(str, table) if c.startswith("dead:"))], fill_value=0)
     table.index = pd.MultiIndex.from_tuples(table.index, names=["topic", "partition"])

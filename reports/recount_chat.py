@@ -93,7 +93,7 @@ class ChatCount:
         return [[int(p) * 600, n, int(shown[p]) if p in shown else None, total] for p, n, total in rows]
 
     def _people_of(self, org: str, messages: pd.DataFrame) -> dict[str, Any]:
-        numbers = messages.groupby("user").size()
+        numbers = messages[~messages["user"].isin(self.options.forgotten)].groupby("user").size()
         ranked = sorted(((int(n), str(user)) for user, n in numbers.items()), key=lambda each: (-each[0], each[1]))
         shown, most = [], self.options.chat_people
         for n, user in ranked[:most]:

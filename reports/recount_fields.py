@@ -71,6 +71,8 @@ class Options:
     chat_days: int = 7
     chat_people: int = 50
     chat_zones: Mapping[str, str] = field(default_factory=dict)
+    forgotten: frozenset[str] = frozenset()
+    """Users who were forgotten: what they did is their org's by calendar week and in latency, and in nothing else."""
 
 
 def refuse(reason: str) -> NoReturn:

@@ -2,8 +2,8 @@
 
 Owns the records of the log: `Rows` (a packed chunk of activities) and `Bundle` (several of them, taken in as one),
 `Tick` (time passed), `Calibration` (new cut points), `Member` and `Org` (the directory, as far as one org's shard
-needs it). Invariant: a record says everything its effect depends on, so that a shard's state is a function of its log
-alone.
+needs it), `Forget` (somebody is to be forgotten). Invariant: a record says everything its effect depends on, so that a
+shard's state is a function of its log alone.
 """
 
 from __future__ import annotations
@@ -191,7 +191,19 @@ class Correction(msgspec.Struct, array_like=True, tag="x", frozen=True):
         return (min(added), max(added)) if added else (0, 0)
 
 
-Record = Rows | Bundle | Tick | Calibration | Member | Org | Note | Correction
+class Forget(msgspec.Struct, array_like=True, tag="f", frozen=True):
+    """Users of one org who are to be forgotten (see `state.forgetting`). It does not name them, so that the log does
+    not either."""
+
+    org: str
+    salt: bytes
+    digests: list[bytes]
+    """`state.forgotten.digest_of` of each user's id."""
+    until_ms: int
+    """No record that names them comes in after this (event time): so long they are not let in again."""
+
+
+Record = Rows | Bundle | Tick | Calibration | Member | Org | Note | Correction | Forget
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 _encoder = msgspec.msgpack.Encoder()
 

@@ -82,6 +82,15 @@ class Bag:
         which = np.repeat(np.arange(len(cells)), lengths)
         return which, np.arange(len(which)) + np.repeat(first - (np.cumsum(lengths) - lengths), lengths)
 
+    def drop(self, slot: int) -> None:
+        """Remove all amounts of *slot*."""
+        rows = self.rows()
+        kept = rows.cells // MAX_MEASURES != slot
+        if not kept.all():
+            self._rows = Rows(
+                rows.cells[kept], rows.moments[kept], narrow(rows.amounts[kept]), narrow(rows.weights[kept])
+            )
+
     def __len__(self) -> int:
         return len(self._rows.cells) + sum(len(rows.cells) for rows in self._tail)
 
@@ -224,6 +233,12 @@ class HourlyAmounts:
         self._first_ms = max(self._first_ms, time_ms)
         for old in [beginning for beginning in self._bags if beginning < time_ms]:
             self._forget((self._bags.pop(old).rows().cells // MAX_MEASURES).astype(np.int64))
+
+    def drop_slot(self, slot: int) -> None:
+        """Forget all amounts of *slot*."""
+        for bag in self._bags.values():
+            bag.drop(slot)
+        self._forget(np.array([slot], np.int64))
 
     def medians(self, measures: tuple[int, ...], slots: Ints) -> Answer:
         """Return the lower median of the amounts of *measures* of each of *slots*."""

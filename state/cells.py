@@ -129,6 +129,16 @@ class Cells:
         where = np.repeat(np.arange(len(starts)), sizes)
         return where, self._keys[at].astype(np.int64), self._values[at].astype(np.int64)
 
+    def take(self, start: int, stop: int) -> tuple[Keys, Counts]:
+        """Remove the cells with keys from *start* to before *stop*; return their keys (ascending) and values."""
+        self.merge()
+        keys, values = self.read()
+        here = (keys >= np.uint64(start)) & (keys < np.uint64(stop))
+        if here.any():
+            self._keys, self._values = keys[~here].astype(self._KIND), narrow(values[~here])
+            self._size = len(self._keys)
+        return keys[here], values[here]
+
     def __len__(self) -> int:
         return self._size + self._tail_size
 

@@ -80,6 +80,13 @@ class Chat:
         if number < len(self._told) and self._told[number]:
             self._changed[number] = True
 
+    def hand_over(self, slot: int, heir: int) -> None:
+        """Let nobody (*heir*, the org itself) have written the messages of *slot*: they count, but are no person's."""
+        self._merge()
+        if (self._messages.slots == slot).any():
+            self._messages.hand_over(slot, heir)
+        self.touch(int(self._subjects.org_of[slot]))
+
     def due(self, watermark_ms: int) -> list[ChatCounts]:
         """Return what is to be told as of *watermark_ms*: of orgs whose figures changed since the last time."""
         self._merge()
@@ -103,6 +110,11 @@ class Chat:
         for at in range(0, len(numbers), _PIECE):
             self._merge()
             yield [each for each in self._tell(numbers[at : at + _PIECE], watermark_ms()) if each.windows]
+
+    def messages_of(self, slot: int) -> int:
+        """Return how many messages of *slot* are counted."""
+        self._merge()
+        return int(self._messages.counts[self._messages.slots == slot].sum())
 
     def has(self, org: str) -> bool:
         """Say whether anything is told of *org*, or will be."""
@@ -213,7 +225,7 @@ class Chat:
     ) -> ChatCounts:  # fmt: skip
         """Return the activity of one org, given messages by window and by slot, and what `_tell_online` says."""
         subjects, entry, (seen, now, newest_ms) = self._subjects, self._subjects.orgs[number], online
-        ranked = sorted((-n, subjects.user(slot), slot) for slot, n in people.items())
+        ranked = sorted((-n, subjects.user(slot), slot) for slot, n in people.items() if slot != entry.slot)
         shown = ranked[: self._limits.max_chat_people]
         return ChatCounts(
             entry.name,

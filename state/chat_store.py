@@ -71,6 +71,13 @@ class Messages(_Appended):
             self.times, self.slots, self.counts = self.times[first:], self.slots[first:], self.counts[first:]
         return gone
 
+    def hand_over(self, slot: int, heir: int) -> None:
+        """Let *heir* have written the messages of *slot*; everything was merged before."""
+        if len(self.times):
+            self.times, self.slots, self.counts = _summed(
+                self.times, np.where(self.slots == slot, heir, self.slots), self.counts
+            )
+
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint, a segment for each day: days that are over do not change."""
         days = self.times // DAY_MS

@@ -28,7 +28,7 @@ from state.org_scores import NONE
 from state.peers import CutPoints, peer_groups
 from state.ring import Slots
 from state.scoreboard import Scoreboard
-from state.subjects import Subjects
+from state.subjects import GONE, Subjects
 from state.trend import NEVER, Pasts
 from state.week import HOUR_MS, local_ms_array, week_end_ms
 
@@ -117,6 +117,16 @@ class Closing:
         oldest_end = min(week_end_ms(week, zone) for zone in self._subjects.zones())
         while len(self._cuts) > 1 and self._cuts[1][0] <= oldest_end:
             del self._cuts[0]
+
+    def forget(self, slot: int) -> None:
+        """Let *slot* have been no member and nobody's peer."""
+        for members in self._members.values():
+            if slot < len(members):
+                members[slot] = GONE
+        for groups in self._groups.values():
+            if slot < len(groups):
+                groups[slot] = NONE
+        self.pasts.forget(np.array([slot], np.int64))
 
     def segments(self) -> dict[str, Any]:
         """Return the content for a checkpoint."""

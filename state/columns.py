@@ -57,6 +57,12 @@ class NarrowColumns:
             self._columns[number] = column = _wide_enough(column, int(sums.min()), int(sums.max()))
             column[here] = sums
 
+    def clear(self, row: int) -> None:
+        """Let *row* be zero in every column."""
+        for column in self._columns:
+            if len(column):
+                column[row] = 0
+
     def take(self, rows: Numbers) -> NDArray[Any]:
         """Return the numbers of *rows*, shape (n, columns), whole columns together in memory."""
         wide = any(column.itemsize > 4 for column in self._columns)

@@ -184,9 +184,11 @@ class Folder:
         self._latency.add_reply(org, match.place, match.parent_ms, latency_ms, first=match.first, weight=weight)
         if match.again or match.reply_ms < floor_ms:
             return []  # told before, or it waited for its parent beyond its week's close
+        heir = self._subjects.heir  # what is left of somebody who was forgotten is their org's
+        replier, asker = heir(match.reply_slot), heir(match.parent_slot)
         return [
-            (match.reply_slot, self._given, match.reply_ms, weight, weight * (latency_ms // 1000), match.parent_ms),
-            (match.parent_slot, self._received, match.reply_ms, weight, 0, match.parent_ms),
+            (replier, self._given, match.reply_ms, weight, weight * (latency_ms // 1000), match.parent_ms),
+            (asker, self._received, match.reply_ms, weight, 0, match.parent_ms),
         ]
 
     def _take_transaction(self, columns: Columns, row: int, floor_ms: int) -> Derived:
@@ -202,7 +204,7 @@ class Folder:
             return []
         derived: Derived = []
         if former is not None and former[1] and former[0] >= floor_ms:
-            derived.append((former[3], self._approved, former[0], -1, -former[2], former[0]))
+            derived.append((self._subjects.heir(former[3]), self._approved, former[0], -1, -former[2], former[0]))
         if counts:
             derived.append((slot, self._approved, time_ms, 1, cents, time_ms))
         self._transactions.pop(id_, None)  # to the end, so that the oldest stay in front

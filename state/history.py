@@ -53,6 +53,7 @@ class History:
         self._kept, self._spread = kept, spread
         self._watchers: list[Callable[[int, Slots], None]] = []
         self._scores: dict[int, tuple[NDArray[np.uint32], NDArray[np.int16]]] = {}  # by slot, ascending
+        self._former: dict[int, dict[int, int]] = {}  # week → heir's slot → active users whom it stands for
 
     def add(
         self,
@@ -154,6 +155,34 @@ class History:
             self._dirty[week] = [slots[~among[slots]]]
         return slots[among[slots]]
 
+    def hand_over(self, slot: int, heir: int) -> None:
+        """Let *heir* have the counts and sums of *slot*, of whom nothing else stays; nothing is to be told anew."""
+        for week, cells in self._weeks.items():
+            for number, each in enumerate(cells):
+                keys, values = each.take(slot * MAX_MEASURES, (slot + 1) * MAX_MEASURES)
+                if number == 0 and self._active[(keys % np.uint64(MAX_MEASURES)).astype(np.int64)].any():
+                    former = self._former.setdefault(week, {})
+                    former[heir] = former.get(heir, 0) + 1
+                if len(keys):
+                    each.add(keys % np.uint64(MAX_MEASURES) + np.uint64(heir * MAX_MEASURES), values)
+        for hours in self._hours.values():
+            hours.forget(slot)
+        for bag in self._amounts.values():
+            bag.drop(slot)
+        for week, touched in list(self._dirty.items()):
+            left = np.unique(np.concatenate(touched))
+            left = left[left != slot]
+            self._dirty[week] = [left]
+            if not len(left):
+                del self._dirty[week]
+        for week, (slots, scores) in list(self._scores.items()):
+            self._scores[week] = (slots[slots != slot], scores[slots != slot])
+
+    def former_active(self, week: int, heirs: Slots) -> NDArray[np.int64]:
+        """Return for how many users who were active in *week* each of *heirs* stands."""
+        former = self._former.get(week, {})
+        return np.array([former.get(heir, 0) for heir in heirs.tolist()], np.int64)
+
     def keep_scores(self, week: int, slots: Slots, scores: Counts) -> None:
         """Keep the scores (basis points, negative = none) that *slots* had when *week* closed."""
         here = scores >= 0
@@ -177,7 +206,7 @@ class History:
         week -= self._kept
         # Each by itself: a week in which nothing happened has scores all the same.
         held: tuple[tuple[dict[int, Any], int], ...] = (
-            (self._weeks, week), (self._hours, week), (self._amounts, week), (self._dirty, week),
+            (self._weeks, week), (self._hours, week), (self._amounts, week), (self._dirty, week), (self._former, week),
             (self._scores, min(week, scores_before)),
         )  # fmt: skip
         for weeks, first in held:
@@ -209,6 +238,8 @@ class History:
         for week, hours in sorted(self._hours.items()):
             found[f"week-hours/{week}"] = hours.segment()
         found |= segments_of(self._amounts, _AMOUNTS)
+        for week, former in sorted(self._former.items()):
+            found[f"week-former/{week}"] = sorted(former.items())
         for week, scores in sorted(self._scores.items()):
             found[f"week-scores/{week}"] = [packed(array) for array in scores]
         return found
@@ -227,6 +258,8 @@ class History:
                 self._dirty[int(name[11:])] = [unpacked(value)]
             elif name.startswith("week-hours/"):
                 self._hours[int(name[11:])] = WeekHours.restored(value)
+            elif name.startswith("week-former/"):
+                self._former[int(name[12:])] = dict(value)
             elif name.startswith("week-scores/"):
                 slots, scores = (unpacked(v) for v in value)
                 self._scores[int(name[12:])] = (slots, scores)

@@ -16,9 +16,9 @@ import msgspec
 
 from state.records import record_of
 
-APART = ("ghost", "system", "bot", "directory", "identity", "edit")
+APART = ("ghost", "system", "bot", "directory", "identity", "edit", "suppressed")
 """Messages that count in no score: an operator's, the system's own, a bot's, the directory itself, those that only say
-who is who, and later versions of chat messages."""
+who is who, later versions of chat messages, and what comes of somebody who was forgotten."""
 
 
 class SourceLedger(msgspec.Struct, array_like=True, frozen=True):
@@ -73,7 +73,7 @@ SourcePlace = tuple[str, int]
 """Source topic (without prefix) and partition."""
 Shares = dict[SourcePlace, list[int]]
 """What one partition of park or fold did with each source partition's messages, in the order of the names below."""
-PARK_OUTCOMES = ("waiting", "released", "bot", "dropped")
+PARK_OUTCOMES = ("waiting", "released", "bot", "dropped", "suppressed")
 SHARD_OUTCOMES = ("accepted", "duplicate", "late", "lost", "twice")
 
 

@@ -51,6 +51,13 @@ class NameTable:
         self._new.update(zip(names, range(first, first + len(names)), strict=True))
         self._settle()
 
+    def rename(self, number: int, name: str) -> None:
+        """Give *number* another *name*, a new one; nothing of the former is kept. All are housed anew."""
+        names = self.names()
+        names[number] = name
+        self.__init__()  # type: ignore[misc]
+        self.add_all(names)
+
     def name(self, number: int) -> str:
         """Return the name of a number."""
         if number >= self._settled:

@@ -105,6 +105,16 @@ class RollingWeek:
         self._amounts.drop_before((hour - WEEK_HOURS) * HOUR_MS)
         return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int64)
 
+    def forget(self, slot: int) -> None:
+        """Remove everything that *slot* did."""
+        for cells in self._hours.values():
+            for each in cells:
+                each.take(slot * MAX_MEASURES, (slot + 1) * MAX_MEASURES)
+        self._counts.clear(slot)
+        self._sums.clear(slot)
+        self._bits[slot] = 0
+        self._amounts.drop_slot(slot)
+
     def active_hours(self, slots: Slots) -> Words:
         """Return in which hours each of *slots* was active, oldest first, as bits (see `active_hours`)."""
         return rotated(np.ascontiguousarray(self._bits[slots].T), (self.hour - WEEK_HOURS) % _BITS)

@@ -132,13 +132,23 @@ class Scoreboard:
         self.stale[slot] = True
         if hour >= 0:
             return False
+        self._reset(slot)
+        return True
+
+    def _reset(self, slot: int) -> None:
+        """Let *slot* have no score and no past."""
         self.score[slot] = self.parts[slot] = self.coverage[slot] = self.drift[slot] = self.reloaded[slot] = 0
         self.regrouped[slot], self.peer_group[slot] = 0, NONE
         self.former_parts[slot] = 0
         self.previous[slot] = self.band[slot] = self.said_band[slot] = NONE
         self._activity.forget(slot)
         self.touch_org(int(self.subjects.org_of[slot]))
-        return True
+
+    def forget(self, slot: int) -> None:
+        """Let *slot* never have been scored."""
+        self.since[slot] = NONE
+        self._reset(slot)
+        self.stale[slot] = self.dirty[slot] = False
 
     def age(self, former_hour: int, hour: int) -> None:
         """Note whose first week ended between two hours: their documents say so."""

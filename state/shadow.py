@@ -40,6 +40,11 @@ class Shadow:
         """Bring the scores of those noted up to date."""
         self.board.evaluate()
 
+    def forget(self, slot: int) -> None:
+        """Let *slot* never have been scored."""
+        self._follow()
+        self.board.forget(slot)
+
     def learn(self, record: Calibration) -> None:
         """Take over cut points that are newer and of this model."""
         if record.model == self.id:

@@ -23,6 +23,7 @@ from state.activity import (
     Calibration,
     Columns,
     Correction,
+    Forget,
     Member,
     Note,
     Org,
@@ -42,6 +43,7 @@ from state.closing import Closing
 from state.dedupe import Dedupe
 from state.effects import Effect, Gap, Gone, Late, LatencyMap, LatencyMonth, WeekRow
 from state.fold import Folder
+from state.forgetting import forget, without_forgotten
 from state.health import Matrix, Model
 from state.history import History
 from state.kinds import single_measures
@@ -107,7 +109,8 @@ class Shard:
         self.board.alert_since = self.alerts.open_since
         self.outcomes: Outcomes = {}
         self.receipts = Receipts()
-        self._said: list[Effect] = []  # told at the next tick
+        self.said: list[Effect] = []
+        """What is told at the next tick."""
         self._restless_maps: set[str] = set()  # orgs whose map changes for another reason than what came
         self.closed_until: dict[str, int] = {}
         """Zone → first week that is not closed yet."""
@@ -138,13 +141,16 @@ class Shard:
                 self.board.learn(record)
             case Correction():
                 yield from self._take_correction(record)
+            case Forget():
+                found = forget(self, record)  # which takes things out of `said` first
+                self.said += found
             case Note():
                 number = self.subjects.org_number(record.org)
-                self._grow()
-                self._said += self.alerts.note(record, number)
+                self.grow()
+                self.said += self.alerts.note(record, number)
             case Member():
                 slot = self.subjects.learn_member(record)
-                self._grow()
+                self.grow()
                 self._turn_memberships()
                 self.board.dirty[slot] = True
                 self.board.touch_org(int(self.subjects.org_of[slot]))
@@ -153,7 +159,7 @@ class Shard:
                 number = self.subjects.org_number(record.org)
                 former, group = self._zone(record.org), int(self.subjects.group_of[number])
                 self.subjects.learn_org(record)
-                self._grow()
+                self.grow()
                 self.board.touch_org(number)
                 self.chat.touch(number)
                 if self._zone(record.org) != former:  # another zone has other closed weeks, and other hours
@@ -236,7 +242,7 @@ class Shard:
             if segment:
                 parts.setdefault(part, {})[segment] = decode(raw)
         self.subjects.restore(parts["subjects"])
-        self._grow()
+        self.grow()
         self.week.restore(parts["ring"], len(self.subjects))
         self.history.restore(parts.get("history", {}))
         self.dedupe.restore(parts["dedupe"])
@@ -255,8 +261,8 @@ class Shard:
         same_model = self.closing.restore(parts["closing"], self.watermark_ms)
         self._round, self._ticks, self._scored_hour, self._population_changed = meta["ticks"]
         self._population_changed |= other_model
-        self._said = msgspec.msgpack.decode(meta["said"], type=list[Effect])
-        for row in [] if same_model else self._said:
+        self.said = msgspec.msgpack.decode(meta["said"], type=list[Effect])
+        for row in [] if same_model else self.said:
             if isinstance(row, WeekRow):
                 row.attributes = None  # they go by the order of the other model's
 
@@ -270,10 +276,11 @@ class Shard:
             "closed": self.closed_until,
             "maps": sorted(self._restless_maps),
             "ticks": [self._round, self._ticks, self._scored_hour, self._population_changed],
-            "said": msgspec.msgpack.encode(self._said),
+            "said": msgspec.msgpack.encode(self.said),
         }
 
-    def _grow(self) -> None:
+    def grow(self) -> None:
+        """Make room for every subject there is."""
         self.week.grow(len(self.subjects))
         self.board.grow()
 
@@ -289,8 +296,8 @@ class Shard:
             outcome[1] += len(fresh) - number
             if number:
                 accepted.append(self._placed(rows, columns if number == len(fresh) else columns.take(fresh)))
-        if accepted:
-            self._grow()
+        self.grow()
+        if accepted := [columns for columns in accepted if len(columns.at)]:
             self._population_changed = True
             yield from self._fold_until(joined(accepted))
 
@@ -300,28 +307,33 @@ class Shard:
         outcome = self.outcomes.setdefault(source, [0, 0, 0])
         missing = self.receipts.take(source, rows.before, len(columns.at))
         if missing:
-            self._said.append(Gap(*source, rows.first_offset, missing))
+            self.said.append(Gap(*source, rows.first_offset, missing))
         on_time = columns.time_ms >= self.dedupe.floor_ms
         if on_time.all():
             return columns
         late = columns.take(~on_time)
         outcome[2] += len(late.at)
-        self._said.append(Late(rows.topic, rows.partition, (late.at + rows.first_offset).tolist()))
+        self.said.append(Late(rows.topic, rows.partition, (late.at + rows.first_offset).tolist()))
         return columns.take(on_time)
 
     def _placed(self, rows: Rows, columns: Columns) -> Columns:
-        """Return *columns* of *rows* with slots and this model's measures."""
+        """Return *columns* of *rows* with slots and this model's measures, but for those who were forgotten."""
         catalogue = self.model.catalogue
         measures = np.array([catalogue.index(name) for name in rows.measures], np.int64)
         columns.subject = self.subjects.slots(rows.subjects)[columns.subject]
         columns.measure = measures[columns.measure]
+        if forgotten := self.subjects.forgotten:  # they were under way when somebody was forgotten
+            columns = columns.take(~np.isin(columns.subject, forgotten))
+            if not len(columns.at):
+                return columns
         self.alerts.inflow.add(rows.topic, columns.time_ms // HOUR_MS)
         return columns
 
     def _take_correction(self, record: Correction) -> Steps[None]:
         """Count what turned out to be otherwise than it was counted."""
         slots = self.subjects.slots(record.subjects)
-        self._grow()
+        self.grow()
+        record = without_forgotten(record, slots, self.subjects.forgotten)
         ids = np.array([id_ for id_, _ in record.ids], np.uint64)
         self.dedupe.learn(ids, np.array([time_ms for _, time_ms in record.ids], np.int64))
         oldest_ms, newest_ms = record.span_ms
@@ -334,7 +346,7 @@ class Shard:
         for place, hour in record.since:
             slot = int(slots[place])
             if self.board.begin(slot, hour, record.known_from_ms // HOUR_MS):
-                self._said.append(Gone(record.org, self.subjects.user(slot)))
+                self.said.append(Gone(record.org, self.subjects.user(slot)))
 
     def _fold_until(self, columns: Columns) -> Steps[None]:
         """Fold rows, closing each week that ends on the way before the rows after its end."""
@@ -411,6 +423,8 @@ class Shard:
         self.replies.advance(self.watermark_ms)
         self.chat.advance(self.watermark_ms)
         self.folder.advance(self.dedupe.floor_ms)
+        if self.subjects.guards:
+            self.subjects.guards.advance(self.watermark_ms)
 
     def _turn_memberships(self) -> None:
         """Let memberships begin and end with time."""
@@ -429,12 +443,12 @@ class Shard:
             orgs = np.array([i for i, entry in enumerate(self.subjects.orgs) if entry.zone == zone], np.int64)
             self.closed_until[zone] = week + 1
             for closed in self.closing.close(week, zone, orgs):
-                self._said += final_rows(self, closed)
+                self.said += final_rows(self, closed)
                 yield
             self.board.dirty[users_of(self.subjects, orgs)] = True  # other weeks are carried from now on
         running, oldest = week_of(self.watermark_ms, "UTC"), week_of(self.dedupe.floor_ms, "UTC") - 1
         for forgotten in [week for week in self.history.dirty_weeks() if week < oldest]:
-            self._said += restated_rows(self, forgotten)
+            self.said += restated_rows(self, forgotten)
         self.history.drop_before(oldest, running - WEEKS - 1)
         self.closing.forget_before(oldest)
 
@@ -457,7 +471,7 @@ class Shard:
         self.board.evaluate(orgs=new_hour or new_round or orgs)
         if self.shadow is not None and (new_hour or new_round or maps):
             self.shadow.evaluate()
-        said, self._said = self._said, []
+        said, self.said = self.said, []
         for week in self.history.dirty_weeks():
             # A backlog brings late data all the time, and each restatement costs all of an org's users.
             said += restated_rows(self, week) if new_round or not tick.catching_up else []

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 from state.activity import SEPARATOR, Member, Org, origin_of
 from state.arrays import grown
+from state.forgotten import Guards
 from state.groups import Names
 from state.name_table import NameTable
 from state.ring import Slots
 
 UNLISTED, LICENSED, UNLICENSED, GONE = range(4)
 """Membership of a slot: not in the directory, with or without a licence, no longer (or not yet) a member."""
+NAMELESS = "\x1e"
+"""Begins what stands in the place of a user id that was forgotten; no id holds it."""
 _LARGEST_CACHE = 200_000
 _FOREVER_MS = np.iinfo(np.int64).max
 
@@ -53,6 +56,8 @@ class Subjects:
         self._display_names: dict[int, str] = {}  # slot → what people call them, where that is known
         self._dated: dict[int, tuple[int, int, int]] = {}  # slot → membership, from, until (ms)
         self._next_turn_ms = _FOREVER_MS
+        self.guards = Guards()
+        self._heirs: dict[int, int] = {}  # slot of somebody who was forgotten → that of their org
         self.zone_names: list[str] = ["UTC"]
         self.zone_of = np.zeros(0, np.int16)  # by org number, an index into zone_names
         self.job_types, self.group_types = Names(), Names()
@@ -100,6 +105,8 @@ class Subjects:
     def learn_member(self, member: Member) -> int:
         """Take in a directory entry; return the slot."""
         slot = int(self.slots([member.org + SEPARATOR + member.user])[0])
+        if slot in self._heirs:
+            return slot
         self.membership[slot] = GONE if member.gone else LICENSED if member.licensed else UNLICENSED
         self.job_of[slot] = self.job_types.number("" if member.gone else member.job_type)
         self._display_names.pop(slot, None)
@@ -111,6 +118,31 @@ class Subjects:
             self._dated[slot] = (int(self.membership[slot]), member.since_ms, until_ms)
             self._next_turn_ms = 0  # to be seen at once
         return slot
+
+    def forget(self, slot: int) -> None:
+        """Take the name of a user away, and all that is known of them; the slot stays, for what it did as nobody."""
+        entry = self.orgs[int(self.org_of[slot])]
+        self._names.rename(slot, entry.name + SEPARATOR + NAMELESS + str(slot))
+        self._by_origin.clear()
+        self._heirs[slot] = entry.slot
+        self.membership[slot], self.job_of[slot] = GONE, self.job_types.number("")
+        self._display_names.pop(slot, None)
+        self._dated.pop(slot, None)
+
+    def nameless(self, org: str) -> int:
+        """Return a new slot of nobody in *org*."""
+        slot = self._give(org + SEPARATOR + NAMELESS + str(len(self) + (org not in self._org_numbers)))
+        self.forget(slot)
+        return slot
+
+    def heir(self, slot: int) -> int:
+        """Return the slot to which belongs what is counted of *slot*: their org's, if they were forgotten."""
+        return self._heirs.get(slot, slot)
+
+    @property
+    def forgotten(self) -> list[int]:
+        """The slots of those who were forgotten."""
+        return list(self._heirs)
 
     def turn(self, time_ms: int) -> list[int]:
         """Let memberships begin and end that do so until *time_ms*; return the slots that this changed."""
@@ -177,6 +209,7 @@ class Subjects:
             "job-types": [self.job_types.known, self.job_of[:n].tobytes()],
             "group-types": self.group_types.known,
             "display-names": sorted(self._display_names.items()),
+            "guards": self.guards.segment(),
         }
 
     def restore(self, segments: dict[str, Any]) -> None:
@@ -185,6 +218,10 @@ class Subjects:
         self.membership[: len(self)] = np.frombuffer(segments["membership"], np.uint8)
         self._dated = {slot: (kind, since, until) for slot, kind, since, until in segments.get("dated", [])}
         self._display_names = dict(segments.get("display-names", []))
+        for slot, name in enumerate(segments["subjects"]):
+            if SEPARATOR + NAMELESS in name:
+                self._heirs[slot] = self.orgs[int(self.org_of[slot])].slot
+        self.guards.restore(segments.get("guards", []))
         self._next_turn_ms = 0
         job_types, job_of = segments.get("job-types", ([], b""))
         self.job_types, self.group_types = Names(job_types), Names(segments.get("group-types"))
@@ -220,6 +257,9 @@ class Subjects:
         """Return the slot of a subject by a name that says how its activities came to it."""
         org, user, _, _ = origin_of(origin)
         name = org + SEPARATOR + user
+        guarded = self.guards.find(org, user) if self.guards else None
+        if guarded is not None:
+            return guarded  # and remember no name
         known = self._names.find(name)
         slot = self._give(name) if known is None else known
         if origin != name:

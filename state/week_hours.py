@@ -82,6 +82,14 @@ class WeekHours:
         bits[rows > 0] = self._bits[rows[rows > 0] - 1]
         return rotated(reverse(np.ascontiguousarray(bits.T)), 64 * WORDS - 1 - _LAST_HOUR)
 
+    def forget(self, slot: int) -> None:
+        """Remove the hours of *slot*."""
+        self._unfold()
+        if slot < len(self._row_of) and self._row_of[slot]:
+            self._bits[self._row_of[slot] - 1] = 0
+            self._row_of[slot] = 0
+        self._more.take(slot * _STRIDE, (slot + 1) * _STRIDE)
+
     @property
     def size_bytes(self) -> int:
         """Memory held, in bytes."""

@@ -129,13 +129,16 @@ def _by_place(cells: _Cells) -> _PerSubject:
 
 
 def _active_users(shard: Shard, week: int, orgs: Slots) -> list[int]:
-    """Return how many users of each of *orgs* did something in *week* (something received is none)."""
+    """Return how many users of each of *orgs* did something in *week* (something received is none).
+
+    Who was forgotten since is among them, as a number.
+    """
     users = users_of(shard.subjects, orgs)
     (where, measures, _), _ = shard.history.cells(week, users)
     counts = np.array([not m.passive for m in shard.model.catalogue.measures])[measures]
     active = users[np.unique(where[counts])]
     found = np.bincount(np.searchsorted(orgs, shard.subjects.org_of[active]), minlength=len(orgs))
-    return [int(n) for n in found]
+    return [int(n) for n in found + shard.history.former_active(week, shard.subjects.org_slots()[orgs])]
 
 
 def _row(shard: Shard, slot: int, label: str, state: str, cells: list[list[tuple[int, int]]]) -> WeekRow:

@@ -42,18 +42,30 @@ class DeadLetters:
     """Makes dead letters; *now* gives epoch seconds."""
 
     def __init__(
-        self, topic: str, now: Callable[[], float], max_value_bytes: int, sources: SourceBytes | None = None
-    ) -> None:
-        """Prepare; *sources* is asked for the bytes of events that are refused after they were read."""
+        self, topic: str, now: Callable[[], float], max_value_bytes: int, sources: SourceBytes | None = None,
+        covers: Callable[[bytes | None, bytes | None], str] = lambda key, value: "",
+    ) -> None:  # fmt: skip
+        """Prepare.
+
+        Args:
+            topic: Where letters go.
+            now: Epoch seconds.
+            max_value_bytes: More of a message is not kept.
+            sources: Is asked for the bytes of events that are refused after they were read.
+            covers: Why key and value of a message must not be in a letter; empty = they may.
+        """
+        self._covers = covers
         self._topic, self._now, self._max_value_bytes, self._sources = topic, now, max_value_bytes, sources
 
     def letter(self, error: Rejected, topic: str, partition: int, record: Any) -> Outgoing:
         """Return the dead letter of *record*; of an oversized one the first bytes are kept, and that is said."""
-        value, detail = record.value, error.detail[:MAX_DETAIL_CHARS]
+        key, value, detail = record.key, record.value, error.detail[:MAX_DETAIL_CHARS]
+        if why := self._covers(key, value):
+            return self._made(error.reason, f"{detail}; {why}", topic, partition, record.offset, None, None)
         if value is not None and len(value) > self._max_value_bytes:
             detail += f"; the first {self._max_value_bytes} bytes are kept"
             value = value[: self._max_value_bytes]
-        return self._made(error.reason, detail, topic, partition, record.offset, record.key, value)
+        return self._made(error.reason, detail, topic, partition, record.offset, key, value)
 
     async def of_refused(self, refused: Sequence[Refused]) -> list[Outgoing]:
         """Return the dead letters of events that were refused when only their places were known."""

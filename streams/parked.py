@@ -55,17 +55,24 @@ class Alias(msgspec.Struct, array_like=True, tag="a", frozen=True):
         return org_at(self.memberships, parked.time_ms)
 
 
-_decoder: msgspec.msgpack.Decoder[Parked | Alias] = msgspec.msgpack.Decoder(Parked | Alias)
+class Forgotten(msgspec.Struct, array_like=True, tag="f", frozen=True):
+    """Whoever waits under these aliases is to be forgotten; it does not name them (see `state.forgotten.digest_of`)."""
+
+    salt: bytes
+    digests: list[bytes]
+
+
+_decoder: msgspec.msgpack.Decoder[Parked | Alias | Forgotten] = msgspec.msgpack.Decoder(Parked | Alias | Forgotten)
 _claims, _alias = msgspec.msgpack.Decoder(list[Alias]), msgspec.msgpack.Decoder(Alias)
 _encoder = msgspec.msgpack.Encoder()
 
 
-def encode_parked(record: Parked | Alias) -> bytes:
+def encode_parked(record: Parked | Alias | Forgotten) -> bytes:
     """Return *record* as bytes."""
     return _encoder.encode(record)
 
 
-def decode_parked(raw: bytes) -> Parked | Alias:
+def decode_parked(raw: bytes) -> Parked | Alias | Forgotten:
     """Return the record in *raw*.
 
     Raises:

@@ -5,6 +5,7 @@ Invariant: ids are text, aliases are spelled as the resolver looks them up.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -57,6 +58,8 @@ class DirectoryLimits(NamedTuple):
     max_id: int
     max_aliases: int
     max_value_bytes: int
+    covered: Callable[[UserRecord], UserRecord] | None = None
+    """Puts pseudonyms into an entry."""
 
     def checked(self, value: bytes) -> bytes:
         """Return *value*; what it leads to must fit in a record as well.
@@ -89,8 +92,11 @@ def user_entry(key: bytes | None, value: bytes | None, limits: DirectoryLimits) 
     """
     name = checked_id(_text_of(key), "key", limits.max_id)
     if value is None:
-        return Entry(name, None)
+        gone = UserRecord(name, "", [], "", False, False)
+        return Entry(name if limits.covered is None else limits.covered(gone).user, None)
     found = read_user(limits.checked(value), limits.max_id, limits.max_aliases)
+    if limits.covered is not None:
+        found = limits.covered(found)
     return Entry(found.user, found)
 
 

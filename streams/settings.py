@@ -26,6 +26,7 @@ from streams.settings_file import (
     table_of,
     unknown_name,
 )
+from streams.settings_privacy import PrivacySettings
 from streams.settings_sink import SinkSettings
 from streams.settings_web import WebSettings
 from streams.settings_wire import (
@@ -84,6 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chat: ChatSettings = msgspec.field(default_factory=ChatSettings)
     dedupe: DedupeSettings = msgspec.field(default_factory=DedupeSettings)
     checkpoint: CheckpointSettings = msgspec.field(default_factory=CheckpointSettings)
+    privacy: PrivacySettings = msgspec.field(default_factory=PrivacySettings)
     sink: SinkSettings = msgspec.field(default_factory=SinkSettings)
     listen: ListenSettings = msgspec.field(default_factory=ListenSettings)
     mixpanel: MixpanelSettings = msgspec.field(default_factory=MixpanelSettings)

@@ -1,7 +1,7 @@
 """Owns the declaration of every topic: its name, partitions and configuration, once.
 
-Invariant: no topic name is spelled anywhere else, and every topic but `summaries` and the census
-changelog has the same number of partitions, so that partition n of one belongs to partition n of all.
+Invariant: no topic name is spelled anywhere else, and every topic but `control`, `suppressed`, `summaries`
+and the census changelog has the same number of partitions, so that partition n of one belongs to partition n of all.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ DEAD_LETTER_RETENTION_DAYS = 30
 ALERT_RETENTION_DAYS = 365
 TOMBSTONE_RETENTION_DAYS = 7
 """A reader of a compacted topic that was away for less than this still sees that a key is gone."""
+COMPACTION_LAG_DAYS = 7
+"""So long what was overwritten or deleted in a compacted topic may still be there, however little is written to it."""
 
 
 _INTERNAL = ("unresolved", "activities", "summaries")
@@ -39,6 +41,7 @@ class TopicNames(msgspec.Struct, frozen=True, kw_only=True):
     users: str
     orgs: str
     identities: str
+    suppressed: str
     unresolved: str
     activities: str
     scores: str
@@ -139,6 +142,7 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
         _compacted(settings, names.users, "directory of users"),
         _compacted(settings, names.orgs, "directory of orgs"),
         _compacted(settings, names.identities, "what operators and events said of aliases"),
+        _compacted(settings, names.suppressed, "who was forgotten, as keyed hashes", partitions=1),
         _kept(settings, names.unresolved, "messages that wait for the directory", SOURCE_RETENTION_DAYS),
         _kept(settings, names.activities, "the log that state is folded from", ACTIVITIES_RETENTION_DAYS),
         _compacted(settings, names.scores, "health scores of users and orgs"),
@@ -189,6 +193,7 @@ def _compacted(settings: Settings, name: str, purpose: str, *, partitions: int |
         "cleanup.policy": "compact",
         "retention.ms": "-1",
         "delete.retention.ms": str(TOMBSTONE_RETENTION_DAYS * DAY_MS),
+        "max.compaction.lag.ms": str(COMPACTION_LAG_DAYS * DAY_MS),
     }
     return _spec(settings, name, purpose, configs, partitions)
 

@@ -32,6 +32,7 @@ from agents.sinks.safe_text import fit_json
 from state.health import Model
 from streams.read_directory import DirectoryLimits
 from streams.reading import Reader, Rejected
+from streams.suppression import Suppression
 
 
 @dataclass
@@ -131,8 +132,13 @@ class Events:
 
     tables = (PRODUCT_EVENT,)
 
-    def __init__(self, reader: Reader, max_value_bytes: int, max_ahead_ms: int) -> None:
+    def __init__(
+        self, reader: Reader, max_value_bytes: int, max_ahead_ms: int, suppressed: Suppression | None = None,
+        *, covered: bool = False,
+    ) -> None:  # fmt: skip
+        """Prepare; *covered* leaves out the properties of events, which may name people."""
         self._reader, self._max_value_bytes, self._max_ahead_ms = reader, max_value_bytes, max_ahead_ms
+        self._suppressed, self._covered = suppressed if suppressed is not None else Suppression(None), covered
 
     def take(self, records: Sequence[Any], partition: int, epoch: int) -> Taken:
         """Return what *records* lead to."""
@@ -142,9 +148,11 @@ class Events:
                 row = read_event(record, self._reader, self._max_value_bytes, self._max_ahead_ms)
             except Rejected:
                 row = None  # the workers have a letter of it
-            if row is None:
+            if row is None or (self._suppressed and self._suppressed.has(row.alias)):
                 taken.counts["skipped"] += 1
                 continue
+            if self._covered:
+                row = row._replace(properties=None)
             fence = fence_of(epoch, record.offset)
             taken.counts["mended" if row.mended else "taken"] += 1
             taken.changes.append(Change(PRODUCT_EVENT, (row.event_id,), (*row[:-1], partition, fence), fence))
@@ -156,8 +164,9 @@ class Users:
 
     tables = (APP_USER,)
 
-    def __init__(self, limits: DirectoryLimits) -> None:
+    def __init__(self, limits: DirectoryLimits, suppressed: Suppression | None = None) -> None:
         self._limits = limits
+        self._suppressed = suppressed if suppressed is not None else Suppression(None)
 
     def take(self, records: Sequence[Any], partition: int, epoch: int) -> Taken:
         """Return what *records* lead to."""
@@ -170,6 +179,9 @@ class Users:
                 user, row, aliases = read_user(record, self._limits)
             except Rejected:
                 taken.counts["skipped"] += 1
+                continue
+            if row is not None and self._suppressed.has_any([user, *aliases]):
+                taken.counts["skipped"] += 1  # its end follows: the workers write it
                 continue
             if row is None:
                 gone.add(user)

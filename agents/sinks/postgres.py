@@ -20,9 +20,12 @@ from agents.sinks.process import Process
 from streams.chunks import add_chunk_agent
 from streams.clock import Clock
 from streams.dead_letters import DeadLetters
+from streams.log_reader import Follower
 from streams.model_file import load_model
+from streams.pseudonyms import pseudonyms_of
 from streams.read_product import product_reader
 from streams.settings import Settings
+from streams.suppression import Suppression, covers_of, suppression_of
 
 KIND = "postgres"
 
@@ -35,9 +38,13 @@ class PostgresSink:
         self.store = PgStore(settings.sink)
         self._migrate = settings.sink.migrate
         mine, topics = self.process, self.process.topics
-        letters = DeadLetters(topics.dead_letters, mine.clock.now, settings.ingest.max_value_bytes)
+        suppressed = suppression_of(settings, mine.fail)
+        self._list = Follower(settings.kafka.brokers, [topics.suppressed], lambda _, record: suppressed.take(record))
+        letters = DeadLetters(
+            topics.dead_letters, mine.clock.now, settings.ingest.max_value_bytes, covers=covers_of(settings, suppressed)
+        )
         self._feeds = {}
-        for name, intake in _intakes(settings).items():
+        for name, intake in _intakes(settings, suppressed).items():
             feed = Feed(name, intake, self.store, mine.patience, letters, mine.figures, mine.clock, mine.leaving)
             topic: str = getattr(topics, name.replace("-", "_"))
             self._feeds[topic] = feed
@@ -46,7 +53,7 @@ class PostgresSink:
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit code."""
-        return self.process.run(lambda: self.store.prepare(create=self._migrate), [_Closing(self.store)])
+        return self.process.run(lambda: self.store.prepare(create=self._migrate), [self._list, _Closing(self.store)])
 
     async def _on_owned(self, tps: frozenset[TP]) -> None:
         mine = self.process
@@ -71,14 +78,22 @@ class _Closing:
         await self._store.close()
 
 
-def _intakes(settings: Settings) -> dict[str, Intake]:
+def _intakes(settings: Settings, suppressed: Suppression) -> dict[str, Intake]:
     model, limits, ingest = load_model(settings.model.file), directory_limits_of(settings), settings.ingest
-    reader = product_reader(model.catalogue, ingest.max_id_chars)
+    reader, pseudonyms = product_reader(model.catalogue, ingest.max_id_chars), pseudonyms_of(settings)
+    if pseudonyms is not None:
+        reader = pseudonyms.reader(reader)
     return {
-        "users": Users(limits),
+        "users": Users(limits, suppressed),
         "orgs": Orgs(limits),
         "identities": Links(limits),
         "weeks": Weeks(model),
         "scores": Scores(),
-        "product-events": Events(reader, ingest.max_value_bytes, settings.time.max_ahead_seconds * 1000),
+        "product-events": Events(
+            reader,
+            ingest.max_value_bytes,
+            settings.time.max_ahead_seconds * 1000,
+            suppressed,
+            covered=pseudonyms is not None,
+        ),
     }

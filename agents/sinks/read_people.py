@@ -72,8 +72,9 @@ def read_user(record: Any, limits: DirectoryLimits) -> tuple[str, UserRow | None
     if found is None:
         return name, None, []
     raw = _user.decode(record.value)
+    email, username = (None, None) if limits.covered is not None else (_text(raw.email), _text(raw.username))
     row = UserRow(
-        name, found.org, _text(raw.email), _text(raw.username), found.display_name or None, _name(found.job_type),
+        name, found.org, email, username, found.display_name or None, _name(found.job_type),
         found.licensed, found.bot, _time(found.since_ms), _time(found.until_ms), (),
     )  # fmt: skip
     return name, row, found.aliases

@@ -117,9 +117,9 @@ def worker_rights(settings: Settings) -> list[dict[str, Any]]:
 
 def _named(names: TopicNames) -> Mapping[str, tuple[str, ...]]:
     """Return what is done with topics that all generations share, by their full names."""
-    read = dict.fromkeys((*names.sources, *names.directory, names.control), _TOPIC_READS)
+    read = dict.fromkeys((*names.sources, *names.directory, names.control, names.suppressed), _TOPIC_READS)
     told = dict.fromkeys((names.scores, names.weeks, names.alerts, names.dead_letters), _TOPIC_WRITES)
-    return {**read, **told, names.identities: _both()}
+    return {**read, **told, names.identities: _both(), names.users: _both()}
 
 
 def _both() -> tuple[str, ...]:

@@ -95,9 +95,14 @@ class Sent:
     dead: list[dict] = field(default_factory=list)
     kept: list[Outgoing] = field(default_factory=list)
     links: list[Outgoing] = field(default_factory=list)
+    ended: list[bytes | None] = field(default_factory=list)
+    """Keys of entries of the directory whose end is written."""
 
     def __post_init__(self) -> None:
         for record in self.records:
+            if record.topic == TOPICS.users and record.value is None:
+                self.ended.append(record.key)
+                continue
             assert record.value is not None or record.topic == "changelog"
             if record.topic == TOPICS.activities:
                 self.activities.append((record.partition, decode_record(record.value)))

@@ -22,6 +22,7 @@ from streams.read_directory import DirectoryLimits, link_entry
 from streams.read_product import product_reader
 from streams.read_syslog import syslog_reader
 from streams.read_transactions import transaction_reader
+from streams.suppression import Suppression
 from tests.agents.by_hand import DEAD, NOW, TOPICS, Counted, Sent, Table, chunk_of, router
 from tests.state.worlds import HOUR, examples, model_of
 
@@ -39,8 +40,9 @@ class Place:
     """One source topic with its handler and what it leaves behind."""
 
     def __init__(
-        self, name: str = "product-events", unknown: str = PARK, flood: float = 1.0, window: int = 10**6
-    ) -> None:
+        self, name: str = "product-events", unknown: str = PARK, flood: float = 1.0, window: int = 10**6,
+        suppressed: Suppression | None = None,
+    ) -> None:  # fmt: skip
         self.table, self.directory, self.counted, self.name = Table(), Directory(), Counted(), name
         self.directory.learn_user("8", UserRecord("8", "a", ["8", "ann@example.org", "ann"], "", True, False))
         self.directory.learn_user("9", UserRecord("9", "a", ["robot"], "", True, True))
@@ -48,7 +50,7 @@ class Place:
         self.handler = Ingest(
             Source(name, name, READERS[name], unknown), router(), self.directory, Ledger(self.table, Metrics()), DEAD,
             FloodGuard(name, flood, window), now=lambda: NOW, max_value_bytes=300, max_ahead_ms=HOUR,
-            lateness_ms=48 * HOUR, max_aliases=5, counted=self.counted,
+            lateness_ms=48 * HOUR, max_aliases=5, counted=self.counted, suppressed=suppressed,
         )  # fmt: skip
         self.next = 100
 

@@ -15,6 +15,7 @@ from state.membership import FOREVER_MS
 from streams.metrics import Metrics
 from streams.parked import Alias
 from streams.read_directory import DirectoryLimits
+from streams.suppression import Suppression
 from tests.agents.by_hand import DEAD, NOW, Counted, Sent, Table, chunk_of, router
 
 NOW_MS = int(NOW * 1000)
@@ -23,11 +24,13 @@ NOW_MS = int(NOW * 1000)
 class Place:
     """The handlers of one partition of both directory topics."""
 
-    def __init__(self) -> None:
+    def __init__(self, suppressed: Suppression | None = None) -> None:
         self.table, self.counted = Table(), Counted()
         ledger, limits = Ledger(self.table, Metrics()), DirectoryLimits(40, 5, 1000)  # type: ignore[arg-type]
         self.handlers = {
-            kind: Members(kind, router(), self.table, DEAD, ledger, limits=limits, counted=self.counted)
+            kind: Members(
+                kind, router(), self.table, DEAD, ledger, limits=limits, counted=self.counted, suppressed=suppressed
+            )
             for kind in ("users", "orgs")
         }
 

@@ -14,7 +14,8 @@ from state.activity import Rows, origin_of
 from state.identity import org_alias, unlinked_alias
 from state.ledger import PARK_OUTCOMES
 from streams.metrics import Metrics
-from streams.parked import Alias, Parked, encode_parked, read_claims
+from streams.parked import Alias, Forgotten, Parked, encode_parked, read_claims
+from streams.suppression import Suppression
 from tests.agents.by_hand import DEAD, Counted, Sent, Table, all_records, chunk_of, router
 from tests.agents.test_ingest import Place as IngestPlace
 from tests.agents.test_ingest import event
@@ -24,12 +25,12 @@ from tests.state.worlds import examples
 class Place:
     """The handler of one partition of `unresolved`."""
 
-    def __init__(self) -> None:
+    def __init__(self, suppressed: Suppression | None = None) -> None:
         self.table, self.counted, self.next = Table(), Counted(), 0
         self.ledger = Ledger(self.table, Metrics())
-        self.handler = Park(router(), self.table, DEAD, self.ledger, self.counted)
+        self.handler = Park(router(), self.table, DEAD, self.ledger, self.counted, suppressed)
 
-    def send(self, *records: Parked | Alias) -> Sent:
+    def send(self, *records: Parked | Alias | Forgotten) -> Sent:
         outcome = self.handler.handle(chunk_of("unresolved", [encode_parked(r) for r in records], self.next))
         self.next += len(records)
         assert outcome.after_commit is not None
@@ -38,7 +39,8 @@ class Place:
 
     def total(self, name: str) -> int:
         topic, partition, outcome = name.split("/")
-        return self.ledger.shares(0, PARK).get((topic, int(partition)), [0] * 4)[PARK_OUTCOMES.index(outcome)]
+        shares = self.ledger.shares(0, PARK).get((topic, int(partition)), [0] * len(PARK_OUTCOMES))
+        return shares[PARK_OUTCOMES.index(outcome)]
 
 
 def parked(

@@ -53,10 +53,12 @@ def test_the_broker_really_compacts_keeps_and_splits_as_the_contract_says(settin
         described = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
     assert described[names.product_events] == described[names.activities] == described[names.shard_changelog] == 3
     assert described[names.summaries] == described[names.census_changelog] == 1
+    assert described[names.suppressed] == 1
     specs = {spec.name: spec for spec in topic_specs(settings)}
     compacted = {name for name, spec in specs.items() if spec.compacted}
     assert compacted == {
-        *(names.users, names.orgs, names.identities, names.scores, names.weeks, names.control, names.summaries),
+        *(names.users, names.orgs, names.identities, names.suppressed, names.scores, names.weeks, names.control),
+        names.summaries,
         *names.changelogs,
     }
     assert specs[names.product_events].configs["retention.ms"] == str(90 * 86_400_000)
