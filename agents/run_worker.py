@@ -12,6 +12,7 @@ import asyncio
 import structlog
 from faust.types import TP
 
+from agents.collector import collector_paused
 from agents.count_people import PARTITION as CENSUS_PARTITION
 from agents.directory import DirectoryReader, directory_limits_of
 from agents.generation_watch import GenerationWatch
@@ -149,13 +150,14 @@ class Worker:
         async def replay(partition: int, start: int, end: int) -> object:
             return read_stretch(brokers, topics.activities, partition, start, end)
 
-        await self._set_aside(tps)
-        for tp in sorted(tps):
-            committed = self.pipeline.app.committed_offset(tp) or 0
-            if tp.topic == topics.activities:
-                await fold.restore(tp.partition, committed, replay)
-            elif tp.topic == topics.summaries:
-                self.pipeline.people.restore(committed)
+        with collector_paused():
+            await self._set_aside(tps)
+            for tp in sorted(tps):
+                committed = self.pipeline.app.committed_offset(tp) or 0
+                if tp.topic == topics.activities:
+                    await fold.restore(tp.partition, committed, replay)
+                elif tp.topic == topics.summaries:
+                    self.pipeline.people.restore(committed)
         if self.settings.worker.generation and self.settings.worker.aside == "no":
             self.sink.request_resync("what a former generation knew may be gone")
         for partition in sorted({tp.partition for tp in tps if tp.topic != topics.summaries}):

@@ -145,7 +145,7 @@ class Subjects:
 
     def restore(self, segments: dict[str, Any]) -> None:
         """Take over what `segments` returned."""
-        self.slots(segments["subjects"])
+        self._take_names(segments["subjects"])
         self.membership[: len(self.names)] = np.frombuffer(segments["membership"], np.uint8)
         self._dated = {slot: (kind, since, until) for slot, kind, since, until in segments.get("dated", [])}
         self._display_names = dict(segments.get("display-names", []))
@@ -156,6 +156,29 @@ class Subjects:
             self.job_of[: len(self.names)] = np.frombuffer(job_of, np.uint16)
         for name, (title, zone, group_type) in segments["orgs"].items():
             self._describe(self._org_numbers[name], title, zone, group_type)
+
+    def _take_names(self, names: list[str]) -> None:
+        """Give *names*, in the order of their slots, to an object without any: as `_give` does, but all at once."""
+        heads = [name[: name.index(SEPARATOR)] for name in names]
+        places = [
+            slot for slot, (head, name) in enumerate(zip(heads, names, strict=True)) if len(head) + 1 == len(name)
+        ]
+        orgs = [heads[slot] for slot in places]
+        self.names, self._slots = names, dict(zip(names, range(len(names)), strict=True))
+        self._org_numbers = dict(zip(orgs, range(len(orgs)), strict=True))
+        self.org_of = np.fromiter(map(self._org_numbers.__getitem__, heads), np.int32, len(names))
+        self.is_user = np.ones(len(names), bool)
+        self.is_user[places] = False
+        self.membership, self.job_of = grown(self.membership, len(names)), grown(self.job_of, len(names))
+        self.zone_of, self.group_of = grown(self.zone_of, len(orgs)), grown(self.group_of, len(orgs))
+        users = np.flatnonzero(self.is_user)
+        users = users[np.argsort(self.org_of[users], kind="stable")]
+        ends = np.cumsum(np.bincount(self.org_of[users], minlength=len(orgs))).tolist()
+        slots, starts = users.tolist(), [0, *ends]
+        self.orgs = [
+            OrgEntry(org, slot, members=slots[start:end])
+            for org, slot, start, end in zip(orgs, places, starts, ends, strict=False)
+        ]
 
     def _describe(self, number: int, title: str, zone: str, group_type: str) -> None:
         entry = self.orgs[number]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -124,6 +124,15 @@ class RedisSink:
     def request_resync(self, reason: str) -> None:
         """Have everything emitted again, e.g. after a recovery or a new assignment."""
         self._resync.request(reason)
+        self._idle.clear()
+        self._wake.set()
+
+    def tell(self, writes: Iterator[Write], about: int) -> None:
+        """Have *writes*, *about* so many, told in the background beside what is put: what came back in a recovery.
+
+        They are asked for piece by piece, so they must bear changes of the state in between (see `Source.everything`).
+        """
+        self._resync.add(writes, about)
         self._idle.clear()
         self._wake.set()
 

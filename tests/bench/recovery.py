@@ -22,7 +22,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +96,20 @@ class OneWorker:
         self.process.terminate()
         self.process.wait(600)
 
-    def _until(self, condition: Any) -> None:
+    def _until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not condition():
+        while not self._holds(condition):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(
                     "\n".join(["the worker did not get there:", *self.log.read_text().splitlines()[-8:]])
                 )
             time.sleep(0.05)
+
+    def _holds(self, condition: Callable[[], bool]) -> bool:
+        try:
+            return condition()
+        except OSError:
+            return False  # it is too busy to answer, or begins anew; what the log says of that is looked at below
 
 
 def check(place: Ground, worker: OneWorker, shards: Sequence[Shard], users: int) -> None:
