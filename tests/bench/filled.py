@@ -124,7 +124,7 @@ def fill_shard(
 async def fill_system(
     settings: Settings, model: Model, users: int, events: int, times: int, said: Callable[[str], None]
 ) -> list[Shard]:
-    """Put *users* users with a week of activities into the Kafka of *settings*; return the shards that a worker has then.
+    """Put *users* users with a week of activities into the Kafka of *settings*; return the shards to be restored.
 
     No worker may run. Their documents are told to nobody.
     """
