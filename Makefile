@@ -42,7 +42,7 @@ format: env ## Format the code and order its imports
 	@$(BIN)/ruff format $(SOURCES)
 
 bench: env ## Measure throughput and latency (minutes; wants an idle machine)
-	@for b in small_job full_pipeline live_latency memory shard_ticks scoring latency sinks; do echo "== $$b"; $(BIN)/python -m tests.bench.$$b $(ARGS) || exit 1; done
+	@for b in small_job full_pipeline live_latency memory shard_ticks scoring latency sinks recovery redis_writes growth directory capacity; do echo "== $$b"; $(BIN)/python -m tests.bench.$$b $(ARGS) || exit 1; done
 
 lock: ## Write both lock files from pyproject.toml (ARGS=--upgrade: newest indirect ones too)
 	@$(PYTHON) deploy/local/bootstrap.py lock $(ARGS)

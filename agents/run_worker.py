@@ -42,6 +42,7 @@ from streams.worker import run_worker
 
 _log = structlog.get_logger(__name__)
 _STATUS_SECONDS = 1.0
+_LONG_COMMIT_SECONDS = 0.5
 
 
 class Background(TaskService):
@@ -80,6 +81,8 @@ class Worker:
             self.metrics, self.clock, Source(again.everything, again.total, again.unknown),
             timeout_seconds=redis.timeout_seconds,
         )  # fmt: skip
+        # A transaction has a time limit, and telling again none.
+        self.sink.may_tell = lambda: pipe.app.transactions.slowest()[1] < _LONG_COMMIT_SECONDS
         if settings.worker.aside == "no":
             pipe.fold.sink = pipe.people.sink = self.sink
         self.generation = GenerationWatch(settings, self.fail)

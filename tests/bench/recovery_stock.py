@@ -30,7 +30,6 @@ from tests.bench.filled import USERS_PER_ORG, measures_of
 from tests.bench.ground import load
 from tests.streams.kafka_topics import make_topics
 
-PARTITIONS = 4
 FIRST_HOUR = 480_000
 _HEAD = "recovered: "
 
@@ -53,7 +52,7 @@ def values(users: int, events: int) -> Iterator[tuple[str, dict[str, Any]]]:
         }  # fmt: skip
 
 
-async def fill(bootstrap: str, topic: str, users: int, events: int) -> int:
+async def fill(bootstrap: str, topic: str, users: int, events: int, partitions: int) -> int:
     """Write the changelog; return its size in bytes."""
     size = 0
 
@@ -64,34 +63,34 @@ async def fill(bootstrap: str, topic: str, users: int, events: int) -> int:
             size += len(key) + len(raw)
             yield topic, number, key, raw
 
-    await load(bootstrap, PARTITIONS, records())
+    await load(bootstrap, partitions, records())
     return size
 
 
-def run_app(bootstrap: str, name: str, users: int) -> None:
+def run_app(bootstrap: str, name: str, users: int, partitions: int) -> None:
     """Run the app until its table is recovered, say so, and end the process.
 
     Raises:
         SystemExit: If not every user is there.
     """
     app = faust.App(
-        name, broker=f"kafka://{bootstrap}", store="memory://", topic_partitions=PARTITIONS, web_enabled=False,
+        name, broker=f"kafka://{bootstrap}", store="memory://", topic_partitions=partitions, web_enabled=False,
         datadir=f"/tmp/{name}", topic_disable_leader=True,
     )  # fmt: skip
     states = app.Table("states", default=dict)
     assigned = time.time()
 
-    @app.on_partitions_assigned.connect
+    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator,unused-ignore]  # Faust carries no usable types
     async def on_assigned(*_: Any, **__: Any) -> None:
         nonlocal assigned
         assigned = time.time()
 
-    @app.agent(app.topic(f"{name}-events"))
+    @app.agent(app.topic(f"{name}-events"))  # type: ignore[untyped-decorator,unused-ignore]
     async def count(stream: Any) -> None:
         async for event in stream:
             states[event["user"]] = event
 
-    @states.on_recover
+    @states.on_recover  # type: ignore[untyped-decorator,unused-ignore]
     async def recovered() -> None:
         found = {"at": time.time(), "assigned": assigned, "processor": time.process_time(), "users": len(states)}
         os.write(1, (_HEAD + json.dumps(found) + "\n").encode())  # a Faust worker redirects print into its log
@@ -100,13 +99,14 @@ def run_app(bootstrap: str, name: str, users: int) -> None:
     faust.Worker(app, loglevel="error").execute_from_commandline()
 
 
-def measure(bootstrap: str, users: int, events: int) -> dict[str, float]:
+def measure(bootstrap: str, users: int, events: int, partitions: int) -> dict[str, float]:
     """Return seconds from the process's start and from the assignment, processor seconds, and bytes a user."""
     name = f"stock-{uuid.uuid4().hex[:6]}"
     changelog = f"{name}-states-changelog"
-    asyncio.run(make_topics(bootstrap, [changelog, f"{name}-events"], PARTITIONS))
-    size = asyncio.run(fill(bootstrap, changelog, users, events))
+    asyncio.run(make_topics(bootstrap, [changelog, f"{name}-events"], partitions))
+    size = asyncio.run(fill(bootstrap, changelog, users, events, partitions))
     command = [sys.executable, "-m", "tests.bench.recovery_stock", "--bootstrap", bootstrap, "--users", str(users)]
+    command += ["--partitions", str(partitions)]
     began = time.time()
     done = subprocess.run([*command, "--name", name], stdout=subprocess.PIPE, text=True, check=True, timeout=3600)
     found = json.loads(done.stdout.rpartition(_HEAD)[2])  # Faust writes to the terminal before it
@@ -125,12 +125,13 @@ def main() -> None:
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--events", type=int, default=12, help="activities of a user in the week")
+    parser.add_argument("--partitions", type=int, default=12)
     parser.add_argument("--name", help=argparse.SUPPRESS)
     wanted = parser.parse_args()
     if wanted.name:
-        run_app(wanted.bootstrap, wanted.name, wanted.users)
+        run_app(wanted.bootstrap, wanted.name, wanted.users, wanted.partitions)
         return
-    print(json.dumps(measure(wanted.bootstrap, wanted.users, wanted.events)))
+    print(json.dumps(measure(wanted.bootstrap, wanted.users, wanted.events, wanted.partitions)))
 
 
 if __name__ == "__main__":
