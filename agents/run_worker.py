@@ -42,7 +42,7 @@ from streams.worker import run_worker
 
 _log = structlog.get_logger(__name__)
 _STATUS_SECONDS = 1.0
-_LONG_COMMIT_SECONDS = 0.5
+_LONG_COMMIT_SECONDS = 2.0
 
 
 class Background(TaskService):
