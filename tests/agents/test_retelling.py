@@ -131,3 +131,16 @@ def test_a_change_that_died_with_its_worker_is_in_the_stream_though_a_live_value
 
     asyncio.run(scenario())
     assert of_ann(again.play(1, 200)).missed is None  # everything is told by now
+
+
+def test_while_everything_is_told_again_live_values_carry_what_redis_may_lack() -> None:
+    life = Life(Table("shard"), [])
+    for _ in life.sink.back[0]:
+        pass
+    assert of_ann(life.play(2, 1)).missed is None
+    telling = life.agent.documents()
+    next(telling)
+    assert of_ann(life.play(1, 100)).missed
+    for _ in telling:
+        pass
+    assert of_ann(life.play(1, 200)).missed is None
