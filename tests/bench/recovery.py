@@ -173,7 +173,22 @@ def measure(
     return found
 
 
-def table(ours: list[dict[str, float]], stock: dict[str, float] | None, users: int) -> dict[str, Any]:
+def scaled(stock: list[dict[str, float]], name: str, users: int) -> float:
+    """Return a figure of the yardstick at *users* users: on the line through two sizes, so that its start counts once.
+
+    >>> scaled([{"users": 10, "s": 4.0}, {"users": 100, "s": 13.0}], "s", 1000)
+    103.0
+    """
+    if not stock:
+        return float("nan")
+    last = stock[-1]
+    if len(stock) == 1:
+        return last[name]
+    slope = (last[name] - stock[0][name]) / (last["users"] - stock[0]["users"])
+    return last[name] + slope * (users - last["users"])
+
+
+def table(ours: list[dict[str, float]], stock: list[dict[str, float]], users: int) -> dict[str, Any]:
     """Print the figures and goals, and return them."""
     again = ours[1:] or ours  # as the goal says: stopped, and started again
     best = min(again, key=lambda figures: figures["from_start_seconds"])
@@ -181,11 +196,12 @@ def table(ours: list[dict[str, float]], stock: dict[str, float] | None, users: i
     print(f"{'':28}{'orgpulse':>14}{'stock Faust':>14}{'ratio':>9}")
     ratios = {}
     for name in names:
-        theirs = stock[name] * users / stock["users"] if stock else float("nan")
+        theirs = scaled(stock, name, users)
         ratios[name] = theirs / best[name]
         print(f"{name.replace('_', ' '):28}{best[name]:14.1f}{theirs:14.1f}{ratios[name]:9.1f}")
-    if stock and stock["users"] != users:
-        print(f"stock Faust: {stock['users']:,.0f} users were recovered, its times are scaled linearly to {users:,}")
+    if len(stock) > 1:
+        sizes = " and ".join(f"{each['users']:,.0f}" for each in stock)
+        print(f"stock Faust: {sizes} users were recovered; its times at {users:,} are on the line through both")
     ratio = ratios["from_start_seconds"]
     seconds = best["from_start_seconds"]
     if users == GOAL_USERS:
@@ -216,11 +232,13 @@ def main() -> None:
     wanted = parser.parse_args()
     with ground(wanted.brokers, wanted.redis, {"kafka.partitions": wanted.partitions}) as place:
         ours = measure(place, wanted.users, wanted.events, wanted.starts, wanted.checkpoints, told=wanted.told)
-        theirs = None
+        theirs = []
         if wanted.stock_users:
-            stock_users = min(wanted.stock_users, wanted.users)
-            theirs = measure_stock(place.settings.kafka.brokers, stock_users, wanted.events, wanted.partitions)
-            print("stock Faust: " + ", ".join(f"{k} {v:,.2f}" for k, v in theirs.items()), flush=True)
+            most = min(wanted.stock_users, wanted.users)
+            for count in [most] if most == wanted.users else [most // 10, most]:
+                found = measure_stock(place.settings.kafka.brokers, count, wanted.events, wanted.partitions)
+                print("stock Faust: " + ", ".join(f"{k} {v:,.2f}" for k, v in found.items()), flush=True)
+                theirs.append(found)
     print(json.dumps(table(ours, theirs, wanted.users)))
 
 
