@@ -21,6 +21,7 @@ from streams.metrics import Metrics
 
 PROGRESS_SECONDS = 2.0  # how often a resync says how far it is
 SCAN_KEYS = 500  # keys looked at per round trip
+_ALMOST = 0.99
 RANKS_END = ":by-score"  # of a sorted set's key
 
 _log = structlog.get_logger(__name__)
@@ -92,7 +93,7 @@ class Resync:
             self._said_at = self._began
         self._back.append(writes)
         self._total += about
-        self._metrics.redis_resync_ratio.set(min(1.0, self._told / max(1, self._total)))
+        self._metrics.redis_resync_ratio.set(self._ratio())
 
     def begin(self) -> None:
         """Begin what was requested."""
@@ -116,11 +117,15 @@ class Resync:
             self._metrics.redis_resync_ratio.set(1)
             _log.info("redis was told again", writes=self._told, seconds=seconds)
             return found
-        self._metrics.redis_resync_ratio.set(min(1.0, self._told / max(1, self._total, self._told)))
+        self._metrics.redis_resync_ratio.set(self._ratio())
         if now - self._said_at >= PROGRESS_SECONDS:
             self._said_at = now
             _log.info("redis is told again", writes=self._told, of_about=self._total, seconds=seconds)
         return found
+
+    def _ratio(self) -> float:
+        """Return how far it is; below 1 until the end, for the total is a guess."""
+        return min(_ALMOST, self._told / max(1, self._total))
 
     def _of_everything(self, count: int) -> list[Write]:
         """Return the next writes of everything; at its end none, and keys that nobody knows are looked for."""

@@ -71,3 +71,25 @@ def test_telling_everything_takes_the_place_of_what_came_back(redis_server: Loca
             assert held(bench) == 500 and bench.hash("user:{acme}:u499")["fence"] == fence(9)
 
     asyncio.run(scenario())
+
+
+def test_nothing_counts_as_told_before_the_end_however_much_more_there_is_than_was_thought(
+    redis_server: LocalRedis, topic_prefix: str
+) -> None:
+    ratios: list[float] = []
+
+    async def scenario() -> None:
+        bench = Bench(redis_server.url, topic_prefix, batch=20)
+
+        def came_back() -> Iterator[Write]:
+            for write in people(0, 100, 5):
+                ratios.append(bench.metrics.redis_resync_ratio.value() or 0.0)
+                yield write
+
+        async with running(bench):
+            bench.sink.tell(came_back(), 30)
+            assert await bench.sink.drain(20)
+            assert bench.metrics.redis_resync_ratio.value() == 1 and held(bench) == 100
+
+    asyncio.run(scenario())
+    assert max(ratios) < 1
