@@ -48,7 +48,7 @@ soak: env ## Load for MINUTES minutes (45) with a fault every two: flat memory, 
 	@$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),45) $(ARGS)
 
 bench: env ## Measure throughput and latency (minutes; wants an idle machine)
-	@for b in small_job full_pipeline live_latency memory shard_ticks scoring latency sinks peers; do echo "== $$b"; $(BIN)/python -m tests.bench.$$b $(ARGS) || exit 1; done
+	@for b in small_job full_pipeline live_latency memory shard_ticks scoring latency sinks recovery redis_writes growth directory capacity peers; do echo "== $$b"; $(BIN)/python -m tests.bench.$$b $(ARGS) || exit 1; done
 
 bench-peers: env ## Measure the small job on other engines too (installs them on demand: 2.5 GB; ARGS=--help)
 	@$(BIN)/python -m tests.bench.peers $(ARGS)

@@ -159,14 +159,19 @@ class Documents:
         Whether it lacks one is seen there only: a worker that died may have told it or not.
         """
         if isinstance(found, UserScore):
-            subject, score = f"user:{found.org}/{found.user}", found.score
             write = self.user(found, position, partition)[1]
         else:
-            subject, score = f"org:{found.org}", found.score_active or 0
             write = self.org(found, position, partition)[1]
+        return msgspec.structs.replace(write, change=None, missed=self.missed(found))
+
+    def missed(self, found: UserScore | OrgScore) -> dict[str, dict[str, str]] | None:
+        """Return, by the band that Redis may show still, the entry for `changes` that it then lacks."""
+        if isinstance(found, UserScore):
+            subject, score = f"user:{found.org}/{found.user}", found.score
+        else:
+            subject, score = f"org:{found.org}", found.score_active or 0
         formers = [former for former in _BAND_RANK if found.band and former != found.band]
-        missed = {former: _change(subject, former, found.band, score, found.previous) or {} for former in formers}
-        return msgspec.structs.replace(write, change=None, missed=missed or None)
+        return {former: _change(subject, former, found.band, score, found.previous) or {} for former in formers} or None
 
     def fence(self, position: int) -> str:
         """Return the fence of a log position in this generation."""

@@ -14,15 +14,16 @@ from functools import partial
 from typing import Any, TypeVar
 
 import structlog
+from msgspec import structs
 
 from agents.alert_documents import AlertDocuments
-from agents.chat_documents import ChatDocuments, figures_of
+from agents.chat_documents import ChatDocuments
 from agents.checkpoints import Checkpoints
 from agents.documents import Documents
-from agents.latency_figures import WeekReplies, week_latency
 from agents.ledger import SHARD, Ledger
 from agents.manifest import DamagedCheckpointError
 from agents.shadow import ShadowTeller
+from agents.shard_figures import ShardFigures
 from agents.turns import Turns
 from state.activity import Forget, decode_record, rows_of
 from state.effects import (
@@ -79,7 +80,7 @@ class FoldAgent:
         self._alerts, self.chat = AlertDocuments(documents), ChatDocuments(documents)
         self._dead_letters, self._ledger, self._summaries_topic = dead_letters, ledger, summaries_topic
         self._metrics, self._clock = metrics, clock
-        self._week_replies = WeekReplies(metrics.orgs)
+        self._figures = ShardFigures(metrics)
         self.shards: dict[int, Shard] = {}
         self.sink: RedisSink | None = None
         self.on_turn: Callable[[], None] = lambda: None
@@ -94,6 +95,8 @@ class FoldAgent:
         self._under_way: dict[int, Work[int]] = {}
         """The record that each partition's shard takes in."""
         self._counted: dict[int, dict[tuple[str, int], list[int]]] = {}  # outcomes that the metrics know of
+        self._untold: set[int] = set()
+        """Partitions of which Redis was not told everything yet, since their recovery or since it lost something."""
 
     async def restore(self, partition: int, committed: int, replay: Replay) -> None:
         """Bring a partition's shard to where its log was committed: checkpoint, then replay without effects.
@@ -130,8 +133,8 @@ class FoldAgent:
         self._under_way.pop(partition, None)
         self.changed.discard(partition)
         self._counted.pop(partition, None)
-        self._week_replies.drop(partition)
-        self._metrics.drop_partition(partition)
+        self._untold.discard(partition)
+        self._figures.drop(partition)
 
     def handle(self, chunk: Chunk) -> Outcome | None:
         """Apply *chunk*; with a tick in it, return its effects."""
@@ -185,12 +188,24 @@ class FoldAgent:
 
         Chunks may be applied between two of them: a piece is spelled at once, so that values and fence belong together.
         """
-        for shard in list(self.shards.values()):
-            for effects in self._between_records(shard, shard.pieces()):
-                yield from [self._again(effect, shard) for effect in effects]
-            if self.shadow is not None:
-                for writes in self._between_records(shard, iter(self.shadow.everything(shard))):
-                    yield from writes
+        shards = list(self.shards.values())
+        for shard in shards:
+            self._untold.add(shard.partition)
+        for shard in shards:
+            yield from self._documents_of(shard)
+
+    def _documents_of(self, shard: Shard) -> Iterator[Write]:
+        """Yield every current value of a shard, which counts as untold until then."""
+        for effects in self._between_records(shard, shard.pieces()):
+            for effect in effects:
+                if isinstance(effect, LatencyMap):
+                    self._figures.show_map(shard, effect)
+            yield from [self._again(effect, shard) for effect in effects]
+        if self.shadow is not None:
+            for writes in self._between_records(shard, iter(self.shadow.everything(shard))):
+                yield from writes
+        if self.shards.get(shard.partition) is shard:
+            self._untold.discard(shard.partition)
 
     def _between_records(self, shard: Shard, pieces: Iterator[T]) -> Iterator[T]:
         """Yield *pieces* of a shard that this worker has, each as of the end of a record, while it has it."""
@@ -235,7 +250,7 @@ class FoldAgent:
                     self._metrics.dead_letters.add(len(effect.offsets), effect.topic, "too_late")
             self._count(shard.partition, outcomes)
             self._ledger.show(shard.partition, SHARD)
-            self._show(shard, effects)
+            self._figures.show(shard, effects)
 
         refused = [
             Refused(_TOO_LATE, Place(effect.topic, effect.partition, offset), shard.partition)
@@ -262,10 +277,10 @@ class FoldAgent:
         match effect:
             case UserScore():
                 record, write = self._documents.user(effect, position, partition)
-                return [record], [write]
+                return [record], [self._heard(effect, write)]
             case OrgScore():
                 record, write = self._documents.org(effect, position, partition)
-                return [record], [write]
+                return [record], [self._heard(effect, write)]
             case Alert():
                 alert = self._alerts.record(effect, position, partition)
                 return [alert], [self._alerts.write(effect, position, partition)]
@@ -294,16 +309,27 @@ class FoldAgent:
                 key = str(partition).encode() if not effect.model else f"shadow/{partition}".encode()
                 return [Outgoing(self._summaries_topic, 0, key, encode_summary(effect))], []
 
+    def _heard(self, effect: UserScore | OrgScore, write: Write) -> Write:
+        """Add to the write of a partition that Redis was not told of yet the changes that it may lack.
+
+        Redis sees this one first; what is told again after it comes too late to say what it found there.
+        """
+        return (
+            structs.replace(write, missed=self._documents.missed(effect)) if write.partition in self._untold else write
+        )
+
     def _tell_all(self, shard: Shard) -> None:
-        """Show everything a restored shard knows."""
-        effects = list(shard.documents())
-        self._show(shard, effects)
-        if self.sink is not None:
-            self.sink.put(self._again(effect, shard) for effect in effects)
-            for writes in self.shadow.everything(shard) if self.shadow is not None else ():
-                self.sink.put(writes)
+        """Show what a restored shard knows, and have Redis told of it, in the background: there may be a million users.
+
+        Episodes of alerts are told before any of them can change.
+        """
+        self._figures.show_all(shard)
         if self.shadow is not None:
             self.shadow.show(shard)
+        if self.sink is not None:
+            self.sink.put(self._again(episode, shard) for episode in shard.alerts.documents())
+            self._untold.add(shard.partition)
+            self.sink.tell(self._documents_of(shard), len(shard.subjects))
 
     def _again(self, effect: Effect, shard: Shard) -> Write:
         """Spell what was said before, perhaps by another worker."""
@@ -319,35 +345,6 @@ class FoldAgent:
             case LatencyMonth():
                 return self._documents.latency_month(effect, shard.position, shard.partition)
         raise TypeError(f"{type(effect).__name__} is no document")
-
-    def _show(self, shard: Shard, effects: list[Effect]) -> None:
-        """Set the metrics of a partition."""
-        metrics, partition = self._metrics, shard.partition
-        for effect in effects:
-            if isinstance(effect, OrgScore):
-                metrics.set_org_size(partition, effect.org, effect.active_users, effect.activities)
-                metrics.orgs.set_alert(partition, effect.org, effect.alert_since_ms)
-                for kind in ("active", "licensed", "median"):
-                    score = getattr(effect, f"score_{kind}")
-                    metrics.set_org(partition, effect.org, kind, None if score is None else score / 10_000)
-            elif isinstance(effect, LatencyMap):
-                metrics.orgs.set_latency(partition, effect.org, week_latency(effect))
-            elif isinstance(effect, ChatCounts):
-                metrics.orgs.set_chat(partition, effect.org, figures_of(effect) if effect.windows else None)
-        self._week_replies.show(shard, [effect.org for effect in effects if isinstance(effect, LatencyMap)])
-        metrics.set_bands(partition, shard.board.bands())
-        metrics.alerts_open.set(shard.alerts.open_count, partition)
-        metrics.alerts_held.set(int(bool(shard.alerts.held)), partition)
-        for topic, share in shard.alerts.inflow.missing().items():
-            metrics.input_missing.set(share / 10_000, topic, partition)
-        metrics.watermark.set(shard.watermark_ms / 1000, partition)
-        metrics.open_messages.set(len(shard.replies), partition)
-        metrics.open_messages_given_up.set(shard.replies.given_up, partition)
-        for kind, replies in shard.folder.apart.items():
-            metrics.replies_apart.set(replies, partition, kind)
-        metrics.dedupe_ids.set(len(shard.dedupe), partition)
-        metrics.dedupe_horizon.set(max(0, shard.watermark_ms - shard.dedupe.floor_ms) / 1000, partition)
-        metrics.calibration_generation.set(shard.board.calibration)
 
 
 def shares_of(shard: Shard) -> Shares:

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from faust.types import TP
 
+from agents.collector import collector_paused
 from agents.count_people import PARTITION as CENSUS_PARTITION
 from agents.directory import DirectoryReader, directory_limits_of
 from agents.generation_watch import GenerationWatch
@@ -42,6 +43,7 @@ from streams.worker import run_worker
 
 _log = structlog.get_logger(__name__)
 _STATUS_SECONDS = 1.0
+_LONG_COMMIT_SECONDS = 2.0
 
 
 class Background(TaskService):
@@ -80,6 +82,8 @@ class Worker:
             self.metrics, self.clock, Source(again.everything, again.total, again.unknown),
             timeout_seconds=redis.timeout_seconds,
         )  # fmt: skip
+        # A transaction has a time limit, and telling again none.
+        self.sink.may_tell = lambda: pipe.app.transactions.slowest()[1] < _LONG_COMMIT_SECONDS
         if settings.worker.aside == "no":
             pipe.fold.sink = pipe.people.sink = self.sink
         self.generation = GenerationWatch(settings, self.fail)
@@ -160,13 +164,14 @@ class Worker:
         async def replay(partition: int, start: int, end: int) -> object:
             return read_stretch(brokers, topics.activities, partition, start, end)
 
-        await self._set_aside(tps)
-        for tp in sorted(tps):
-            committed = self.pipeline.app.committed_offset(tp) or 0
-            if tp.topic == topics.activities:
-                await fold.restore(tp.partition, committed, replay)
-            elif tp.topic == topics.summaries:
-                self.pipeline.people.restore(committed)
+        with collector_paused():
+            await self._set_aside(tps)
+            for tp in sorted(tps):
+                committed = self.pipeline.app.committed_offset(tp) or 0
+                if tp.topic == topics.activities:
+                    await fold.restore(tp.partition, committed, replay)
+                elif tp.topic == topics.summaries:
+                    self.pipeline.people.restore(committed)
         if self.settings.worker.generation and self.settings.worker.aside == "no":
             self.sink.request_resync("what a former generation knew may be gone")
         for partition in sorted({tp.partition for tp in tps if tp.topic != topics.summaries}):

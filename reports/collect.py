@@ -24,6 +24,7 @@ from reports.recount_people import Raw
 RAW_TOPICS = ("product-events", "syslog-activities", "chat-messages", "transactions", "users", "orgs", "identities")
 _POLL_SECONDS = 0.5
 _LAG, _PENDING = "orgpulse_lag_messages", "orgpulse_redis_pending_writes"
+_TOLD = "orgpulse_redis_resync_ratio"
 _WATERMARK = "orgpulse_watermark_timestamp_seconds"
 _STEADY = ("orgpulse_calibration_generation", "orgpulse_population_users", "orgpulse_rebalances_total")
 _TICKS_UNDER_WAY = 20
@@ -151,6 +152,8 @@ def unrest(metrics: Sequence[Samples], partitions: int, activities_topic: str) -
                 return f"{topic} lags by {lag:.0f}: {samples[_LAG]}"
         if pending := samples.get(_PENDING, {}).get((), 1.0):
             return f"{pending:.0f} writes wait for Redis"
+        if (told := samples.get(_TOLD, {}).get((), 1.0)) < 1:
+            return f"Redis was told {told:.0%} of what a worker took over"
         marks |= by_label(samples, _WATERMARK, "partition")
     if len(marks) < partitions:
         return f"{len(marks)} of {partitions} partitions are owned"

@@ -185,7 +185,7 @@ class Shard:
             yield list(episodes[at : at + size])
         maps = self.latency.orgs()
         for at in range(0, len(maps), size):
-            yield [self._map(org) for org in maps[at : at + size] if self.latency.has(org)]
+            yield [self.map_of(org) for org in maps[at : at + size] if self.latency.has(org)]
         for org in maps:
             yield [self._month(org, month) for month in self.latency.months(org)]
         yield from map(list, self.chat.pieces(lambda: self.watermark_ms))
@@ -503,10 +503,11 @@ class Shard:
         """Return the maps that changed, and the months that something came to."""
         untold, restless = self.latency.take_untold(), self._restless_maps
         self._restless_maps = set()
-        maps: list[Effect] = [self._map(org) for org in sorted(restless | untold.keys()) if self.latency.has(org)]
+        maps: list[Effect] = [self.map_of(org) for org in sorted(restless | untold.keys()) if self.latency.has(org)]
         return maps + [self._month(org, month) for org, months in untold.items() for month in months]
 
-    def _map(self, org: str) -> LatencyMap:
+    def map_of(self, org: str) -> LatencyMap:
+        """Return an org's map of latency by the hour of the week as it is now (see `has_latency`)."""
         limits = self._limits
         return latency_map(self.latency, org, self._zone(org), self.months(), limits.quantile, limits.target_ms)
 

@@ -129,7 +129,7 @@ class Metrics:
         self.redis_pending = Level("orgpulse_redis_pending_writes", "Writes that wait for Redis.")
         self.redis_fenced = Count("orgpulse_redis_fenced_writes", "Writes refused because a newer one was there.")
         self.redis_resync_ratio = Level(
-            "orgpulse_redis_resync_ratio", "How much of everything Redis was told again, 0-1; 1 = nothing is due."
+            "orgpulse_redis_resync_ratio", "How much of what is due Redis was told again, 0-1; 1 = nothing is due."
         )
         self.redis_resyncs = Count("orgpulse_redis_resyncs", "Times everything owned was emitted again.")
         self.redis_writes = Count(

@@ -129,9 +129,13 @@ class OrgMetrics:
         self._partitions.pop(partition, None)
         self._overall.pop(partition, None)
 
+    def shown(self) -> list[str]:
+        """Return the orgs that have series of their own now."""
+        return self._shown(self._orgs())
+
     def families(self) -> Iterable[Metric]:
         """Yield the metrics as of now."""
-        orgs = {org: entry for part in self._partitions.values() for org, entry in part.orgs.items()}
+        orgs = self._orgs()
         shown = self._shown(orgs)
         left_out = GaugeMetricFamily("orgpulse_orgs_left_out", "Orgs without series of their own.")
         left_out.add_metric((), len(orgs) - len(shown))
@@ -162,6 +166,9 @@ class OrgMetrics:
 
     def _last_overall(self) -> list[_Org]:
         return [self._overall[max(self._overall)]] if self._overall else []
+
+    def _orgs(self) -> dict[str, _Org]:
+        return {org: entry for part in self._partitions.values() for org, entry in part.orgs.items()}
 
     def _shown(self, orgs: Mapping[str, _Org]) -> list[str]:
         if self.allowed:

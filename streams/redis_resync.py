@@ -8,6 +8,7 @@ by a write fenced like any other, so a worker that owns them no longer can't rem
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +21,7 @@ from streams.metrics import Metrics
 
 PROGRESS_SECONDS = 2.0  # how often a resync says how far it is
 SCAN_KEYS = 500  # keys looked at per round trip
+_ALMOST = 0.99
 RANKS_END = ":by-score"  # of a sorted set's key
 
 _log = structlog.get_logger(__name__)
@@ -59,6 +61,7 @@ class Resync:
         self.done_at = time.monotonic()  # when Redis was last known to have been told everything
         self._source, self._prefix, self._metrics = source, prefix, metrics
         self._telling: Iterator[Write] | None = None
+        self._back: deque[Iterator[Write]] = deque()  # of partitions that came back; told after everything else
         self._sweep: Sweep | None = None
         self._told, self._total, self._began, self._said_at = 0, 0, 0.0, 0.0
         metrics.redis_resync_ratio.set(1)
@@ -66,7 +69,7 @@ class Resync:
     @property
     def telling(self) -> bool:
         """Whether there is more to tell."""
-        return self._telling is not None
+        return self._telling is not None or bool(self._back)
 
     @property
     def progress(self) -> str:
@@ -78,7 +81,19 @@ class Resync:
     def request(self, reason: str) -> None:
         """Have everything told again, from the beginning."""
         self.wanted, self._telling, self._sweep = reason, None, None
+        self._back.clear()  # a part of everything
         self._metrics.redis_resync_ratio.set(0)
+
+    def add(self, writes: Iterator[Write], about: int) -> None:
+        """Have *writes* told too, *about* so many: those of a partition that came back."""
+        if self.wanted:
+            return  # they are a part of everything, which has not begun
+        if not self.telling:
+            self._told, self._total, self._began = 0, 0, time.monotonic()
+            self._said_at = self._began
+        self._back.append(writes)
+        self._total += about
+        self._metrics.redis_resync_ratio.set(self._ratio())
 
     def begin(self) -> None:
         """Begin what was requested."""
@@ -90,20 +105,35 @@ class Resync:
 
     def take(self, count: int) -> list[Write]:
         """Return the next *count* writes; fewer at the end."""
-        assert self._telling is not None
-        found = list(islice(self._telling, count))
+        found = self._of_everything(count) if self._telling is not None else []
+        while not found and self._back:
+            found = list(islice(self._back[0], count))
+            if not found:
+                self._back.popleft()
         self._told += len(found)
         now = time.monotonic()
         seconds = round(now - self._began, 3)
-        if not found:
-            self._telling, self._sweep, self.done_at = None, Sweep(self._source.unknown, self._prefix), now
+        if not self.telling:
             self._metrics.redis_resync_ratio.set(1)
-            _log.info("redis resync done", writes=self._told, seconds=seconds)
+            _log.info("redis was told again", writes=self._told, seconds=seconds)
             return found
-        self._metrics.redis_resync_ratio.set(min(1.0, self._told / max(1, self._total, self._told)))
+        self._metrics.redis_resync_ratio.set(self._ratio())
         if now - self._said_at >= PROGRESS_SECONDS:
             self._said_at = now
-            _log.info("redis resync under way", writes=self._told, of_about=self._total, seconds=seconds)
+            _log.info("redis is told again", writes=self._told, of_about=self._total, seconds=seconds)
+        return found
+
+    def _ratio(self) -> float:
+        """Return how far it is; below 1 until the end, for the total is a guess."""
+        return min(_ALMOST, self._told / max(1, self._total))
+
+    def _of_everything(self, count: int) -> list[Write]:
+        """Return the next writes of everything; at its end none, and keys that nobody knows are looked for."""
+        assert self._telling is not None
+        found = list(islice(self._telling, count))
+        if not found:
+            self._telling, self._sweep = None, Sweep(self._source.unknown, self._prefix)
+            self.done_at = time.monotonic()
         return found
 
     async def sweep(self, client: Redis) -> list[Write] | None:

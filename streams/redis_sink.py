@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -35,6 +35,7 @@ TOMBSTONE_SECONDS = 3600  # how long a deleted subject refuses older writes
 IDENTITY_SECONDS = 2.0  # how often to ask whether this is still the same Redis
 TIMEOUT_SECONDS = 5.0  # how long a reply may take
 BACK_OFF_SECONDS = (0.1, 5.0)  # first and longest wait after a failure, doubled in between
+PAUSE_SECONDS = 0.1  # how long telling again makes way for what is more urgent
 REMIND_SECONDS = 30.0  # how often to say that Redis is still away
 
 Call: TypeAlias = tuple[list[Queued], list[str], bytes]  # writes, and the keys and payload of their script call
@@ -97,6 +98,8 @@ class RedisSink:
         self._wait_seconds = BACK_OFF_SECONDS[0]
         self.healthy = True
         self.last_error = ""
+        self.may_tell: Callable[[], bool] = lambda: True
+        """Whether there is time to tell what was told before; what is put goes out in any case."""
         metrics.redis_pending.set(0)
 
     @property
@@ -124,6 +127,15 @@ class RedisSink:
     def request_resync(self, reason: str) -> None:
         """Have everything emitted again, e.g. after a recovery or a new assignment."""
         self._resync.request(reason)
+        self._idle.clear()
+        self._wake.set()
+
+    def tell(self, writes: Iterator[Write], about: int) -> None:
+        """Have *writes*, *about* so many, told in the background beside what is put: what came back in a recovery.
+
+        They are asked for piece by piece, so they must bear changes of the state in between (see `Source.everything`).
+        """
+        self._resync.add(writes, about)
         self._idle.clear()
         self._wake.set()
 
@@ -163,7 +175,9 @@ class RedisSink:
                     await self._back_off(error)
                     continue
                 self._recovered()
-                if not sent:
+                if not sent and self._resync.telling:
+                    await asyncio.sleep(PAUSE_SECONDS)
+                elif not sent:
                     await self._wait_for_work()
         finally:
             await self._client.aclose()
@@ -234,7 +248,7 @@ class RedisSink:
         After a failure a single script call probes first, lest a resync pile up before a Redis that takes nothing.
         """
         room = self._batch if self.healthy else SCRIPT_WRITES
-        if not self._resync.telling or (not self.healthy and len(self._pending)):
+        if not self._resync.telling or not self.may_tell() or (not self.healthy and len(self._pending)):
             return self._pending.take(room)
         queued = self._pending.take((room + 1) // 2)
         again = self._resync.take(max(1, room - len(queued)))

@@ -64,7 +64,7 @@ class Ground:
             command = [sys.executable, "-m", "agents.cli", "worker"]
             self.workers.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
         deadline = time.monotonic() + 60
-        while not all(_is_ready(port) for port in self.ports):
+        while not all(is_ready(port) for port in self.ports):
             if time.monotonic() > deadline or any(w.poll() is not None for w in self.workers):
                 lines = [line for log in sorted(self.directory.glob("*.log")) for line in log.read_text().splitlines()]
                 logs = "\n".join([line for line in lines if "stopped:" in line or "Crashed" in line] or lines[-5:])
@@ -119,7 +119,8 @@ def _processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _is_ready(port: int) -> bool:
+def is_ready(port: int) -> bool:
+    """Say whether the worker behind *port* is ready."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=2) as reply:
             return bool(reply.status == 200)

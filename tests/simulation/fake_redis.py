@@ -99,6 +99,7 @@ class SimSink:
         self._pending = PendingWrites(most)
         self._run_id = 0
         self._resyncing: Iterator[Write] | None = None
+        self._back: list[Iterator[Write]] = []
         self._shedding = False
 
     @property
@@ -108,6 +109,7 @@ class SimSink:
             len(self._pending) > 0
             or self._shedding
             or self._resyncing is not None
+            or bool(self._back)
             or self._run_id != self._redis.run_id
         )
 
@@ -118,7 +120,13 @@ class SimSink:
                 continue
             if self._pending.add(write) and self._pending.full:
                 self._pending.shed()
-                self._shedding, self._resyncing = True, None
+                self._shedding, self._resyncing, self._back = True, None, []
+
+    def tell(self, writes: Iterator[Write], about: int) -> None:
+        """Take what came back, to be told some at a time."""
+        del about
+        if not self._shedding:
+            self._back.append(writes)
 
     def step(self, most: int) -> bool:
         """Write up to *most* entries; return whether Redis took them."""
@@ -126,13 +134,15 @@ class SimSink:
         try:
             run_id = self._redis.ask_run_id()
             if self._shedding or (self._run_id and run_id != self._run_id):
-                self._shedding, self._resyncing = False, iter(self._resync())
+                self._shedding, self._resyncing, self._back = False, iter(self._resync()), []
             self._run_id = run_id
             queued = self._pending.take(most)
-            if self._resyncing is not None:
-                again = list(islice(self._resyncing, most))
-                queued += [(write, ()) for write in again if write.key not in self._pending]
-                self._resyncing = self._resyncing if again else None
+            again = list(islice(self._resyncing, most)) if self._resyncing is not None else []
+            self._resyncing = self._resyncing if again else None
+            while not again and self._back:
+                again = list(islice(self._back[0], most))
+                self._back = self._back if again else self._back[1:]
+            queued += [(write, ()) for write in again if write.key not in self._pending]
             self._redis.script(queued)
         except AwayError:
             self._pending.give_back(queued)
