@@ -149,7 +149,7 @@ class Run:
 
     async def _prepare_namespace(self) -> None:
         """Write what must be known before the first message is read."""
-        brokers = self._live.kafka.brokers
+        brokers = self._live.kafka
         async with BulkSender(brokers, "orgpulse-backfill", self._live.kafka.max_message_bytes) as sender:
             block: list[Placed] = []
             async for record in self._source.directory():
@@ -183,7 +183,7 @@ class Run:
     async def _send_messages(self, tell: Callable[[int], None]) -> None:
         """Copy the messages that matter, and count them by source and day."""
         sent = 0
-        brokers = self._live.kafka.brokers
+        brokers = self._live.kafka
         async with BulkSender(brokers, "orgpulse-backfill", self._live.kafka.max_message_bytes) as sender:
             async for block in _blocks(self._source.messages()):
                 placed: list[Placed] = []
@@ -198,7 +198,7 @@ class Run:
 
     def _wait(self, workers: WorkersAside, topics: tuple[str, ...], tell: Callable[[int], None]) -> None:
         """Wait until the workers have handled everything in *topics*."""
-        brokers, group = self.space.kafka.brokers, group_of(self.space)
+        brokers, group = self.space.kafka, group_of(self.space)
         while unread := asyncio.run(unread_of(brokers, group, topics)):
             workers.check()
             tell(unread)
@@ -210,7 +210,7 @@ class Run:
         names, partitions = topic_names(self.space), self.space.kafka.partitions
         tick = encode_record(Tick(self._reach.ends_ms, _ROUND))
         asyncio.run(send_all(self.space, [Outgoing(names.activities, n, None, tick) for n in range(partitions)]))
-        ends = asyncio.run(ends_of(self.space.kafka.brokers, [names.activities]))
+        ends = asyncio.run(ends_of(self.space.kafka, [names.activities]))
         while asyncio.run(_behind(self.space, ends)):
             workers.check()
             time.sleep(_POLL_SECONDS)
@@ -247,7 +247,7 @@ async def _blocks(records: AsyncIterator[RawRecord]) -> AsyncIterator[list[RawRe
 
 async def _behind(space: Settings, ends: dict[Any, int]) -> bool:
     """Say whether the group has not handled its log of activities up to *ends*."""
-    done = await committed_of(space.kafka.brokers, group_of(space))
+    done = await committed_of(space.kafka, group_of(space))
     return any(done.get(tp, 0) < end for tp, end in ends.items())
 
 

@@ -13,7 +13,8 @@ from typing import IO, Any
 
 import click
 
-from streams.settings import SettingsError, redacted_url
+from streams.redaction import cover
+from streams.settings import SettingsError
 
 EXIT_FAILED = 1
 """A check found something, or a run failed."""
@@ -31,9 +32,9 @@ class ToldError(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Write the message, and below it what to do, to standard error."""
-        click.echo(f"orgpulse: {redacted_url(self.message)}", file=file, err=True)
+        click.echo(f"orgpulse: {cover(self.message)}", file=file, err=True)
         if self.remedy:
-            click.echo(f"  {redacted_url(self.remedy)}", file=file, err=True)
+            click.echo(f"  {cover(self.remedy)}", file=file, err=True)
 
 
 def unknown(wanted: str, known: Sequence[str], said: str) -> ToldError:

@@ -13,6 +13,7 @@ from kafka.errors import CoordinatorNotAvailableError, KafkaError
 from agents.doctor import Finding, State, skew_finding
 from streams.clock import Clock
 from streams.generation import with_generation
+from streams.kafka_access import shown
 from streams.settings import Settings
 from streams.topic_specs import group_of
 from streams.topics import BrokerError, TopicSpec, connected_admin, problems_of, topic_specs
@@ -43,7 +44,7 @@ def _broker_findings(admin: Any, settings: Settings) -> Iterator[Finding]:
     brokers = admin.describe_cluster()["brokers"]
     version = tuple(admin.get_broker_version_data(brokers[0]["broker_id"]).broker_version)
     text = ".".join(str(part) for part in version)
-    found = f"{len(brokers)} broker{'s' if len(brokers) > 1 else ''} at {settings.kafka.brokers}, Kafka {text}"
+    found = f"{len(brokers)} broker{'s' if len(brokers) > 1 else ''} at {shown(settings.kafka)}, Kafka {text}"
     if version < OLDEST_VERSION:
         yield Finding(check="kafka", state="failed", found=found, remedy="Use Kafka 3.0 or newer.")
     elif version[0] < TESTED_VERSION[0]:

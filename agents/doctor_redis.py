@@ -10,11 +10,11 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
 from agents.doctor import Finding, skew_finding
 from streams.clock import Clock
+from streams.redis_access import redis_client
 from streams.settings import Settings, redacted_url
 
 OLDEST_VERSION = (6, 2)
@@ -25,12 +25,7 @@ def redis_findings(settings: Settings, clock: Clock, *, wait_seconds: float) -> 
     """Yield what is to say about the server, writing to it, its memory policy and its clock."""
     where = redacted_url(settings.redis.url)
     try:
-        with Redis.from_url(
-            settings.redis.url,
-            socket_timeout=wait_seconds,
-            socket_connect_timeout=wait_seconds,
-            decode_responses=True,
-        ) as server:
+        with redis_client(settings.redis, timeout_seconds=wait_seconds, decode_responses=True) as server:
             yield _server_finding(server.info(), where)
             yield _writing_finding(server, settings.redis.prefix)
             yield _memory_finding(server.info("memory"))

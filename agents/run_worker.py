@@ -31,6 +31,7 @@ from streams.log_reader import Follower, read_stretch
 from streams.metrics import Metrics
 from streams.model_file import load_model
 from streams.published_workers import WorkerCard
+from streams.redis_access import connect_of
 from streams.redis_sink import RedisSink, Source
 from streams.restart import Restarts
 from streams.settings import Settings
@@ -77,17 +78,17 @@ class Worker:
         self.sink = RedisSink(
             redis.url, redis.prefix, redis.ttl_hours * 3600, redis.batch, redis.max_pending_writes,
             self.metrics, self.clock, Source(again.everything, again.total, again.unknown),
-            timeout_seconds=redis.timeout_seconds,
+            timeout_seconds=redis.timeout_seconds, connect=connect_of(redis),
         )  # fmt: skip
         if settings.worker.aside == "no":
             pipe.fold.sink = pipe.people.sink = self.sink
         self.generation = GenerationWatch(settings, self.fail)
         known = DirectoryReader(pipe.directory, topics, directory_limits_of(settings))
-        self.directory = Follower(settings.kafka.brokers, known.followed, known.take)
+        self.directory = Follower(settings.kafka, known.followed, known.take)
         self.guard = TopicGuard(settings)
         self.restarts = Restarts(self.clock, settings.worker.longest_pause_seconds, self.metrics)
         self.kafka = KafkaWatch(
-            settings.kafka.brokers, (spec.name for spec in topic_specs(settings)), needed_copies(settings),
+            settings.kafka, (spec.name for spec in topic_specs(settings)), needed_copies(settings),
             pipe.app.transactions, self.clock, self.metrics,
         )  # fmt: skip
         self.page = Page(settings, self.card, self.clock)
@@ -144,7 +145,7 @@ class Worker:
 
     async def _on_recovered(self, tps: frozenset[TP]) -> None:
         topics, fold = self.pipeline.topics, self.pipeline.fold
-        brokers = self.settings.kafka.brokers
+        brokers = self.settings.kafka
 
         async def replay(partition: int, start: int, end: int) -> object:
             return read_stretch(brokers, topics.activities, partition, start, end)

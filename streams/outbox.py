@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.bulk_sender import BATCH_BYTES, Record
+from streams.kafka_access import Brokers, aiokafka_options, shown
 from streams.outbox_buffer import OutboxBuffer, Stretch
 from streams.patient_client import patient
 from streams.sender import partition_of_key
@@ -55,17 +56,17 @@ class _NoTopicError(KafkaError):  # type: ignore[misc]  # aiokafka carries no us
     """A topic does not exist, or nobody tells."""
 
 
-def _why(error: Exception, brokers: str) -> str:
+def _why(error: Exception, brokers: Brokers) -> str:
     """Return why there is no connection, in words."""
     if isinstance(error, _NoTopicError):
         return str(error.args[0])
-    return f"no broker answers at {brokers}: {error or type(error).__name__}"
+    return f"no broker answers at {shown(brokers)}: {error or type(error).__name__}"
 
 
 class Outbox(OutboxBuffer):
     """Takes records in and brings them to Kafka (idempotent, acks from all in-sync replicas, lz4)."""
 
-    def __init__(self, brokers: str, topics: Sequence[str], *, max_bytes: int, client_id: str) -> None:
+    def __init__(self, brokers: Brokers, topics: Sequence[str], *, max_bytes: int, client_id: str) -> None:
         """Prepare, without connecting; *topics* must all exist before anything leaves."""
         super().__init__(max_bytes)
         self._brokers, self._topics, self._client_id = brokers, tuple(topics), client_id
@@ -240,7 +241,7 @@ class Outbox(OutboxBuffer):
             KafkaError: If no broker answers or a topic is missing.
         """
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._brokers, client_id=self._client_id, acks="all", enable_idempotence=True,
+            **aiokafka_options(self._brokers), client_id=self._client_id, acks="all", enable_idempotence=True,
             compression_type="lz4", max_batch_size=BATCH_BYTES + 50_000, max_request_size=BATCH_BYTES + 100_000,
             request_timeout_ms=15_000,
         )  # fmt: skip

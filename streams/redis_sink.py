@@ -23,6 +23,7 @@ from streams.clock import Clock
 from streams.fenced_write import SCRIPT_SHA, Queued, Write, outcome_of, pack
 from streams.metrics import Metrics
 from streams.pending_writes import PendingWrites
+from streams.reader_connect import Connect
 from streams.redis_errors import kind_of
 from streams.redis_identity import Identity
 from streams.redis_resync import Resync, Source
@@ -57,6 +58,7 @@ class RedisSink:
         source: Source,
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        connect: Connect | None = None,
     ) -> None:
         """Prepare, without connecting.
 
@@ -70,9 +72,12 @@ class RedisSink:
             clock: Tells when the last write came through.
             source: Gives everything that should be in Redis now.
             timeout_seconds: How long to wait for a reply before Redis counts as away.
+            connect: Login and certificates, beside the URL.
         """
+        login = (connect or Connect()).login_options(url)
         self._client: Redis = Redis.from_url(
             url,
+            **login,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
             retry=Retry(NoBackoff(), 0),

@@ -16,6 +16,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import CoordinatorNotAvailableError, KafkaError, TopicAlreadyExistsError, for_code
 
+from streams.kafka_access import kafka_python_options, shown
 from streams.settings import Settings
 from streams.topic_specs import TopicNames, TopicSpec, group_of, topic_names, topic_specs
 
@@ -85,7 +86,7 @@ def _connect(settings: Settings, wait_seconds: float) -> Any:
             left = deadline - time.monotonic()
             try:
                 return KafkaAdminClient(
-                    bootstrap_servers=[broker.strip() for broker in settings.kafka.brokers.split(",")],
+                    **kafka_python_options(settings.kafka),
                     client_id=f"{settings.kafka.application}-admin",
                     bootstrap_timeout_ms=max(1, int(left * 1000)),
                     request_timeout_ms=int(settings.kafka.request_timeout_seconds * 1000),
@@ -93,7 +94,7 @@ def _connect(settings: Settings, wait_seconds: float) -> Any:
             except (KafkaError, OSError) as error:
                 if time.monotonic() + pause >= deadline:
                     raise BrokerError(
-                        f"no Kafka broker answers at {settings.kafka.brokers} ({type(error).__name__})",
+                        f"no Kafka broker answers at {shown(settings.kafka)} ({type(error).__name__})",
                         "Start it, or set [kafka] brokers (ORGPULSE_KAFKA_BROKERS) to where it listens.",
                     ) from error
             time.sleep(pause)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.errors import KafkaError
 
 from streams.errors import OperatorError
+from streams.redaction import cover
 from streams.restart import STOP_SIGNALS, Life, Restarts, listen_for_stop
 
 if TYPE_CHECKING:
@@ -153,4 +154,4 @@ def _say(reason: BaseException) -> None:
 
 
 def _write(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(cover(line), file=sys.stderr, flush=True)
