@@ -14,29 +14,56 @@ from agents.doctor import Finding, State, skew_finding
 from streams.clock import Clock
 from streams.generation import with_generation
 from streams.kafka_access import shown
+from streams.kafka_granted import missing_rights, role_specs, told_missing
+from streams.kafka_rights import Role
 from streams.settings import Settings
 from streams.topic_specs import group_of
-from streams.topics import BrokerError, TopicSpec, connected_admin, problems_of, topic_specs
+from streams.topics import BrokerError, TopicSpec, connected_admin, problems_of
 
 OLDEST_VERSION = (3, 0)
 """Older brokers lack what the transactions here rely on."""
 TESTED_VERSION = (4, 3)
 
 
-def kafka_findings(settings: Settings, clock: Clock, *, wait_seconds: float) -> Iterator[Finding]:
-    """Yield what is to say about brokers, their clock, every topic and the group."""
+def kafka_findings(
+    settings: Settings, clock: Clock, *, wait_seconds: float, role: Role = "worker"
+) -> Iterator[Finding]:
+    """Yield what is to say about the way in, brokers, their clock, this user's rights, every topic and the group."""
     try:
         with connected_admin(settings, wait_seconds=wait_seconds) as admin:
             settings = with_generation(settings, patience_seconds=0)
+            yield access_finding(settings)
             yield from _broker_findings(admin, settings)
             yield from _clock_findings(admin, clock)
-            yield from topic_findings(admin, topic_specs(settings))
-            yield group_finding(admin, group_of(settings))
+            yield rights_finding(admin, settings, role)
+            yield from topic_findings(admin, role_specs(settings, role))
+            if role in ("worker", "reader", "operator"):
+                yield group_finding(admin, group_of(settings))
     except BrokerError as error:
         yield Finding(check="kafka", state="failed", found=error.message, remedy=error.remedy)
     except KafkaError as error:
         remedy = "Look into the broker's log; may this user describe topics, groups and the cluster?"
         yield Finding(check="kafka", state="failed", found=str(error), remedy=remedy)
+
+
+def access_finding(settings: Settings) -> Finding:
+    """Say how one gets in: over TLS, as whom, with which certificate."""
+    kafka = settings.kafka
+    way = ["TLS" if kafka.security in ("ssl", "sasl_ssl") else "no TLS"]
+    way.append(f"as {kafka.username} ({kafka.sasl_mechanism})" if kafka.security.startswith("sasl") else "no login")
+    if kafka.certificate_file:
+        way.append(f"with the certificate in {kafka.certificate_file}")
+    return Finding(check="kafka access", state="ok", found=", ".join(way))
+
+
+def rights_finding(admin: Any, settings: Settings, role: Role) -> Finding:
+    """Say which rights of *role* this user lacks, as far as the brokers tell."""
+    specs = role_specs(settings, role)
+    missing = missing_rights(admin, settings, role, [spec.name for spec in specs])
+    if missing:
+        found, remedy = told_missing(missing, settings.kafka.username, role)
+        return Finding(check="kafka rights", state="failed", found=found, remedy=remedy)
+    return Finding(check="kafka rights", state="ok", found=f"those of a {role}, on {len(specs)} topics")
 
 
 def _broker_findings(admin: Any, settings: Settings) -> Iterator[Finding]:

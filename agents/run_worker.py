@@ -31,6 +31,7 @@ from streams.log_reader import Follower, read_stretch
 from streams.metrics import Metrics
 from streams.model_file import load_model
 from streams.published_workers import WorkerCard
+from streams.redaction import cover
 from streams.redis_access import connect_of
 from streams.redis_sink import RedisSink, Source
 from streams.restart import Restarts
@@ -121,7 +122,7 @@ class Worker:
         """Return (name, passed, detail) of everything that being ready takes."""
         app = self.pipeline.app
         live = sorted(f"{tp.topic}-{tp.partition}" for tp in app.live)
-        return [
+        found = [
             self.restarts.check(),
             self.kafka.check(),
             ("topics", not self.guard.problem, self.guard.problem or "all there"),
@@ -129,6 +130,7 @@ class Worker:
             ("partitions", app.flowing and bool(live), f"{len(live)} assigned and recovered"),
             ("redis", *((True, "not told: aside") if self.settings.worker.aside != "no" else self.sink.status)),
         ]
+        return [(name, well, cover(detail)) for name, well, detail in found]
 
     def card(self) -> WorkerCard:
         """Return how this worker is."""

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.kafka_access import Brokers, aiokafka_options, shown
+from streams.kafka_trouble import refusal_in, why_shut
 from streams.sender import SendError, partition_of_key
 
 BLOCK_RECORDS = 4_000
@@ -55,6 +56,9 @@ class BulkSender:
             await producer.start()
         except KafkaError as error:
             await producer.stop()
+            trouble = await why_shut(self._brokers)
+            if trouble is not None and not trouble.away:
+                raise SendError(trouble.text) from error
             raise SendError(f"no Kafka broker answers at {shown(self._brokers)}: {error!r}") from error
         self._producer = producer
         return self
@@ -88,7 +92,8 @@ class BulkSender:
                 progress(sent)
             await asyncio.gather(*before)
         except KafkaError as error:
-            raise SendError(f"Kafka did not take a batch: {error!r}") from error
+            refusal = refusal_in(error)
+            raise SendError(refusal.text if refusal else f"Kafka did not take a batch: {error!r}") from error
         return sent
 
     async def _hand_over(self, block: list[Placed]) -> _Deliveries:

@@ -14,6 +14,7 @@ import orjson
 
 from streams.errors import OperatorError
 from streams.reading import Rejected
+from streams.redaction import cover
 from streams.source_bytes import Found, Place, SourceBytes
 from streams.transactions import Outgoing
 
@@ -49,7 +50,7 @@ class DeadLetters:
 
     def letter(self, error: Rejected, topic: str, partition: int, record: Any) -> Outgoing:
         """Return the dead letter of *record*; of an oversized one the first bytes are kept, and that is said."""
-        value, detail = record.value, error.detail[:MAX_DETAIL_CHARS]
+        value, detail = record.value, cover(error.detail)[:MAX_DETAIL_CHARS]
         if value is not None and len(value) > self._max_value_bytes:
             detail += f"; the first {self._max_value_bytes} bytes are kept"
             value = value[: self._max_value_bytes]

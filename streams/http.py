@@ -15,6 +15,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from streams.redaction import cover
+
 Check: TypeAlias = tuple[str, bool, str]  # name, passed, detail
 
 STOP_SECONDS = 2.0  # how long answers under way may take when it stops
@@ -115,7 +117,7 @@ class HttpServer:
         return web.json_response({"live": True})
 
     async def _ready(self, _: web.Request) -> web.Response:
-        checks = self._checks()
+        checks = [(name, well, cover(detail)) for name, well, detail in self._checks()]
         ready = all(passed for _, passed, _ in checks)
         body = {
             "ready": ready,

@@ -19,12 +19,19 @@ from kafka.errors import (
 
 from streams.kafka_rights import Right, Role, rights_of
 from streams.settings import Settings
+from streams.topic_specs import TopicSpec, topic_specs
 
 _BITS = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10, "AlterConfigs": 11}
 """Kafka's numbers of operations: bits of what it says is allowed."""
 _OF_ONE = ("Create",)
 """Operations that a resource which is there says nothing about."""
 _UNSAID = -(2**31)
+
+
+def role_specs(settings: Settings, role: Role) -> tuple[TopicSpec, ...]:
+    """Return the topics that *role* has to do with."""
+    topics = [right for right in rights_of(settings, role) if right.kind == "Topic"]
+    return tuple(spec for spec in topic_specs(settings) if any(right.covers(spec.name) for right in topics))
 
 
 def missing_rights(admin: Any, settings: Settings, role: Role, topics: Collection[str]) -> list[Right]:

@@ -27,11 +27,26 @@ class Trouble(NamedTuple):
 
     message: str
     remedy: str
+    away: bool = False
+    """Whether nobody is there at all."""
+
+    @property
+    def text(self) -> str:
+        """Both, in one line."""
+        return f"{self.message}. {self.remedy}"
 
 
 def trouble_with(brokers: Brokers, *, seconds: float = LOOK_SECONDS) -> Trouble | None:
     """Try to get in; return what keeps us out, None when nothing does. Not for a running event loop."""
     return asyncio.run(why_shut(brokers, seconds=seconds))
+
+
+def unreachable(brokers: Brokers, error: BaseException) -> Trouble:
+    """Say why no client gets in, after *error*: the client itself says that it did not. Not for a running loop."""
+    return trouble_with(brokers) or Trouble(
+        f"Kafka at {shown(brokers)} answered too late ({type(error).__name__})",
+        "Try again, with more time (--wait) where the command has that.",
+    )
 
 
 async def why_shut(brokers: Brokers, *, seconds: float = LOOK_SECONDS) -> Trouble | None:
@@ -90,6 +105,7 @@ def _explained(error: BaseException, brokers: Brokers, address: str) -> Trouble:
         return Trouble(
             f"no Kafka broker answers at {shown(brokers)} ({cover(str(error)) or name})",
             "Start it, or set [kafka] brokers (ORGPULSE_KAFKA_BROKERS) to where it listens.",
+            away=True,
         )
     return _hung_up(kafka, address)
 

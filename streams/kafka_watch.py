@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from streams.clock import Clock
 from streams.kafka_access import Brokers, aiokafka_options, shown
+from streams.kafka_trouble import why_shut
 from streams.metrics import Metrics
 from streams.task_service import TaskService
 from streams.transactions import Transactions
@@ -124,6 +125,9 @@ class KafkaWatch(TaskService):
         except (KafkaError, OSError, TimeoutError) as error:
             await self._let_go()
             self._nodes = 0
+            trouble = await why_shut(self._brokers, seconds=REQUEST_TIMEOUT_MS / 1000)
+            if trouble is not None and not trouble.away:
+                return trouble.text
             return f"no broker answers at {shown(self._brokers)} ({type(error).__name__})"
         self._nodes = len(found.brokers())
         return unwritable(found, self._topics, self._needed)

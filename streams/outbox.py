@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.bulk_sender import BATCH_BYTES, Record
 from streams.kafka_access import Brokers, aiokafka_options, shown
+from streams.kafka_trouble import refusal_in, why_shut
 from streams.outbox_buffer import OutboxBuffer, Stretch
 from streams.patient_client import patient
 from streams.sender import partition_of_key
@@ -56,10 +57,14 @@ class _NoTopicError(KafkaError):  # type: ignore[misc]  # aiokafka carries no us
     """A topic does not exist, or nobody tells."""
 
 
-def _why(error: Exception, brokers: Brokers) -> str:
+async def _why(error: Exception, brokers: Brokers) -> str:
     """Return why there is no connection, in words."""
+    if (refusal := refusal_in(error)) is not None:
+        return refusal.text
     if isinstance(error, _NoTopicError):
         return str(error.args[0])
+    if (trouble := await why_shut(brokers)) is not None and not trouble.away:
+        return trouble.text
     return f"no broker answers at {shown(brokers)}: {error or type(error).__name__}"
 
 
@@ -214,7 +219,8 @@ class Outbox(OutboxBuffer):
             if self._producer is not broken:
                 return  # another one is at work already
             if error is not None:
-                self._say(f"{type(error).__name__}: {error}")
+                refusal = refusal_in(error)
+                self._say(refusal.text if refusal else f"{type(error).__name__}: {error}")
                 first, longest = _PAUSES_SECONDS
                 await asyncio.sleep(min(longest, first * 2 ** min(self._failures, 10)))
                 self._failures += 1
@@ -226,7 +232,7 @@ class Outbox(OutboxBuffer):
                 try:
                     await self._connect()
                 except (KafkaError, OSError) as failure:
-                    self._say(_why(failure, self._brokers))
+                    self._say(await _why(failure, self._brokers))
                     await self._leave(1.0)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _PAUSES_SECONDS[1])

@@ -24,9 +24,11 @@ from streams.fenced_write import SCRIPT_SHA, Queued, Write, outcome_of, pack
 from streams.metrics import Metrics
 from streams.pending_writes import PendingWrites
 from streams.reader_connect import Connect
+from streams.redaction import cover
 from streams.redis_errors import kind_of
 from streams.redis_identity import Identity
 from streams.redis_resync import Resync, Source
+from streams.redis_rights import missing_text
 
 __all__ = ["RedisSink", "Source", "Write"]
 
@@ -283,7 +285,8 @@ class RedisSink:
         if self.healthy or kind != self.last_error.partition(":")[0] or now - self._reminded_at >= REMIND_SECONDS:
             self._reminded_at = now
             _log.warning("redis does not take writes", kind=kind, error=str(error), pending=len(self._pending))
-        self.healthy, self.last_error = False, f"{kind}: {error}"
+        missing = await missing_text(self._client, self._prefix, self.last_error) if kind == "NOPERM" else ""
+        self.healthy, self.last_error = False, missing or cover(f"{kind}: {error}")
         self._checked_at = None
         if kind == "NOSCRIPT":
             return  # the next round loads it

@@ -19,6 +19,7 @@ from kafka.partitioner import murmur2
 
 from streams.kafka_access import Brokers, kafka_python_options, shown
 from streams.kafka_lz4 import install_lz4
+from streams.kafka_trouble import refusal_in, trouble_with
 from streams.settings_wire import KafkaSettings
 
 MAX_IN_FLIGHT = 50_000  # records; kafka-python's own buffer has no bound
@@ -35,6 +36,14 @@ class SendError(RuntimeError):
 
 class RecordTooLargeError(SendError):
     """One record is larger than Kafka takes; nothing was sent and the sender stays usable."""
+
+
+def _told(brokers: Brokers, error: Exception, patience_seconds: float) -> str:
+    """Say why there is no connection."""
+    trouble = trouble_with(brokers)
+    if trouble is not None and not trouble.away:
+        return trouble.text
+    return f"no Kafka broker answers at {shown(brokers)} (tried for {patience_seconds:g} s): {error}"
 
 
 @lru_cache(maxsize=65_536)
@@ -114,10 +123,7 @@ class Sender:
                 )
             except (KafkaTimeoutError, KafkaConnectionError, OSError) as error:
                 if time.monotonic() + pause >= deadline:
-                    raise SendError(
-                        f"no Kafka broker answers at {shown(self._brokers)} "
-                        f"(tried for {self._patience_seconds:g} s): {error}"
-                    ) from error
+                    raise SendError(_told(self._brokers, error, self._patience_seconds)) from error
                 time.sleep(pause)
                 pause = min(pause * 2, longest_pause)
 
@@ -128,6 +134,8 @@ class Sender:
             try:
                 partitions = sorted(self._producer.partitions_for(topic))
             except KafkaError as error:
+                if (refusal := refusal_in(error)) is not None:
+                    raise SendError(refusal.text) from error
                 raise SendError(
                     f"topic {topic} is not to be had within {_METADATA_WAIT_SECONDS:g} s ({error}): "
                     "does it exist? `orgpulse topics create` makes the topics"
@@ -235,8 +243,9 @@ class Sender:
         self._reap()
 
     def _fail(self, cause: object) -> SendError:
+        refusal = refusal_in(cause) if isinstance(cause, BaseException) else None
         self._failure = (
-            f"Kafka at {shown(self._brokers)} did not take a record: {cause}; "
+            f"Kafka at {shown(self._brokers)} did not take a record: {refusal.text if refusal else cause}; "
             f"{self.acknowledged} of {self.sent} are acknowledged"
         )
         return SendError(self._failure)

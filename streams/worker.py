@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.errors import KafkaError
 
 from streams.errors import OperatorError
+from streams.kafka_trouble import refusal_in
 from streams.redaction import cover
 from streams.restart import STOP_SIGNALS, Life, Restarts, listen_for_stop
 
@@ -151,6 +152,8 @@ def _say(reason: BaseException) -> None:
     _write(f"worker stopped: {type(reason).__name__}: {reason}")
     if isinstance(reason, OperatorError):
         _write(f"  {reason.remedy}")
+    elif (refusal := refusal_in(reason)) is not None:
+        _write(f"  {refusal.text}")
 
 
 def _write(line: str) -> None:

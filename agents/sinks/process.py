@@ -54,7 +54,7 @@ class Process:
         self.restarts = Restarts(self.clock, settings.worker.longest_pause_seconds, self.metrics)
         self.app = self._app()
         self.app.on_lost = self._on_lost
-        self.guard = TopicGuard(settings)
+        self.guard = TopicGuard(settings, "sink")
         #: (topic, partition) → offset after what is stored.
         self.stored: dict[tuple[str, int], int] = {}
 
