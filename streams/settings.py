@@ -261,9 +261,10 @@ def _checked(settings: Settings, places: Mapping[tuple[str, str], str]) -> Setti
     Raises:
         SettingsError: If two settings contradict each other.
     """
-    for section, key in _names():
-        if is_secret(setting_types()[section][key]) and (value := getattr(getattr(settings, section), key)):
-            remember(value)
+    for section, keys in setting_types().items():
+        for key, annotation in keys.items():
+            if is_secret(annotation) and (value := getattr(getattr(settings, section), key)):
+                remember(value)
     for (section, key), problem, remedy in _contradictions(settings):
         raise SettingsError(f"{places.get((section, key), 'default')}: {section}.{key} {problem}", remedy)
     return settings
