@@ -166,17 +166,19 @@ _REFUSALS = {
 }
 
 
+_ASK = "`orgpulse doctor --role ROLE` names what is missing, `orgpulse acl kafka --role ROLE` prints it."
+
+
 def refusal_in(error: BaseException | None) -> Trouble | None:
     """Say what Kafka does not let this user do, if *error* or what led to it is that; else None."""
     while error is not None:
         for beginning, kind in _REFUSALS.items():
             if type(error).__name__.startswith(beginning):
+                if kind == "Cluster":  # also what a producer is told whose user may write nothing
+                    return Trouble("Kafka does not let this user write to any topic, or do that on the cluster", _ASK)
                 which = error.args[0] if error.args else ""
                 names = ", ".join(sorted(map(str, which))) if isinstance(which, set | frozenset | list) else str(which)
                 named = f"{kind} {names}" if names and len(names) < 300 else f"a {kind} that it does not name"
-                return Trouble(
-                    f"Kafka does not let this user use {cover(named)}",
-                    "`orgpulse doctor --role ROLE` names what is missing, `orgpulse acl kafka --role ROLE` prints it.",
-                )
+                return Trouble(f"Kafka does not let this user use {cover(named)}", _ASK)
         error = error.__cause__ or error.__context__
     return None

@@ -31,6 +31,7 @@ Trial = Callable[[str], tuple[Any, ...]]
 """Given a key of one's own, a command that changes nothing else and runs, or fails for another reason than a right."""
 
 _LOOKS: dict[str, Trial] = {
+    "eval": lambda key: ("EVAL", "return 1", 1, key),  # lines of many orgs in one call
     "hget": lambda key: ("HGET", key, "a"),
     "hgetall": lambda key: ("HGETALL", key),
     "hmget": lambda key: ("HMGET", key, "a"),
