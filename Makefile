@@ -9,7 +9,7 @@ BIN := .venv/bin
 SOURCES := state streams agents reports deploy tests
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test faults check format bench lock docs clean
+.PHONY: help env demo test faults security check format bench lock docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: check ## Check everything, then run all tests but the benchmarks, two file
 faults: env ## The long form of everything that goes wrong on purpose (N=10: ten times as much), then the mutation check
 	@ORGPULSE_FAULTS_N=$(N) $(PYTEST) $(wildcard tests/faults tests/sinks tests/fuzz tests/simulation tests/end_to_end) -s -p no:logging $(ARGS)
 	@$(BIN)/python -m tests.faults.mutations
+
+security: env ## The long form of what keeps strangers out and secrets in (the short one is part of `make test`)
+	@ORGPULSE_FAULTS_N=$(N) $(PYTEST) tests/security -s -p no:logging $(ARGS)
 
 check: env ## Lint, formatting, types, and the direction of imports
 	@$(BIN)/ruff check --quiet $(SOURCES)
