@@ -6,6 +6,7 @@ fault of the program itself keeps its traceback.
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import traceback
@@ -124,4 +125,12 @@ def cover_tracebacks() -> None:
         if found.exc_type is not SystemExit:
             show(found.exc_type, found.exc_value, found.exc_traceback)
 
+    class Covering(logging.Formatter):
+        """What libraries log before, or without, a log of ours."""
+
+        def format(self, record: logging.LogRecord) -> str:
+            return cover(super().format(record))
+
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(Covering())
     sys.excepthook, sys.unraisablehook, threading.excepthook = show, show_unraisable, show_of_thread

@@ -16,9 +16,10 @@ from redis.exceptions import NoPermissionError, RedisError
 from agents.doctor import Finding, skew_finding
 from streams.clock import Clock
 from streams.redis_access import redis_client
-from streams.redis_rights import Role, Tried, missing_in, refused_in, told_missing, tried_on
+from streams.redis_rights import Role, Tried, missing_in, refused_in, told_missing, trials_of, tried_on
 from streams.redis_trouble import redis_trouble
 from streams.settings import Settings, redacted_url
+from streams.settings_wire import RedisSettings
 
 OLDEST_VERSION = (6, 2)
 
@@ -38,7 +39,10 @@ def redis_findings(
                 with contextlib.suppress(NoPermissionError):  # said above
                     yield _server_finding(server.info(), where)
                     yield _memory_finding(server.info("memory"))
-            yield _clock_finding(server, clock)
+            if "time" in trials_of(role) or not _has_login(redis):
+                yield _clock_finding(server, clock)
+            else:  # it would ask for a right that only an operator has
+                yield Finding(check="redis clock", state="ok", found="not asked (--role operator asks)")
     except (RedisError, OSError, ValueError) as error:
         found, remedy, _ = redis_trouble(error, redis)
         yield Finding(check="redis", state="failed", found=found, remedy=remedy)
@@ -48,11 +52,16 @@ def _access_finding(settings: Settings, where: str) -> Finding:
     """Say how one gets in: over TLS, as whom."""
     redis = settings.redis
     user = redis.username or urlsplit(redis.url).username or "default"
-    login = bool(redis.password or redis.password_file or urlsplit(redis.url).password)
-    way = ("TLS" if redis.url.startswith("rediss://") else "no TLS") + (f", as {user}" if login else ", no login")
+    way = "TLS" if redis.url.startswith("rediss://") else "no TLS"
+    way += f", as {user}" if _has_login(redis) else ", no login"
     if redis.certificate_file:
         way += ", with a certificate"
     return Finding(check="redis access", state="ok", found=way)
+
+
+def _has_login(redis: RedisSettings) -> bool:
+    """Say whether a login is shown to Redis."""
+    return bool(redis.password or redis.password_file or urlsplit(redis.url).password)
 
 
 def _rights_finding(tried: Tried, settings: Settings, role: Role) -> Finding:
@@ -102,7 +111,6 @@ def _clock_finding(server: Any, clock: Clock) -> Finding:
     try:
         seconds, micros = server.time()
     except NoPermissionError:
-        # Not what a worker needs; no reason to worry, but it is said.
         return Finding(check="redis clock", state="ok", found="not told (no right to TIME)")
     ours = (before + clock.now()) / 2
     return skew_finding("redis clock", "Redis", seconds + micros / 1e6 - ours)

@@ -173,7 +173,7 @@ def refusal_in(error: BaseException | None) -> Trouble | None:
     """Say what Kafka does not let this user do, if *error* or what led to it is that; else None."""
     while error is not None:
         for beginning, kind in _REFUSALS.items():
-            if type(error).__name__.startswith(beginning):
+            if type(error).__name__.startswith(beginning) or f" {beginning}Error" in str(error):
                 if kind == "Cluster":  # also what a producer is told whose user may write nothing
                     return Trouble("Kafka does not let this user write to any topic, or do that on the cluster", _ASK)
                 which = error.args[0] if error.args else ""

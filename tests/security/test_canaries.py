@@ -106,7 +106,7 @@ thread.start()
 thread.join()
 fail()
 """
-    environment = dict(os.environ) | {
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ORGPULSE_")} | {
         "ORGPULSE_MIXPANEL_SECRET": CANARIES["mixpanel"],
         "ORGPULSE_REDIS_URL": f"redis://me:{quote(CANARIES['inurl'], safe='')}@127.0.0.1:1/0",
     }

@@ -30,7 +30,8 @@ SAYS_BROKERS = {
 SAYS_URL = {
     "streams/redis_access.py", "streams/settings_access.py",
     "agents/run_worker.py", "agents/page/asking.py",  # beside `connect_of`
-    "agents/doctor_redis.py", "agents/demo_run.py",  # covered, to be shown
+    "agents/doctor_redis.py", "agents/demo_run.py", "streams/redis_trouble.py",  # covered, to be shown
+    "agents/cli_acl.py",  # the number of its database
     "agents/demo_system.py", "agents/demo_check.py",  # the demo's own
 }  # fmt: skip
 
