@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import os
 import socket
 import subprocess
@@ -140,7 +141,9 @@ def written_by(settings: Settings, arguments: tuple[str, ...], folder: Path) -> 
         line = Path(f"/proc/{process.pid}/cmdline")
         shown = line.read_bytes().decode("utf-8", "replace") if line.exists() else ""
         try:
-            process.wait(timeout=20 if arguments[0] in ENDLESS else 240)
+            if arguments[0] in ENDLESS:  # it says something once it has begun; then some seconds more
+                wait_until(lambda: "" if log.stat().st_size or process.poll() is not None else "silent", 60.0)
+            process.wait(timeout=10 if arguments[0] in ENDLESS else 240)
         except subprocess.TimeoutExpired:
             process.terminate()
             try:
@@ -206,7 +209,7 @@ def test_no_command_writes_a_secret_when_its_servers_fail(tmp_path: Path, parrot
             leaks[arguments] = (found, [line[:300] for line in text.splitlines() if found_in(line)][:3])
     print(f"{servers}: {len(COMMANDS)} commands wrote {sum(sizes.values()):,} characters")
     assert leaks == {}
-    assert min(sizes.values()) > 20, sizes
+    assert [arguments for arguments, size in sizes.items() if size < 20] == []
 
 
 @long_form
@@ -222,7 +225,7 @@ def test_no_secret_reaches_a_log_a_page_a_topic_or_redis_when_all_is_well(
     everything = (Right(kind, topic_prefix, True, ("All",)) for kind in ("Topic", "Group", "TransactionalId"))  # type: ignore[arg-type]
     secure_kafka.allow(user, everything)
     with SecureRedis(tmp_path / "redis") as redis_server:
-        digest = __import__("hashlib").sha256(CANARIES["redis"].encode()).hexdigest()
+        digest = hashlib.sha256(CANARIES["redis"].encode()).hexdigest()
         redis_server.set_user(f"user me on #{digest} ~* -@all +@all")
         (tmp_path / "redis.password").write_text(CANARIES["redis"])
         settings = with_canaries(
