@@ -71,8 +71,9 @@ def rights_finding(admin: Any, settings: Settings, role: Role) -> Finding:
 
 def _broker_findings(admin: Any, settings: Settings) -> Iterator[Finding]:
     """Yield whether there are enough brokers, new enough."""
-    brokers = admin.describe_cluster()["brokers"]
-    version = tuple(admin.get_broker_version_data(brokers[0]["broker_id"]).broker_version)
+    # What the client learnt when it connected; to describe the cluster would ask for a right that few have.
+    brokers = [broker.node_id for broker in admin._manager.cluster.brokers()]
+    version = tuple(admin.get_broker_version_data(brokers[0]).broker_version)
     text = ".".join(str(part) for part in version)
     found = f"{len(brokers)} broker{'s' if len(brokers) > 1 else ''} at {shown(settings.kafka)}, Kafka {text}"
     if version < OLDEST_VERSION:
