@@ -21,11 +21,8 @@ from streams.kafka_rights import Right, Role, rights_of
 from streams.settings import Settings
 from streams.topic_specs import TopicSpec, topic_specs
 
-_BITS = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10, "AlterConfigs": 11}
-"""Kafka's numbers of operations: bits of what it says is allowed."""
 _OF_ONE = ("Create",)
 """Operations that a resource which is there says nothing about."""
-_UNSAID = -(2**31)
 
 
 def role_specs(settings: Settings, role: Role) -> tuple[TopicSpec, ...]:
@@ -90,10 +87,10 @@ def _allowed(topic: dict[str, Any]) -> set[str] | None:
     """Return the operations allowed on a topic, None if that is not known."""
     if topic["error_code"] == TopicAuthorizationFailedError.errno:
         return set()
-    bits = topic.get("topic_authorized_operations", _UNSAID)
-    if topic["error_code"] or bits == _UNSAID:
+    said = topic.get("authorized_operations")
+    if topic["error_code"] or not said:
         return None
-    return {name for name, bit in _BITS.items() if bits >> bit & 1}
+    return {name.title().replace("_", "") for name in said}
 
 
 def _may_group(admin: Any, right: Right) -> bool:

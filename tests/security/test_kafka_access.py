@@ -11,6 +11,7 @@ import pytest
 from deploy.local.ports import free_ports
 from streams.bulk_sender import BulkSender
 from streams.generation import Generation, generation_of, say_generation
+from streams.kafka_granted import missing_rights
 from streams.kafka_rights import Right
 from streams.kafka_trouble import trouble_with
 from streams.log_state import content_of
@@ -143,5 +144,15 @@ def test_who_may_not_write_is_told_which_topic(secure_kafka: SecureKafka, login:
     assert f"does not let this user use Topic {topic}" in asyncio.run(outbox())
     with pytest.raises(SendError, match=f"does not let this user use Topic {topic}"), Sender(poor.kafka) as sender:
         sender.send(topic, b"k", b"v")
+    with connected_admin(poor) as admin:
+        lacking = missing_rights(admin, poor, "listen", [topic, f"{login.kafka.prefix}transactions"])
+        assert lacking == [Right("Topic", f"{login.kafka.prefix}transactions", False, ("Write",))]
+        secure_kafka.allow(user, [lacking[0]._replace(operations=("Read",))])
+        wait_until(
+            lambda: "" if missing_rights(admin, poor, "listen", [lacking[0].name]) == lacking else "no longer named",
+            10.0,
+        )
+        secure_kafka.allow(user, lacking)
+        wait_until(lambda: str(missing_rights(admin, poor, "listen", [lacking[0].name]) or ""), 10.0)
     wait_until(lambda: "" if secure_kafka.denied(user) else "nothing denied", 10.0)
     assert f"Topic:LITERAL:{topic}" in {place for _, place in secure_kafka.denied(user)}
