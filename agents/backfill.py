@@ -149,14 +149,14 @@ class Run:
 
     async def _keep_out(self) -> None:
         """Let those who were forgotten stay so here, whatever the source still has of them."""
-        (kept,) = await content_of(self._live.kafka.brokers, topic_names(self._live).suppressed)
+        (kept,) = await content_of(self._live.kafka, topic_names(self._live).suppressed)
         topic = topic_names(self.space).suppressed
         await send_all(self.space, [Outgoing(topic, 0, key, value) for key, value in kept.items()])
 
     async def _prepare_namespace(self) -> None:
         """Write what must be known before the first message is read."""
         await self._keep_out()
-        brokers = self._live.kafka.brokers
+        brokers = self._live.kafka
         async with BulkSender(brokers, "orgpulse-backfill", self._live.kafka.max_message_bytes) as sender:
             block: list[Placed] = []
             async for record in self._source.directory():
@@ -190,7 +190,7 @@ class Run:
     async def _send_messages(self, tell: Callable[[int], None]) -> None:
         """Copy the messages that matter, and count them by source and day."""
         sent = 0
-        brokers = self._live.kafka.brokers
+        brokers = self._live.kafka
         async with BulkSender(brokers, "orgpulse-backfill", self._live.kafka.max_message_bytes) as sender:
             async for block in _blocks(self._source.messages()):
                 placed: list[Placed] = []
@@ -205,7 +205,7 @@ class Run:
 
     def _wait(self, workers: WorkersAside, topics: tuple[str, ...], tell: Callable[[int], None]) -> None:
         """Wait until the workers have handled everything in *topics*."""
-        brokers, group = self.space.kafka.brokers, group_of(self.space)
+        brokers, group = self.space.kafka, group_of(self.space)
         while unread := asyncio.run(unread_of(brokers, group, topics)):
             workers.check()
             tell(unread)
@@ -217,7 +217,7 @@ class Run:
         names, partitions = topic_names(self.space), self.space.kafka.partitions
         tick = encode_record(Tick(self._reach.ends_ms, _ROUND))
         asyncio.run(send_all(self.space, [Outgoing(names.activities, n, None, tick) for n in range(partitions)]))
-        ends = asyncio.run(ends_of(self.space.kafka.brokers, [names.activities]))
+        ends = asyncio.run(ends_of(self.space.kafka, [names.activities]))
         while asyncio.run(_behind(self.space, ends)):
             workers.check()
             time.sleep(_POLL_SECONDS)
@@ -254,7 +254,7 @@ async def _blocks(records: AsyncIterator[RawRecord]) -> AsyncIterator[list[RawRe
 
 async def _behind(space: Settings, ends: dict[Any, int]) -> bool:
     """Say whether the group has not handled its log of activities up to *ends*."""
-    done = await committed_of(space.kafka.brokers, group_of(space))
+    done = await committed_of(space.kafka, group_of(space))
     return any(done.get(tp, 0) < end for tp, end in ends.items())
 
 

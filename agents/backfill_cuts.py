@@ -57,7 +57,7 @@ async def cuts_of(settings: Settings, peers: str, wanted: Iterable[int]) -> Cuts
     Raises:
         OperatorError: If a topic is missing or could not be read to its end.
     """
-    brokers, names, found = settings.kafka.brokers, topic_names(settings), CutsKept()
+    brokers, names, found = settings.kafka, topic_names(settings), CutsKept()
     for content in await content_of(brokers, names.shard_changelog):
         with suppress(DamagedCheckpointError):
             segments = whole(content) if content else {}
@@ -85,7 +85,7 @@ def _closes(segments: Mapping[str, bytes], peers: str) -> list[Calibration]:
 
 async def _in_log(settings: Settings) -> dict[int, Calibration]:
     """Return what one partition of the log holds: each calibration went to all of them."""
-    topic, brokers = topic_names(settings).activities, settings.kafka.brokers
+    topic, brokers = topic_names(settings).activities, settings.kafka
     starts, ends = await starts_of(brokers, [topic]), await ends_of(brokers, [topic])
     tp = min(ends)
     found: dict[int, Calibration] = {}
@@ -142,7 +142,7 @@ def _named(
 async def _zones(settings: Settings) -> dict[str, str]:
     """Return the time zones of the orgs of the directory."""
     found, limits = {}, directory_limits_of(settings)
-    for content in await content_of(settings.kafka.brokers, topic_names(settings).orgs):
+    for content in await content_of(settings.kafka, topic_names(settings).orgs):
         for key, value in content.items():
             with suppress(Rejected):
                 org, entry = org_entry(key, value, limits)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from agents.cli_errors import EXIT_FAILED, told
+from agents.cli_errors import EXIT_FAILED, cover_tracebacks, told
 from agents.cli_group import LazyGroup
 from streams.settings import Settings, config_path, load_settings
 
@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("agents.cli_compare:compare", "Say how a backfill's weeks differ from what was published, and why."),
     "sink": ("agents.cli_sink:sink", "Keep history in PostgreSQL or as Parquet files, from Kafka."),
     "web-password": ("agents.cli_web_password:web_password", "Make the hash of a password, or a token, for the page."),
+    "acl": ("agents.cli_acl:acl", "Print what users of Kafka and Redis must be allowed, by role."),
     "settings": ("agents.cli_settings:settings_command", "Show the settings in effect."),
 }
 """Command → (where it lives, what it does in one line)."""
@@ -88,7 +89,7 @@ class OrgpulseGroup(LazyGroup):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
-            plain = told(error)
+            plain = told(error, ctx.obj if isinstance(ctx.obj, Settings) else None)
             if plain is None:
                 raise
             raise plain from error
@@ -125,6 +126,7 @@ def settings_of(ctx: click.Context) -> Settings:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    cover_tracebacks()
     try:
         orgpulse(prog_name="orgpulse")
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone

@@ -24,7 +24,7 @@ from streams.clock import WallClock
 from streams.generation import with_generation
 from streams.plain_sender import send_all
 from streams.published import Alert
-from streams.reader import Reader
+from streams.redis_access import reader_of
 from streams.settings import Settings
 
 _DAY_SECONDS = 86_400
@@ -45,7 +45,7 @@ def alerts() -> None:
 @click.pass_obj
 def list_alerts(settings: Settings, as_json: bool, limit: int) -> None:
     """Show the open alerts, newest first. `orgpulse score ORG` shows why."""
-    with Reader(settings.redis.url, settings.redis.prefix) as reader:
+    with reader_of(settings.redis) as reader:
         found = reader.open_alerts(limit)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
@@ -59,7 +59,7 @@ def list_alerts(settings: Settings, as_json: bool, limit: int) -> None:
 @click.pass_obj
 def acknowledge(settings: Settings, org: str, by: str) -> None:
     """Say that somebody sees to the open alert of ORG. It stays open until the score has recovered."""
-    with Reader(settings.redis.url, settings.redis.prefix) as reader:
+    with reader_of(settings.redis) as reader:
         found = reader.alert(org)
     if found is None or not found.is_open:
         raise ToldError(f'"{org}" has no open alert', "`orgpulse alerts list` shows the open ones")
@@ -77,7 +77,7 @@ def mute(settings: Settings, org: str, days: float) -> None:
     It ends by event time, which is the wall clock's unless [time] clock says otherwise. It outlives
     `orgpulse rebuild`.
     """
-    with Reader(settings.redis.url, settings.redis.prefix) as reader:
+    with reader_of(settings.redis) as reader:
         if reader.org(org) is None:
             raise ToldError(f'no org "{org}" has a score', "`orgpulse score ORG` names those that are like it")
     until_ms = round((WallClock().now() + days * _DAY_SECONDS) * 1000) if days else 0

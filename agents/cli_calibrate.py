@@ -119,7 +119,7 @@ def read_churn(path: Path) -> dict[str, int]:
 async def read_history(settings: Settings) -> History:
     """Return org → week → closing score (basis points), from the topic `weeks`."""
     found: History = {}
-    for content in await content_of(settings.kafka.brokers, topic_names(settings).weeks):
+    for content in await content_of(settings.kafka, topic_names(settings).weeks):
         for raw in content.values():
             row = orjson.loads(raw)
             if not row["user"] and row["score"] is not None and row["state"] != "provisional":

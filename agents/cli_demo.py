@@ -44,6 +44,8 @@ def demo(
     everything carries names of this run alone and is removed at the end. Of the settings, [latency] and model.file
     apply; the others are the demo's own.
     """
+    if "@" in redis_url:
+        raise click.BadParameter("what is on a command line everybody can read: no login there", param_hint="--redis")
     if users < orgs + MIN_USERS:
         raise click.BadParameter(f"needs at least {MIN_USERS} more than orgs", param_hint="--users")
     if seconds is None or (once and seconds == 0):

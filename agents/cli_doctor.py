@@ -5,7 +5,7 @@ Invariant: it always ends with a table; a part that is down is a row in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 import msgspec
@@ -19,6 +19,9 @@ from agents.doctor import Finding, machine_findings
 from agents.doctor_kafka import kafka_findings
 from agents.doctor_redis import redis_findings
 from streams.clock import WallClock
+from streams.kafka_rights import ROLES, Role
+from streams.redis_rights import ROLES as REDIS_ROLES
+from streams.settings import Settings
 
 _MARKS = {"ok": ("ok", "green"), "warning": ("note", "yellow"), "failed": ("FAILED", "bold red")}
 PLAIN_WIDTH = 160
@@ -36,8 +39,15 @@ PLAIN_WIDTH = 160
     metavar="SECONDS",
     help="How long to wait for an answer from Kafka and from Redis.",
 )
+@click.option(
+    "--role",
+    type=click.Choice(ROLES),
+    default="worker",
+    show_default=True,
+    help="Whose rights on Kafka and Redis to look for: what this user is meant to do.",
+)
 @click.pass_context
-def doctor(ctx: click.Context, as_json: bool, wait_seconds: float) -> None:
+def doctor(ctx: click.Context, as_json: bool, wait_seconds: float, role: Role) -> None:
     """Check machine, settings, Kafka, topics, Redis and clocks; say for each failure what to do.
 
     Changes nothing. Exits with 1 if a check failed; notes alone are no failure.
@@ -46,14 +56,15 @@ def doctor(ctx: click.Context, as_json: bool, wait_seconds: float) -> None:
     Examples:
       orgpulse doctor
       orgpulse doctor --wait 60          while Kafka is still starting
+      orgpulse doctor --role reader      as somebody who only looks
       orgpulse doctor --json | jq '.[] | select(.state == "failed")'
     """
     settings, clock = settings_of(ctx), WallClock()
     config = config_in_use(ctx.find_root().params.get("config"))
     findings = [
         *machine_findings(settings, config),
-        *kafka_findings(settings, clock, wait_seconds=wait_seconds),
-        *redis_findings(settings, clock, wait_seconds=wait_seconds),
+        *kafka_findings(settings, clock, wait_seconds=wait_seconds, role=role),
+        *_redis(settings, clock, wait_seconds, role),
     ]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(findings)).decode())
@@ -61,6 +72,13 @@ def doctor(ctx: click.Context, as_json: bool, wait_seconds: float) -> None:
         _show(findings)
     if any(finding.state == "failed" for finding in findings):
         raise click.exceptions.Exit(EXIT_FAILED)
+
+
+def _redis(settings: Settings, clock: WallClock, wait_seconds: float, role: Role) -> Iterator[Finding]:
+    """Yield what is to say about Redis, if *role* has to do with it at all."""
+    for name in REDIS_ROLES:
+        if name == role:
+            yield from redis_findings(settings, clock, wait_seconds=wait_seconds, role=name)
 
 
 def _show(findings: Sequence[Finding]) -> None:

@@ -118,7 +118,7 @@ async def _read(settings: Settings, what: str, span: Any, orgs: set[str], kind: 
         return (not orgs or org in orgs) and (kind is None or (kind == "user") == bool(user))
 
     with progress(f"records of {topic} read") as told:
-        async for tp, record in records_of(settings.kafka.brokers, topic, told):
+        async for tp, record in records_of(settings.kafka, topic, told):
             key = record.key or b""
             subject = key.rpartition(b"|")[0] if what == "weeks" else key
             org, user = (key.decode("utf-8", "replace"), "") if what == "alerts" else subject_of(subject)

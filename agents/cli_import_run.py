@@ -28,6 +28,7 @@ from agents.importers.quality_text import print_report
 from agents.importers.run import ImportRun, Tally
 from agents.importers.source import InputError, Source
 from agents.importers.sql import SqlEntry
+from streams.kafka_access import Brokers, kafka_python_options, shown
 from streams.reading import plain_text
 from streams.sender import Sender, SendError
 from streams.settings import Settings
@@ -130,9 +131,8 @@ def _send(
     settings: Settings, topic: str, reader: Reader, rules: Sequence[Rule], entries: Sequence[str | Entry],
     job: dict[str, Any], on_progress: Progressed,
 ) -> Tally:  # fmt: skip
-    brokers = [broker.strip() for broker in settings.kafka.brokers.split(",")]
-    with Sender(brokers, client_id="orgpulse-import") as sender:
-        purpose = f"{_topic_identity(brokers, topic)}\n{_options()}\n{rules!r}"
+    with Sender(settings.kafka, client_id="orgpulse-import") as sender:
+        purpose = f"{_topic_identity(settings.kafka, topic)}\n{_options()}\n{rules!r}"
 
         def memory(key: str) -> ProgressFile:
             file = ProgressFile.of(job["state_dir"], key, purpose)
@@ -152,22 +152,22 @@ def _options() -> str:
     return repr(sorted((name, parameters[name]) for name in parameters if name in (*_SHAPING, "kind")))
 
 
-def _topic_identity(brokers: list[str], topic: str) -> str:
+def _topic_identity(brokers: Brokers, topic: str) -> str:
     """Return the topic's name and id; a topic that was deleted and made anew has another id.
 
     Raises:
         SendError: If the topic does not exist, or the broker does not say.
     """
     try:
-        admin = KafkaAdminClient(bootstrap_servers=brokers, client_id="orgpulse-import")
+        admin = KafkaAdminClient(**kafka_python_options(brokers), client_id="orgpulse-import")
         try:
             described = admin.describe_topics([topic])[0]
         finally:
             admin.close()
     except KafkaError as error:
-        raise SendError(f"Kafka at {', '.join(brokers)} does not describe topic {topic}: {error}") from error
+        raise SendError(f"Kafka at {shown(brokers)} does not describe topic {topic}: {error}") from error
     if described["error_code"]:
-        raise SendError(f"there is no topic {topic} on {', '.join(brokers)}: run `orgpulse topics create`")
+        raise SendError(f"there is no topic {topic} on {shown(brokers)}: run `orgpulse topics create`")
     return f"{topic} {described['topic_id']}"
 
 

@@ -25,6 +25,7 @@ from agents.latency_wall import Picture, file_name, pages, repeat, write_pages
 from reports.whole_file import put
 from streams.clock import Clock, WallClock
 from streams.reader import ALL, Reader
+from streams.redis_access import reader_of
 from streams.settings import Settings
 
 
@@ -55,7 +56,7 @@ def latency(settings: Settings, /, orgs: tuple[str, ...], **options: Any) -> Non
     wanted = orgs or (ALL,)
     if len(wanted) > 1 and outlet.wall is None:
         raise usage(f"{len(wanted)} orgs given: only a wall shows several", "Name one, or give --wall DIR")
-    with Reader(settings.redis.url, settings.redis.prefix) as reader:
+    with reader_of(settings.redis) as reader:
         _Run(reader, settings, wanted, wish, outlet, WallClock()).start()
 
 

@@ -12,12 +12,12 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import click
-from redis import Redis
 from rich.console import Console
 from rich.table import Table
 
 from agents.cli_errors import ToldError
 from agents.shadow import KEY_PREFIX
+from streams.redis_access import redis_client
 from streams.settings import Settings
 
 _AT_ONCE = 500  # subjects asked for in one round trip
@@ -55,7 +55,7 @@ def compare(settings: Settings, org: str | None, top: int, as_json: bool) -> Non
       orgpulse model compare
       orgpulse model compare --org acme
     """
-    client: Any = Redis.from_url(settings.redis.url, decode_responses=True)
+    client: Any = redis_client(settings.redis, decode_responses=True)
     try:
         found = sorted(_pairs(client, settings.redis.prefix, org), key=lambda pair: (-abs(pair.change), pair.subject))
     finally:

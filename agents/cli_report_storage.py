@@ -17,6 +17,7 @@ from rich.table import Table as Shown
 from agents.cli_errors import EXIT_USAGE, ToldError
 from agents.cli_progress import progress
 from agents.read_topic import records_of
+from streams.kafka_access import Brokers
 from streams.settings import Settings
 from streams.topic_specs import topic_names
 
@@ -130,10 +131,10 @@ def _named(text: str) -> Any:
 
 
 def _from_topic(settings: Settings) -> list[Any]:
-    return asyncio.run(_read_topic(settings.kafka.brokers, topic_names(settings).product_events))
+    return asyncio.run(_read_topic(settings.kafka, topic_names(settings).product_events))
 
 
-async def _read_topic(brokers: str, topic: str) -> list[Any]:
+async def _read_topic(brokers: Brokers, topic: str) -> list[Any]:
     from reports.storage_events import EventTables
 
     tables = EventTables(topic)

@@ -16,6 +16,7 @@ from agents.cli_errors import ToldError, unknown
 from agents.render import group_line, job_table, reason_table, score_table
 from streams.published import GroupTotals, OrgScore, UserScore
 from streams.reader import Reader
+from streams.redis_access import reader_of
 from streams.settings import Settings
 
 
@@ -53,7 +54,7 @@ def score(settings: Settings, subject: str, as_json: bool, top: int | None) -> N
 @contextmanager
 def reading(settings: Settings) -> Iterator[Reader]:
     """Give a reader of the settings' Redis."""
-    reader = Reader(settings.redis.url, settings.redis.prefix)
+    reader = reader_of(settings.redis)
     try:
         yield reader
     finally:

@@ -124,10 +124,9 @@ def simulate(
     clock = WallClock()
     end_seconds = parse_end(end, clock)
     prefix = settings.kafka.prefix
-    brokers = [broker.strip() for broker in settings.kafka.brokers.split(",")]
     try:
         base = make_base(seed, orgs, users)
-        with Sender(brokers, client_id="orgpulse-simulate") as sender:
+        with Sender(settings.kafka, client_id="orgpulse-simulate") as sender:
             known = play(sender, prefix, directory(base), _say)
             _say(f"directory: {known:,} entries for {orgs:,} orgs and {users:,} users")
             begin = time.monotonic()

@@ -68,7 +68,7 @@ async def evidence_of(settings: Settings, model: Model, span: Span, clock: Clock
 
 
 async def _read_log(settings: Settings, span: Span, side: Side, tell: Tell) -> None:
-    brokers, topic = settings.kafka.brokers, topic_names(settings).activities
+    brokers, topic = settings.kafka, topic_names(settings).activities
     starts, ends = await starts_of(brokers, [topic]), await ends_of(brokers, [topic])
     limits, router = limits_of(settings), router_of(settings)
     orgs: dict[int, set[str]] = {tp.partition: set() for tp in ends}
@@ -91,7 +91,7 @@ async def _read_log(settings: Settings, span: Span, side: Side, tell: Tell) -> N
 
 async def _waiting(settings: Settings) -> frozenset[Key]:
     """Return the events that were ever parked."""
-    brokers, topic = settings.kafka.brokers, topic_names(settings).unresolved
+    brokers, topic = settings.kafka, topic_names(settings).unresolved
     starts, ends = await starts_of(brokers, [topic]), await ends_of(brokers, [topic])
     found = set()
     async for _, record in stretches(brokers, starts, ends, whole=True):

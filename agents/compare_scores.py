@@ -82,5 +82,5 @@ def _hour(scores: Mapping[str, _Score]) -> str:
 
 async def _scores(settings: Settings) -> list[dict[str, _Score]]:
     """Return subject → document, by partition."""
-    contents = await content_of(settings.kafka.brokers, topic_names(settings).scores)
+    contents = await content_of(settings.kafka, topic_names(settings).scores)
     return [{key.decode(): orjson.loads(value) for key, value in content.items()} for content in contents]

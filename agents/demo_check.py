@@ -26,6 +26,7 @@ from reports.compare_latency_metrics import compare_latency_metrics
 from reports.compare_lines import compare_lines
 from reports.recount import Options, Raw, Recount, recount
 from streams.clock import WallClock
+from streams.kafka_access import aiokafka_options
 from streams.settings import Settings
 from streams.topic_specs import topic_names
 
@@ -77,7 +78,7 @@ class _Counting(threading.Thread):
     def run(self) -> None:
         """Read the raw topics and recount them as of now."""
         kafka = self._settings.kafka
-        self.raw = read_raw(kafka.brokers, kafka.prefix)
+        self.raw = read_raw(aiokafka_options(kafka), kafka.prefix)
         self._found = self._recount(self._began_ms)
 
     def result(self, as_of_ms: int) -> Recount:
@@ -124,7 +125,7 @@ def check(settings: Settings, crew: Crew) -> Checked:
     comparison.add(compare_chat_metrics(found.chat, rest.metrics, rest.as_of_ms, rest.documents))
     comparison.add(compare_latency_metrics(found, rest.metrics, latency.quantile))
     kafka, store = settings.kafka, settings.redis
-    told = read_raw(kafka.brokers, kafka.prefix, ("alerts",))
+    told = read_raw(aiokafka_options(kafka), kafka.prefix, ("alerts",))
     comparison.add(compare_alerts(rest, told, read_changes(store.url, store.prefix)))
     return Checked(comparison, len(counting.raw))
 

@@ -29,6 +29,7 @@ from agents.simulate_departures import Absence, departures
 from agents.simulate_events import event_messages
 from streams.bulk_sender import BulkSender, Record
 from streams.clock import Clock
+from streams.kafka_access import Brokers, aiokafka_options
 from streams.sender import SendError
 
 _STEP_SECONDS = 0.2
@@ -83,13 +84,13 @@ class Player(threading.Thread):
     """Sends the directory, then (once released) the history, then live messages until stopped."""
 
     def __init__(
-        self, brokers: str, prefix: str, base: Base, clock: Clock, *, weeks: int, hour_seconds: float, rate: float,
+        self, brokers: Brokers, prefix: str, base: Base, clock: Clock, *, weeks: int, hour_seconds: float, rate: float,
         live_seconds: float, group: str,
     ) -> None:  # fmt: skip
         """Prepare.
 
         Args:
-            brokers: `host:port`, several separated by commas.
+            brokers: Where Kafka is and how one gets in.
             prefix: Of the topics.
             base: The company base.
             clock: Says when the history ends and what live messages are stamped with.
@@ -145,7 +146,7 @@ class Player(threading.Thread):
         end = self._clock.now()
         cuts = cuts_of(end, self._weeks)
         parts = history_in_parts(self._base, end, self._weeks, [*cuts.early, *cuts.closing, *cuts.hours])
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._brokers)
+        admin = AIOKafkaAdminClient(**aiokafka_options(self._brokers))
         await admin.start()
         try:
             # Not what is committed by now: the workers know the directory before that, and would seem to be ahead.

@@ -30,6 +30,7 @@ from agents.simulate import make_base
 from deploy.local.errors import LocalError
 from streams.clock import WallClock
 from streams.reader import Ranking, Reader
+from streams.redis_access import reader_of
 from streams.settings import Settings, redacted_url
 
 READY_SECONDS, KNOWN_SECONDS, HISTORY_SECONDS, LAST_DAY_SECONDS = 60.0, 60.0, 240.0, 120.0
@@ -181,9 +182,9 @@ class DemoRun:
         self.crew = self.system.start(self.step)
         settings = self.system.settings
         self.console.print(f"  logs: {_short_path(self.system.directory)}", style="dim", highlight=False)
-        self.reader = Reader(settings.redis.url, settings.redis.prefix)
+        self.reader = reader_of(settings.redis)
         self.player = Player(
-            settings.kafka.brokers, settings.kafka.prefix, self.base, clock,
+            settings.kafka, settings.kafka.prefix, self.base, clock,
             weeks=play.weeks, hour_seconds=0.0 if self._checked else _HOUR_SECONDS, rate=play.rate,
             live_seconds=play.seconds, group=settings.kafka.application,
         )  # fmt: skip

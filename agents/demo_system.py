@@ -30,6 +30,7 @@ from deploy.local.java import find_java
 from deploy.local.kafka import LocalKafka
 from deploy.local.ports import free_ports
 from deploy.local.redis import LocalRedis
+from streams.redis_access import redis_client
 from streams.settings import Settings, override
 from streams.topic_specs import topic_specs
 from streams.topics import BrokerError, connected_admin, create_topics
@@ -128,9 +129,10 @@ class DemoSystem:
             with connected_admin(override(Settings(), {"kafka.brokers": brokers}), wait_seconds=ANSWER_SECONDS):
                 pass  # it answers, or an error has said what to do
         try:
-            with contextlib.closing(redis.Redis.from_url(redis_url, socket_connect_timeout=ANSWER_SECONDS)) as client:
+            trial = override(Settings(), {"redis.url": redis_url}).redis
+            with contextlib.closing(redis_client(trial, timeout_seconds=ANSWER_SECONDS)) as client:
                 client.ping()
-        except (redis.RedisError, ValueError) as error:
+        except redis.RedisError as error:
             raise LocalError(f"Redis at {redis_url} does not answer: {error}", "orgpulse doctor") from error
         return brokers, redis_url
 
@@ -212,7 +214,7 @@ class DemoSystem:
             admin.delete_groups([self.settings.kafka.application])
 
     def _remove_keys(self) -> None:
-        with contextlib.closing(redis.Redis.from_url(self.settings.redis.url, socket_timeout=5.0)) as client:
+        with contextlib.closing(redis_client(self.settings.redis, timeout_seconds=5.0)) as client:
             some: list[Any] = []
             for key in client.scan_iter(match=self.settings.redis.prefix + "*", count=_DELETE_AT_ONCE):
                 some.append(key)

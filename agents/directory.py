@@ -93,7 +93,7 @@ async def read_directory(settings: Settings) -> Directory:
         OperatorError: If a topic is missing or could not be read to its end.
     """
     reader = DirectoryReader(Directory(), topic_names(settings), directory_limits_of(settings))
-    ends = await ends_of(settings.kafka.brokers, reader.followed)
-    async for tp, record in stretches(settings.kafka.brokers, dict.fromkeys(ends, 0), ends, whole=True):
+    ends = await ends_of(settings.kafka, reader.followed)
+    async for tp, record in stretches(settings.kafka, dict.fromkeys(ends, 0), ends, whole=True):
         reader.take(tp.topic, record)
     return reader.directory

@@ -13,24 +13,35 @@ from kafka.errors import CoordinatorNotAvailableError, KafkaError
 from agents.doctor import Finding, State, skew_finding
 from streams.clock import Clock
 from streams.generation import with_generation
+from streams.kafka_access import shown
+from streams.kafka_granted import missing_rights, role_specs, told_missing
+from streams.kafka_rights import Role
 from streams.settings import Settings
 from streams.topic_specs import group_of
-from streams.topics import BrokerError, TopicSpec, connected_admin, problems_of, topic_specs
+from streams.topics import BrokerError, TopicSpec, connected_admin, problems_of
 
 OLDEST_VERSION = (3, 0)
 """Older brokers lack what the transactions here rely on."""
 TESTED_VERSION = (4, 3)
 
 
-def kafka_findings(settings: Settings, clock: Clock, *, wait_seconds: float) -> Iterator[Finding]:
-    """Yield what is to say about brokers, their clock, every topic and the group."""
+def kafka_findings(
+    settings: Settings, clock: Clock, *, wait_seconds: float, role: Role = "worker"
+) -> Iterator[Finding]:
+    """Yield what is to say about the way in, brokers, their clock, this user's rights, every topic and the group."""
     try:
         with connected_admin(settings, wait_seconds=wait_seconds) as admin:
             settings = with_generation(settings, patience_seconds=0)
+            yield access_finding(settings)
             yield from _broker_findings(admin, settings)
-            yield from _clock_findings(admin, clock)
-            yield from topic_findings(admin, topic_specs(settings))
-            yield group_finding(admin, group_of(settings))
+            if role == "operator" or settings.kafka.security == "plaintext":
+                yield from _clock_findings(admin, clock)
+            else:  # it would ask for a right that only an operator has
+                yield Finding(check="kafka clock", state="ok", found="not asked (--role operator asks)")
+            yield rights_finding(admin, settings, role)
+            yield from topic_findings(admin, role_specs(settings, role))
+            if role in ("worker", "reader", "operator"):
+                yield group_finding(admin, group_of(settings))
     except BrokerError as error:
         yield Finding(check="kafka", state="failed", found=error.message, remedy=error.remedy)
     except KafkaError as error:
@@ -38,12 +49,33 @@ def kafka_findings(settings: Settings, clock: Clock, *, wait_seconds: float) -> 
         yield Finding(check="kafka", state="failed", found=str(error), remedy=remedy)
 
 
+def access_finding(settings: Settings) -> Finding:
+    """Say how one gets in: over TLS, as whom, with which certificate."""
+    kafka = settings.kafka
+    way = ["TLS" if kafka.security in ("ssl", "sasl_ssl") else "no TLS"]
+    way.append(f"as {kafka.username} ({kafka.sasl_mechanism})" if kafka.security.startswith("sasl") else "no login")
+    if kafka.certificate_file:
+        way.append(f"with the certificate in {kafka.certificate_file}")
+    return Finding(check="kafka access", state="ok", found=", ".join(way))
+
+
+def rights_finding(admin: Any, settings: Settings, role: Role) -> Finding:
+    """Say which rights of *role* this user lacks, as far as the brokers tell."""
+    specs = role_specs(settings, role)
+    missing = missing_rights(admin, settings, role, [spec.name for spec in specs])
+    if missing:
+        found, remedy = told_missing(missing, settings.kafka.username, role)
+        return Finding(check="kafka rights", state="failed", found=found, remedy=remedy)
+    return Finding(check="kafka rights", state="ok", found=f"those of a {role}, on {len(specs)} topics")
+
+
 def _broker_findings(admin: Any, settings: Settings) -> Iterator[Finding]:
     """Yield whether there are enough brokers, new enough."""
-    brokers = admin.describe_cluster()["brokers"]
-    version = tuple(admin.get_broker_version_data(brokers[0]["broker_id"]).broker_version)
+    # What the client learnt when it connected; to describe the cluster would ask for a right that few have.
+    brokers = [broker.node_id for broker in admin._manager.cluster.brokers()]
+    version = tuple(admin.get_broker_version_data(brokers[0]).broker_version)
     text = ".".join(str(part) for part in version)
-    found = f"{len(brokers)} broker{'s' if len(brokers) > 1 else ''} at {settings.kafka.brokers}, Kafka {text}"
+    found = f"{len(brokers)} broker{'s' if len(brokers) > 1 else ''} at {shown(settings.kafka)}, Kafka {text}"
     if version < OLDEST_VERSION:
         yield Finding(check="kafka", state="failed", found=found, remedy="Use Kafka 3.0 or newer.")
     elif version[0] < TESTED_VERSION[0]:

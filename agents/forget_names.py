@@ -127,7 +127,7 @@ async def with_raw_names(settings: Settings, names: Names, who: str) -> Names:
         return names
     ingest, more = settings.ingest, {spelled(who)}
     plain = DirectoryLimits(ingest.max_id_chars, ingest.max_aliases, ingest.max_value_bytes)
-    for rows in await content_of(settings.kafka.brokers, topic_names(settings).users):
+    for rows in await content_of(settings.kafka, topic_names(settings).users):
         for key, value in rows.items():
             try:
                 name, found = user_entry(key, value, plain)

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from psycopg import sql
-from redis import Redis
 
 from agents.forget_names import Names
 from agents.sinks.pg_connect import connect, let_go
+from streams.redis_access import redis_client
 from streams.settings import Settings
 
 _SCAN = 1_000
 
 
 def _client(settings: Settings) -> Any:
-    return Redis.from_url(settings.redis.url, socket_timeout=max(5.0, settings.redis.timeout_seconds))
+    return redis_client(settings.redis, timeout_seconds=max(5.0, settings.redis.timeout_seconds))
 
 
 def in_redis(settings: Settings, names: Names) -> tuple[list[str], int]:

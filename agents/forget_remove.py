@@ -59,7 +59,7 @@ async def read_list(settings: Settings, suppressed: Suppression) -> None:
     Raises:
         KeyLostError: If it is kept by another key.
     """
-    (content,) = await content_of(settings.kafka.brokers, topic_names(settings).suppressed)
+    (content,) = await content_of(settings.kafka, topic_names(settings).suppressed)
     for key, value in content.items():
         suppressed.take(_Row(key, value))
 
@@ -123,10 +123,10 @@ class Removal:
     async def _tell_workers(self, orgs: list[str]) -> dict[TopicPartition, int]:
         """Send what the agents must know; return the places that they must have come to."""
         settings, topics, out = self._settings, self._topics, list[Outgoing]()
-        users = await content_of(settings.kafka.brokers, topics.users)
+        users = await content_of(settings.kafka, topics.users)
         for number, rows in enumerate(users):
             out += [Outgoing(topics.users, number, key, None) for key in rows if self._is_name(key)]
-        for number, rows in enumerate(await content_of(settings.kafka.brokers, topics.identities)):
+        for number, rows in enumerate(await content_of(settings.kafka, topics.identities)):
             theirs = [key for key, value in rows.items() if self._names.is_in_record(key, value)]
             out += [Outgoing(topics.identities, number, key, None) for key in theirs]
         self._removed.update(each.topic for each in out)
@@ -140,7 +140,7 @@ class Removal:
         out += [self._router.activity(org, Forget(org, salt, digests, until_ms)) for org in orgs]
         await send_all(settings, out)
         touched = {(each.topic, each.partition) for each in out if each.topic != topics.identities}
-        ends = await ends_of(settings.kafka.brokers, {topic for topic, _ in touched})
+        ends = await ends_of(settings.kafka, {topic for topic, _ in touched})
         return {tp: end for tp, end in ends.items() if (tp.topic, tp.partition) in touched}
 
     def _is_name(self, key: bytes) -> bool:
@@ -151,7 +151,7 @@ class Removal:
         """Wait until the workers have committed *places*; return those that they have not."""
         deadline, behind = time.monotonic() + wait_seconds, list[str]()
         while True:
-            done = await committed_of(self._settings.kafka.brokers, group_of(self._settings))
+            done = await committed_of(self._settings.kafka, group_of(self._settings))
             behind = [f"{tp.topic}-{tp.partition}" for tp, place in sorted(places.items()) if done.get(tp, 0) < place]
             if not behind or time.monotonic() > deadline:
                 return behind
@@ -179,7 +179,7 @@ class Removal:
         """Write the ends of their rows in `scores` and `weeks`: also of weeks that no shard knows any more."""
         out = []
         for topic in (self._topics.scores, self._topics.weeks):
-            for number, rows in enumerate(await content_of(self._settings.kafka.brokers, topic)):
+            for number, rows in enumerate(await content_of(self._settings.kafka, topic)):
                 out += [Outgoing(topic, number, key, None) for key in rows if self._is_theirs(key)]
         await send_all(self._settings, out)
         self._removed.update(each.topic for each in out)
@@ -193,8 +193,8 @@ class Removal:
 
     async def _cut_waiting(self) -> None:
         """Cut `unresolved` where it is handled: nobody needs what is before, and it names them."""
-        done = await committed_of(self._settings.kafka.brokers, group_of(self._settings))
-        extents = await extents_of(self._settings.kafka.brokers, [self._topics.unresolved])
+        done = await committed_of(self._settings.kafka, group_of(self._settings))
+        extents = await extents_of(self._settings.kafka, [self._topics.unresolved])
         cuts = {tp: done[tp] for tp, extent in extents.items() if extent.start < done.get(tp, 0) <= extent.end}
         await cut_before(self._settings, cuts)
         self._removed[self._topics.unresolved] += sum(place - extents[tp].start for tp, place in cuts.items())

@@ -67,11 +67,11 @@ async def rewrite(settings: Settings, names: Names) -> dict[str, int]:
 
 async def _rewrite(settings: Settings, topic: str, names: Names, without: Without) -> int:
     changed = 0
-    for tp, extent in (await extents_of(settings.kafka.brokers, [topic])).items():
+    for tp, extent in (await extents_of(settings.kafka, [topic])).items():
         copies, last, mine = list[dict[str, Any]](), -1, 0
         pending: list[dict[str, Any]] = []
         ends = {tp: extent.end}
-        async for _, record in stretches(settings.kafka.brokers, {tp: extent.start}, ends, whole=True):
+        async for _, record in stretches(settings.kafka, {tp: extent.start}, ends, whole=True):
             theirs = names.is_in_record(record.key, record.value, record.headers or ())
             value = without(record, names) if theirs else record.value
             if value is not None:

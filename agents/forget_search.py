@@ -16,7 +16,7 @@ from aiokafka.structs import TopicPartition
 from agents.forget_names import Names
 from agents.forget_places import in_parquet, in_postgres, in_redis
 from agents.forget_receipt import Searched, Trace
-from state.activity import SEPARATOR, Rows, decode_record, origin_of
+from state.activity import SEPARATOR, decode_record, origin_of, rows_of
 from streams.raw_scan import Extent, extents_of, raw_records
 from streams.settings import Settings
 from streams.topic_specs import topic_names
@@ -81,7 +81,7 @@ def _note(found: Search, place: str, traces: list[str], looked: int) -> None:
 
 async def search_topics(settings: Settings, names: Names, topics: Iterable[str], found: Search, tell: Tell) -> None:
     """Read *topics* raw into *found*."""
-    brokers = settings.kafka.brokers
+    brokers = settings.kafka
     extents = await extents_of(brokers, topics)
     total, behind = sum(e.end - e.start for e in extents.values()), dict[TopicPartition, int]()
     counts, hits = dict.fromkeys(extents, 0), dict.fromkeys(extents, 0)
@@ -117,8 +117,8 @@ def _speaking(settings: Settings) -> tuple[str, str, str]:
 def _orgs_in(value: bytes | None, names: Names) -> set[str]:
     """Return the orgs in which a record of the log counts something as theirs."""
     record = decode_record(value or b"")
-    if isinstance(record, Rows):
-        origins = [origin_of(subject) for subject in record.subjects]
+    if packed := rows_of(record):
+        origins = [origin_of(subject) for rows in packed for subject in rows.subjects]
         return {org for org, user, _, _ in origins if user in names.all}
     user = getattr(record, "user", "")
     subjects = [each.split(SEPARATOR) for each in getattr(record, "subjects", [])]

@@ -21,7 +21,7 @@ class GenerationWatch:
     def __init__(self, settings: Settings, fail: Callable[[BaseException], None]) -> None:
         self._mine, self._aside, self._fail = settings.worker.generation, settings.worker.aside != "no", fail
         self._found = Generation()
-        self._follower = Follower(settings.kafka.brokers, [topic_names(settings).control], self._take)
+        self._follower = Follower(settings.kafka, [topic_names(settings).control], self._take)
 
     async def start(self) -> None:
         """Begin, and return once the present generation is known."""

@@ -67,7 +67,7 @@ class _Look:
 async def sums_of(settings: Settings) -> Sums:
     """Return every agent's counts by source partition, as they are committed."""
     found: Sums = {}
-    for partition, table in enumerate(await content_of(settings.kafka.brokers, topic_names(settings).ledger_changelog)):
+    for partition, table in enumerate(await content_of(settings.kafka, topic_names(settings).ledger_changelog)):
         for key, raw in table.items():
             kept_by = key.decode()
             if kept_by in OUTCOMES_OF:
@@ -86,7 +86,7 @@ async def accounts_of(settings: Settings, wait_seconds: float) -> list[Account]:
 
     Waits up to *wait_seconds* for running workers to have handled what was sent when it began.
     """
-    names, brokers, group = topic_names(settings), settings.kafka.brokers, group_of(settings)
+    names, brokers, group = topic_names(settings), settings.kafka, group_of(settings)
     before = await sums_of(settings)
     ends = await ends_of(brokers, (names.activities, names.unresolved))
     clock = asyncio.get_running_loop()
@@ -119,7 +119,7 @@ async def _count_tails(
     if any(ends[tp] - starts[tp] > MOST_TAIL_RECORDS for tp in ends):
         look.is_whole = False
         return
-    async for tp, record in stretches(settings.kafka.brokers, starts, ends):
+    async for tp, record in stretches(settings.kafka, starts, ends):
         if tp.topic == names.activities:
             for rows in rows_of(decode_record(record.value)):
                 look.on_their_way.setdefault((rows.topic, rows.partition), Counter())["rows"] += len(rows.measure)

@@ -128,7 +128,7 @@ async def _look(
 ) -> list[Correction]:  # fmt: skip
     """Return what has to be corrected now."""
     topic = topic_names(settings).activities
-    starts, ends = await starts_of(settings.kafka.brokers, [topic]), await ends_of(settings.kafka.brokers, [topic])
+    starts, ends = await starts_of(settings.kafka, [topic]), await ends_of(settings.kafka, [topic])
     log = _Log(settings, starts, ends, tell)
     found.from_ms = await told_from_ms(settings, starts, ends)
     concerned = await _concerned(log, aliases_of(directory, who))
@@ -148,7 +148,7 @@ class _Log:
     """A stretch of `activities`, read again and again."""
 
     def __init__(self, settings: Settings, starts: Places, ends: Places, tell: Tell) -> None:
-        self._brokers, self._starts, self._ends, self._tell = settings.kafka.brokers, starts, ends, tell
+        self._brokers, self._starts, self._ends, self._tell = settings.kafka, starts, ends, tell
         self._size, self._read = sum(ends[tp] - starts[tp] for tp in ends), 0
 
     async def records(self) -> AsyncIterator[tuple[int, Record]]:
@@ -195,7 +195,7 @@ async def told_from_ms(settings: Settings, starts: Places, ends: Places) -> int:
     cut = {tp: start for tp, start in starts.items() if start > 0}
     latest = 0
     for tp, start in cut.items():
-        async for _, record in stretches(settings.kafka.brokers, {tp: start}, {tp: ends[tp]}):
+        async for _, record in stretches(settings.kafka, {tp: start}, {tp: ends[tp]}):
             latest = max(latest, int(record.timestamp) + settings.time.max_ahead_seconds * 1000)
             break
         else:

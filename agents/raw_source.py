@@ -72,7 +72,7 @@ class Topics:
     raw_bytes = 0  # asked of the brokers: see `agents.backfill_room`
 
     def __init__(self, live: Settings) -> None:
-        self._live, self._brokers = live, live.kafka.brokers
+        self._live, self._brokers = live, live.kafka
         self.gone: dict[str, int] = {}
         self._starts: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}

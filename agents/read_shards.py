@@ -34,7 +34,7 @@ async def read_shards(settings: Settings, model: Model, limits: Limits, tell: Te
         LogTruncatedError: If a log no longer reaches back to its checkpoint.
         OperatorError: If a topic is missing or could not be read to its end.
     """
-    brokers, names = settings.kafka.brokers, topic_names(settings)
+    brokers, names = settings.kafka, topic_names(settings)
     content = await content_of(brokers, names.shard_changelog)
     shards = [_restored(number, parts, model, limits) for number, parts in enumerate(content)]
     starts, ends = await starts_of(brokers, [names.activities]), await ends_of(brokers, [names.activities])

@@ -11,12 +11,13 @@ from typing import Any
 from aiokafka.structs import TopicPartition
 
 from agents.cli_progress import Tell
+from streams.kafka_access import Brokers
 from streams.log_state import ends_of, starts_of, stretches
 
 _TELL_EVERY = 2_000
 
 
-async def records_of(brokers: str, topic: str, tell: Tell) -> AsyncIterator[tuple[TopicPartition, Any]]:
+async def records_of(brokers: Brokers, topic: str, tell: Tell) -> AsyncIterator[tuple[TopicPartition, Any]]:
     """Yield every record with its partition; *tell* hears how many offsets are behind, and how many there are.
 
     Raises:

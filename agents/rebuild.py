@@ -78,7 +78,7 @@ class Rebuild:
         settings = self._plain
         reach_hours = 168 * self._history_weeks
         if not self._history_weeks:
-            oldest = asyncio.run(oldest_ms_of(settings.kafka.brokers, topic_names(settings).sources))
+            oldest = asyncio.run(oldest_ms_of(settings.kafka, topic_names(settings).sources))
             if oldest is not None:
                 reach_hours = math.ceil(self._clock.now() / 3600 - oldest / 3_600_000)
         return lateness_aside(settings, reach_hours)
@@ -95,7 +95,7 @@ class Rebuild:
     def truncated_sources(self) -> dict[str, int]:
         """Return the source topics whose beginning is gone, with how many messages of each are."""
         sources = topic_names(self.aside).sources
-        firsts = asyncio.run(starts_of(self.aside.kafka.brokers, sources))
+        firsts = asyncio.run(starts_of(self.aside.kafka, sources))
         gone = {topic: sum(first for tp, first in firsts.items() if tp.topic == topic) for topic in sources}
         return {topic: number for topic, number in gone.items() if number}
 
@@ -179,7 +179,7 @@ class Rebuild:
         kafka, names = self.live.kafka, topic_names(self.live)
         wide = (*names.sources, *names.directory, names.unresolved, names.activities)
         tps = [TP(topic, number) for topic in wide for number in range(kafka.partitions)]
-        held = Transactions(kafka.brokers, group_of(self.live), lane_of=lanes_of(names))
+        held = Transactions(kafka, group_of(self.live), lane_of=lanes_of(names))
         try:
             await held.own([*tps, TP(names.summaries, 0)])
         finally:
@@ -194,7 +194,7 @@ class Rebuild:
 
     async def _has_read_as_much(self) -> bool:
         """Say whether the new generation has read as far as the live one has."""
-        brokers, names = self.aside.kafka.brokers, topic_names(self.aside)
+        brokers, names = self.aside.kafka, topic_names(self.aside)
         theirs, ours = (
             await committed_of(brokers, group_of(self.live)),
             await committed_of(brokers, group_of(self.aside)),

@@ -18,6 +18,7 @@ from agents.routing import router_of
 from state.activity import SEPARATOR, Note, decode_record
 from state.alerts import RAISED, Episode
 from state.arrays import decode
+from streams.kafka_access import Brokers
 from streams.log_state import content_of, ends_of, starts_of, stretches
 from streams.model_file import load_model
 from streams.plain_sender import send_all
@@ -32,7 +33,7 @@ async def carry_alerts(live: Settings, aside: Settings) -> str:
         KafkaError: If a record was not taken.
         OperatorError: If a topic is missing or could not be read to its end.
     """
-    brokers, names = aside.kafka.brokers, topic_names(aside)
+    brokers, names = aside.kafka, topic_names(aside)
     needed = load_model(live.model.file).alerts.fall_points
     told = {org: _episode(record, needed) for org, record in (await _last_told(brokers, topic_names(live))).items()}
     muted = await _muted(live)
@@ -46,7 +47,7 @@ async def carry_alerts(live: Settings, aside: Settings) -> str:
     return f"{names.activities}: {opened} open alerts and {len(muted)} mutes carried over"
 
 
-async def _last_told(brokers: str, names: Any) -> dict[str, dict[str, str]]:
+async def _last_told(brokers: Brokers, names: Any) -> dict[str, dict[str, str]]:
     """Return the last record of each org in the topic of alerts."""
     ends = await ends_of(brokers, [names.alerts])
     found: dict[str, dict[str, str]] = {}
@@ -82,7 +83,7 @@ async def _muted(live: Settings) -> dict[str, int]:
 
     What a damaged checkpoint knew is as old as the notes that the log still has.
     """
-    brokers, names = live.kafka.brokers, topic_names(live)
+    brokers, names = live.kafka, topic_names(live)
     places, ends = await starts_of(brokers, [names.activities]), await ends_of(brokers, [names.activities])
     checkpoints = await content_of(brokers, names.shard_changelog)
     muted: dict[str, int] = {}

@@ -24,7 +24,7 @@ async def carry_people(live: Settings, aside: Settings) -> int:
     Raises:
         KafkaError: If a record was not taken; then nobody may begin to read yet.
     """
-    brokers, names = aside.kafka.brokers, topic_names(aside)
+    brokers, names = aside.kafka, topic_names(aside)
     if any(tp.topic == names.users for tp in await committed_of(brokers, group_of(aside))):
         return 0
     return await carry_rows(await content_of(brokers, topic_names(live).members_changelog), aside)

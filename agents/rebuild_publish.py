@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import orjson
 
+from streams.kafka_access import Brokers
 from streams.letters import NOTE_KEY
 from streams.log_state import content_of, ends_of, stretches
 from streams.plain_sender import send_all
@@ -37,17 +38,17 @@ async def publish(settings: Settings, public: TopicNames) -> list[str]:
     """
     aside, kafka, done = topic_names(settings), settings.kafka, list[str]()
     for name in ("scores", "weeks"):
-        records = await _differing(kafka.brokers, getattr(aside, name), getattr(public, name))
+        records = await _differing(kafka, getattr(aside, name), getattr(public, name))
         await send_all(settings, records)
         gone = sum(record.value is None for record in records)
         done.append(f"{getattr(public, name)}: {len(records) - gone} records written, {gone} removed")
-    letters = await _untold(kafka.brokers, aside.dead_letters, public.dead_letters)
+    letters = await _untold(kafka, aside.dead_letters, public.dead_letters)
     await send_all(settings, letters)
     done.append(f"{public.dead_letters}: {len(letters)} letters that nobody had told")
     return done
 
 
-async def _differing(brokers: str, source: str, target: str) -> list[Outgoing]:
+async def _differing(brokers: Brokers, source: str, target: str) -> list[Outgoing]:
     """Return what makes the compacted topic *target* say what *source* says."""
     new, old = await content_of(brokers, source), await content_of(brokers, target)
     found = []
@@ -59,7 +60,7 @@ async def _differing(brokers: str, source: str, target: str) -> list[Outgoing]:
     return found
 
 
-async def _untold(brokers: str, source: str, target: str) -> list[Outgoing]:
+async def _untold(brokers: Brokers, source: str, target: str) -> list[Outgoing]:
     """Return the dead letters of *source* whose message *target* has none of.
 
     A message is told from others by its place and its bytes: a source that was made anew has others at the same
@@ -76,7 +77,7 @@ async def _untold(brokers: str, source: str, target: str) -> list[Outgoing]:
     return found
 
 
-async def _letters(brokers: str, topic: str) -> list[tuple[_Place, _Letter]]:
+async def _letters(brokers: Brokers, topic: str) -> list[tuple[_Place, _Letter]]:
     """Return the dead letters of *topic* with the places of their messages."""
     found = []
     ends = await ends_of(brokers, [topic])

@@ -20,6 +20,6 @@ async def read_history(settings: Settings, tell: Tell) -> HistoryReader:
         LookCutShortError: If not all of it could be read.
     """
     found = HistoryReader()
-    async for _, record in records_of(settings.kafka.brokers, topic_names(settings).weeks, tell):
+    async for _, record in records_of(settings.kafka, topic_names(settings).weeks, tell):
         found.add(record.key, record.value)
     return found

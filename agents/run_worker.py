@@ -33,6 +33,8 @@ from streams.log_reader import Follower, read_stretch
 from streams.metrics import Metrics
 from streams.model_file import load_model
 from streams.published_workers import WorkerCard
+from streams.redaction import cover
+from streams.redis_access import connect_of
 from streams.redis_sink import RedisSink, Source
 from streams.restart import Restarts
 from streams.settings import Settings
@@ -80,7 +82,7 @@ class Worker:
         self.sink = RedisSink(
             redis.url, redis.prefix, redis.ttl_hours * 3600, redis.batch, redis.max_pending_writes,
             self.metrics, self.clock, Source(again.everything, again.total, again.unknown),
-            timeout_seconds=redis.timeout_seconds,
+            timeout_seconds=redis.timeout_seconds, connect=connect_of(redis),
         )  # fmt: skip
         # A transaction has a time limit, and telling again none.
         self.sink.may_tell = lambda: pipe.app.transactions.slowest()[1] < _LONG_COMMIT_SECONDS
@@ -97,11 +99,11 @@ class Worker:
             else:
                 known.take(topic, record)
 
-        self.directory = Follower(settings.kafka.brokers, [*known.followed, topics.suppressed], take)
+        self.directory = Follower(settings.kafka, [*known.followed, topics.suppressed], take)
         self.guard = TopicGuard(settings)
         self.restarts = Restarts(self.clock, settings.worker.longest_pause_seconds, self.metrics)
         self.kafka = KafkaWatch(
-            settings.kafka.brokers, (spec.name for spec in topic_specs(settings)), needed_copies(settings),
+            settings.kafka, (spec.name for spec in topic_specs(settings)), needed_copies(settings),
             pipe.app.transactions, self.clock, self.metrics,
         )  # fmt: skip
         self.page = Page(settings, self.card, self.clock)
@@ -135,7 +137,7 @@ class Worker:
         """Return (name, passed, detail) of everything that being ready takes."""
         app = self.pipeline.app
         live = sorted(f"{tp.topic}-{tp.partition}" for tp in app.live)
-        return [
+        found = [
             self.restarts.check(),
             self.kafka.check(),
             ("topics", not self.guard.problem, self.guard.problem or "all there"),
@@ -143,6 +145,7 @@ class Worker:
             ("partitions", app.flowing and bool(live), f"{len(live)} assigned and recovered"),
             ("redis", *((True, "not told: aside") if self.settings.worker.aside != "no" else self.sink.status)),
         ]
+        return [(name, well, cover(detail)) for name, well, detail in found]
 
     def card(self) -> WorkerCard:
         """Return how this worker is."""
@@ -159,7 +162,7 @@ class Worker:
 
     async def _on_recovered(self, tps: frozenset[TP]) -> None:
         topics, fold = self.pipeline.topics, self.pipeline.fold
-        brokers = self.settings.kafka.brokers
+        brokers = self.settings.kafka
 
         async def replay(partition: int, start: int, end: int) -> object:
             return read_stretch(brokers, topics.activities, partition, start, end)

@@ -69,8 +69,8 @@ class Save:
         with _alone(self._folder):
             manifest = read_manifest(self._folder) or Manifest()
             topics = {source: topic_of(self._settings, source) for source in EVERYTHING}
-            ends = await ends_of(self._settings.kafka.brokers, topics.values())
-            starts = await starts_of(self._settings.kafka.brokers, topics.values())
+            ends = await ends_of(self._settings.kafka, topics.values())
+            starts = await starts_of(self._settings.kafka, topics.values())
             self._check(manifest, topics, ends)
             places = {
                 tp: self._begin(manifest.sources[source].partitions[tp.partition], starts[tp], source, tp)
@@ -133,7 +133,7 @@ class Save:
             buffer.clear()
             size = 0
 
-        async for _, record in stretches(self._settings.kafka.brokers, {tp: place}, {tp: end}, whole=True):
+        async for _, record in stretches(self._settings.kafka, {tp: place}, {tp: end}, whole=True):
             found = RawRecord(source, tp.partition, record.offset, record.timestamp, record.key, record.value)
             buffer.append(found)
             size += len(record.key or b"") + len(record.value or b"")

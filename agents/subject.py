@@ -23,7 +23,7 @@ from agents.forget_search import PARQUET, POSTGRES
 from agents.members import ROW_OF_USER, decode_user
 from agents.read_shards import read_shards
 from agents.wiring import limits_of
-from state.activity import Rows, decode_record, origin_of, unpack
+from state.activity import decode_record, origin_of, rows_of, unpack
 from state.health import BAND_NAMES
 from state.identity import Directory
 from state.shard import Shard
@@ -82,7 +82,7 @@ async def subject_of(
 
 async def _records(settings: Settings, names: Names, tell: Tell) -> dict[str, list[Any]]:
     """Return the records that hold a name, by topic."""
-    topics, brokers = topic_names(settings), settings.kafka.brokers
+    topics, brokers = topic_names(settings), settings.kafka
     extents = await extents_of(brokers, [getattr(topics, field) for field in topics.__struct_fields__])
     total, behind = sum(extent.end - extent.start for extent in extents.values()), dict[Any, int]()
     found: dict[str, list[Any]] = {}
@@ -202,8 +202,7 @@ def _counted(records: list[Any], names: Names) -> dict[str, int]:
     """Return how many activities the log still holds that were counted as theirs, by source."""
     found: dict[str, int] = {}
     for record in records:
-        rows = decode_record(record.value)
-        if isinstance(rows, Rows):
+        for rows in rows_of(decode_record(record.value)):
             mine = np.array([origin_of(subject)[1] in names.all for subject in rows.subjects], bool)
             number = int(mine[unpack(rows).subject].sum())
             found[rows.topic] = found.get(rows.topic, 0) + number

@@ -20,6 +20,7 @@ from agents.fold import FoldAgent
 from state.activity import Tick, encode_record
 from streams.clock import Clock
 from streams.faust_app import ChunkApp
+from streams.kafka_access import aiokafka_options
 from streams.metrics import Metrics
 from streams.patient_client import patient
 from streams.settings import Settings
@@ -60,7 +61,7 @@ class Ticker(TaskService):
 
     async def _run(self) -> None:
         while True:
-            producer = patient(AIOKafkaProducer(bootstrap_servers=self.settings.kafka.brokers, acks="all", linger_ms=0))
+            producer = patient(AIOKafkaProducer(**aiokafka_options(self.settings.kafka), acks="all", linger_ms=0))
             try:
                 await producer.start()
                 while True:

@@ -32,8 +32,8 @@ async def week_documents(settings: Settings, first: str, last: str) -> WeekDocum
     """
     found = WeekDocuments({}, {}, {})
     topic = topic_names(settings).weeks
-    ends = await ends_of(settings.kafka.brokers, [topic])
-    async for _, record in stretches(settings.kafka.brokers, dict.fromkeys(ends, 0), ends, whole=True):
+    ends = await ends_of(settings.kafka, [topic])
+    async for _, record in stretches(settings.kafka, dict.fromkeys(ends, 0), ends, whole=True):
         key = record.key.decode()
         if not first <= key.rpartition("|")[2] <= last:  # ISO weeks sort like their names
             continue

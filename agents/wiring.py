@@ -90,7 +90,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     directory, ledger = Directory(), Ledger(table["ledger"], metrics)
     router = router_of(settings)
     app.bundle = router.bundled
-    lookup = SourceBytes(kafka.brokers, source_topics(topics))
+    lookup = SourceBytes(kafka, source_topics(topics))
     suppressed = suppression_of(settings)
     dead = DeadLetters(topics.dead_letters, clock.now, ingest.max_value_bytes, lookup, covers_of(settings, suppressed))
     documents = Documents(model, topics, settings.worker.generation, settings.latency.min_count)
@@ -219,7 +219,7 @@ def _app(settings: Settings, topics: TopicNames) -> ChunkApp:
     kafka, worker = settings.kafka, settings.worker
     return make_app(
         group_of(settings),
-        kafka.brokers,
+        kafka,
         partitions=kafka.partitions,
         instance_id=worker.name if worker.static_membership else None,
         standby_replicas=worker.standby_replicas,

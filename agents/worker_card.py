@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
-from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -24,6 +23,7 @@ from streams.clock import Clock
 from streams.metric_kinds import Level
 from streams.metrics import Metrics
 from streams.published_workers import CARDS, Check, InputPartition, WorkerCard, card_fields, card_key, moment
+from streams.redis_access import async_redis_client
 from streams.settings import Settings
 from streams.task_service import TaskService
 
@@ -99,10 +99,7 @@ class CardWriter(TaskService):
     def __init__(self, settings: Settings, card: Callable[[], WorkerCard], clock: Clock) -> None:
         """Prepare, without connecting; *card* gives how the worker is at the moment."""
         redis = settings.redis
-        self._redis: Any = Redis.from_url(
-            redis.url, socket_timeout=redis.timeout_seconds, socket_connect_timeout=redis.timeout_seconds,
-            retry=Retry(NoBackoff(), 1),
-        )  # fmt: skip
+        self._redis: Any = async_redis_client(redis, retry=Retry(NoBackoff(), 1))
         self._prefix, self._name, self._card, self._clock = redis.prefix, settings.worker.name, card, clock
         self._failed = False
 

@@ -51,8 +51,8 @@ class Rest:
     documents: Documents = field(default_factory=dict)
 
 
-def read_raw(brokers: str, prefix: str = "", topics: Sequence[str] = RAW_TOPICS) -> list[Raw]:
-    """Return every record of *topics* that is there now.
+def read_raw(brokers: str | Mapping[str, Any], prefix: str = "", topics: Sequence[str] = RAW_TOPICS) -> list[Raw]:
+    """Return every record of *topics* that is there now; *brokers* are addresses, or a client's arguments.
 
     Raises:
         LookupError: If a topic is not there.
@@ -60,10 +60,11 @@ def read_raw(brokers: str, prefix: str = "", topics: Sequence[str] = RAW_TOPICS)
     return asyncio.run(_read_raw(brokers, prefix, topics))
 
 
-async def _read_raw(brokers: str, prefix: str, topics: Sequence[str]) -> list[Raw]:
+async def _read_raw(brokers: str | Mapping[str, Any], prefix: str, topics: Sequence[str]) -> list[Raw]:
     names = {prefix + topic: topic for topic in topics}
+    access = {"bootstrap_servers": brokers} if isinstance(brokers, str) else brokers
     consumer = AIOKafkaConsumer(
-        *names, bootstrap_servers=brokers, enable_auto_commit=False, isolation_level="read_committed",
+        *names, **access, enable_auto_commit=False, isolation_level="read_committed",
         max_partition_fetch_bytes=4 * 1024 * 1024,
         # Not a seek: the reset to "latest", under way since the assignment, might come after it and skip everything.
         auto_offset_reset="earliest",

@@ -15,6 +15,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from streams.kafka_access import Brokers, aiokafka_options, shown
+from streams.kafka_trouble import refusal_in, why_shut
 from streams.sender import SendError, partition_of_key
 
 BLOCK_RECORDS = 4_000
@@ -34,8 +36,10 @@ class BulkSender:
         SendError: On entering, if no broker answers.
     """
 
-    def __init__(self, brokers: str, client_id: str = "orgpulse-bulk-sender", batch_bytes: int = BATCH_BYTES) -> None:
-        """Prepare, without connecting; *brokers* is `host:port`, several separated by commas.
+    def __init__(
+        self, brokers: Brokers, client_id: str = "orgpulse-bulk-sender", batch_bytes: int = BATCH_BYTES
+    ) -> None:
+        """Prepare, without connecting; *brokers* is where Kafka is and how one gets in.
 
         *batch_bytes* is what a batch, so also a record, may have at most, uncompressed.
         """
@@ -45,14 +49,17 @@ class BulkSender:
 
     async def __aenter__(self) -> BulkSender:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._brokers, client_id=self._client_id, acks="all", enable_idempotence=True,
+            **aiokafka_options(self._brokers), client_id=self._client_id, acks="all", enable_idempotence=True,
             compression_type="lz4", max_batch_size=self._batch_bytes, max_request_size=self._batch_bytes + 100_000,
         )  # fmt: skip
         try:
             await producer.start()
         except KafkaError as error:
             await producer.stop()
-            raise SendError(f"no Kafka broker answers at {self._brokers}: {error!r}") from error
+            trouble = await why_shut(self._brokers)
+            if trouble is not None and not trouble.away:
+                raise SendError(trouble.text) from error
+            raise SendError(f"no Kafka broker answers at {shown(self._brokers)}: {error!r}") from error
         self._producer = producer
         return self
 
@@ -85,7 +92,8 @@ class BulkSender:
                 progress(sent)
             await asyncio.gather(*before)
         except KafkaError as error:
-            raise SendError(f"Kafka did not take a batch: {error!r}") from error
+            refusal = refusal_in(error)
+            raise SendError(refusal.text if refusal else f"Kafka did not take a batch: {error!r}") from error
         return sent
 
     async def _hand_over(self, block: list[Placed]) -> _Deliveries:

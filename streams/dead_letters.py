@@ -14,6 +14,7 @@ import orjson
 
 from streams.errors import OperatorError
 from streams.reading import Rejected
+from streams.redaction import cover
 from streams.source_bytes import Found, Place, SourceBytes
 from streams.transactions import Outgoing
 
@@ -59,7 +60,7 @@ class DeadLetters:
 
     def letter(self, error: Rejected, topic: str, partition: int, record: Any) -> Outgoing:
         """Return the dead letter of *record*; of an oversized one the first bytes are kept, and that is said."""
-        key, value, detail = record.key, record.value, error.detail[:MAX_DETAIL_CHARS]
+        key, value, detail = record.key, record.value, cover(error.detail)[:MAX_DETAIL_CHARS]
         if why := self._covers(key, value):
             return self._made(error.reason, f"{detail}; {why}", topic, partition, record.offset, None, None)
         if value is not None and len(value) > self._max_value_bytes:

@@ -18,6 +18,7 @@ from faust.types import TP
 
 import streams.transport  # noqa: F401  # registers the broker scheme kchunk
 from streams.chunks import ChunkDriver
+from streams.kafka_access import Brokers, addresses, faust_credentials
 from streams.lanes import LaneOf, own_lane, torn_lanes
 from streams.origins import Origins
 from streams.positions import Position, positions_of
@@ -239,7 +240,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
 
 def make_app(
     app_id: str,
-    bootstrap: str,
+    bootstrap: Brokers,
     *,
     partitions: int,
     instance_id: str | None = None,
@@ -256,7 +257,7 @@ def make_app(
 ) -> ChunkApp:
     """Return an app in the consumer group *app_id*; each value is reasoned in DECISIONS.md.
 
-    *bootstrap* is `host:port`, several with commas; *instance_id* makes the
+    *bootstrap* is where Kafka is and how one gets in; *instance_id* makes the
     membership static; *standby_replicas* other workers follow each table, so that
     they can take it over without reading it all; *lane_of* says which partitions are committed together;
     *options* are further Faust settings.
@@ -267,7 +268,8 @@ def make_app(
         partitions=partitions,
         max_chunk=max_chunk,
         drain_seconds=drain_seconds,
-        broker=[f"kchunk://{server.strip()}" for server in bootstrap.split(",")],
+        broker=[f"kchunk://{server}" for server in addresses(bootstrap)],
+        broker_credentials=faust_credentials(bootstrap),
         store="memory://",
         TableManager=SafeTables,
         topic_partitions=partitions,

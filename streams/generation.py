@@ -22,6 +22,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams.errors import OperatorError
+from streams.kafka_access import aiokafka_options
 from streams.log_state import TopicMissingError, content_of
 from streams.settings import Settings, override
 from streams.topic_specs import topic_names
@@ -74,7 +75,7 @@ async def generation_of(settings: Settings) -> Generation:
     """
     value = None
     with contextlib.suppress(TopicMissingError):
-        (content,) = await content_of(settings.kafka.brokers, topic_names(settings).control)
+        (content,) = await content_of(settings.kafka, topic_names(settings).control)
         value = content.get(KEY)
     if value is None and (highest := await _highest_generation(settings)) > settings.worker.generation:
         raise ControlLostError(topic_names(settings).control, highest)
@@ -83,7 +84,7 @@ async def generation_of(settings: Settings) -> Generation:
 
 async def _highest_generation(settings: Settings) -> int:
     """Return the highest generation that there are topics of."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.brokers)
+    admin = AIOKafkaAdminClient(**aiokafka_options(settings.kafka))
     await admin.start()
     try:
         pattern = re.compile(rf"{re.escape(settings.kafka.application)}-g(\d+)-origins-changelog")
@@ -95,7 +96,7 @@ async def _highest_generation(settings: Settings) -> int:
 
 async def say_generation(settings: Settings, generation: Generation) -> None:
     """Write the generation to Kafka."""
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.brokers, acks="all", enable_idempotence=True)
+    producer = AIOKafkaProducer(**aiokafka_options(settings.kafka), acks="all", enable_idempotence=True)
     await producer.start()
     try:
         value = msgspec.json.encode(generation)

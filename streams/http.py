@@ -17,6 +17,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from streams.redaction import cover
 from streams.settings_web import WebSettings
 from streams.web_config import ADMIN, WebConfig
 from streams.web_doors import Doors, Limits, limits_of
@@ -164,7 +165,7 @@ class HttpServer:
         return web.Response()
 
     async def _ready(self, request: web.Request) -> web.Response:
-        checks = self._checks()
+        checks = [(name, well, cover(detail)) for name, well, detail in self._checks()]
         ready = all(passed for _, passed, _ in checks)
         body: dict[str, Any] = {"ready": ready}
         if request[IDENTITY] is not None:

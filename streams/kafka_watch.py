@@ -17,6 +17,8 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 
 from streams.clock import Clock
+from streams.kafka_access import Brokers, aiokafka_options, shown
+from streams.kafka_trouble import why_shut
 from streams.metrics import Metrics
 from streams.task_service import TaskService
 from streams.transactions import Transactions
@@ -40,7 +42,7 @@ class KafkaWatch(TaskService):
 
     def __init__(
         self,
-        brokers: str,
+        brokers: Brokers,
         topics: Iterable[str],
         needed_copies: int,
         transactions: Transactions,
@@ -114,7 +116,7 @@ class KafkaWatch(TaskService):
             async with asyncio.timeout(PATIENCE_SECONDS):
                 if self._client is None:
                     self._client = AIOKafkaClient(
-                        bootstrap_servers=self._brokers,
+                        **aiokafka_options(self._brokers),
                         client_id="orgpulse-watch",
                         request_timeout_ms=REQUEST_TIMEOUT_MS,
                     )
@@ -123,7 +125,10 @@ class KafkaWatch(TaskService):
         except (KafkaError, OSError, TimeoutError) as error:
             await self._let_go()
             self._nodes = 0
-            return f"no broker answers at {self._brokers} ({type(error).__name__})"
+            trouble = await why_shut(self._brokers, seconds=REQUEST_TIMEOUT_MS / 1000)
+            if trouble is not None and not trouble.away:
+                return trouble.text
+            return f"no broker answers at {shown(self._brokers)} ({type(error).__name__})"
         self._nodes = len(found.brokers())
         return unwritable(found, self._topics, self._needed)
 

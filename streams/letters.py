@@ -82,19 +82,19 @@ async def records_of(settings: Settings) -> AsyncIterator[tuple[Address, Letter 
         LookCutShortError: If the topic can't be read to its end.
         TopicMissingError: If there is no such topic.
     """
-    ends = await ends_of(settings.kafka.brokers, [topic_names(settings).dead_letters])
-    async for tp, record in stretches(settings.kafka.brokers, dict.fromkeys(ends, 0), ends, whole=True):
+    ends = await ends_of(settings.kafka, [topic_names(settings).dead_letters])
+    async for tp, record in stretches(settings.kafka, dict.fromkeys(ends, 0), ends, whole=True):
         yield Address(tp.partition, record.offset), read_record(record.key, record.value)
 
 
 async def letter_at(settings: Settings, address: Address) -> Letter | None:
     """Return the letter at *address*, or None if there is none."""
     tp = TopicPartition(topic_names(settings).dead_letters, address.partition)
-    ends = await ends_of(settings.kafka.brokers, [tp.topic])
+    ends = await ends_of(settings.kafka, [tp.topic])
     if not 0 <= address.offset < ends.get(tp, 0):
         return None
     starts, stop = {tp: address.offset}, {tp: address.offset + 1}
-    async for _, record in stretches(settings.kafka.brokers, starts, stop, whole=True):
+    async for _, record in stretches(settings.kafka, starts, stop, whole=True):
         found = read_record(record.key, record.value)
         if record.offset == address.offset and isinstance(found, Letter):
             return found
@@ -113,10 +113,10 @@ async def bytes_of(settings: Settings, letter: Letter) -> tuple[bytes | None, by
     if topic is None:
         raise GoneError(f"{letter.topic} is no source topic")
     tp = TopicPartition(topic, letter.partition)
-    ends = await ends_of(settings.kafka.brokers, [topic])
+    ends = await ends_of(settings.kafka, [topic])
     if letter.offset < ends.get(tp, 0):
         starts, stop = {tp: letter.offset}, {tp: letter.offset + 1}
-        async for _, record in stretches(settings.kafka.brokers, starts, stop, whole=True):
+        async for _, record in stretches(settings.kafka, starts, stop, whole=True):
             if record.offset == letter.offset and (record.value or b"").startswith(letter.value or b""):
                 return record.key, record.value
     raise GoneError(f"the record at {topic}-{letter.partition}:{letter.offset} is gone or another one")

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from streams.errors import REBUILD, OperatorError
+from streams.kafka_access import Brokers, aiokafka_options
 from streams.patient_client import check_alive, patient
 from streams.task_service import TaskService
 
@@ -38,11 +39,11 @@ class LogTruncatedError(OperatorError):
         super().__init__(message, REBUILD)
 
 
-def plain_consumer(bootstrap: str, *topics: str) -> AIOKafkaConsumer:
+def plain_consumer(bootstrap: Brokers, *topics: str) -> AIOKafkaConsumer:
     """Return a consumer without a group; given *topics*, it gets all their partitions."""
     consumer = AIOKafkaConsumer(
         *topics,
-        bootstrap_servers=bootstrap,
+        **aiokafka_options(bootstrap),
         enable_auto_commit=False,
         isolation_level="read_committed",
         auto_offset_reset="earliest" if topics else "none",
@@ -75,7 +76,7 @@ class _Progress:
 
 
 async def read_stretch(
-    bootstrap: str, topic: str, partition: int, start: int, end: int
+    bootstrap: Brokers, topic: str, partition: int, start: int, end: int
 ) -> AsyncIterator[tuple[int, bytes]]:
     """Yield (offset, value) of the records from *start* up to *end*, exclusive.
 
@@ -115,7 +116,7 @@ Take = Callable[[str, Any], None]
 class Follower(TaskService):
     """Reads compacted topics from their beginning and then follows them; a service with start and stop."""
 
-    def __init__(self, bootstrap: str, topics: Sequence[str], take: Take) -> None:
+    def __init__(self, bootstrap: Brokers, topics: Sequence[str], take: Take) -> None:
         """Prepare; *take* gets (topic, record) of every record, in order by partition."""
         self._bootstrap, self._topics, self._take = bootstrap, list(topics), take
         self._caught_up = asyncio.Event()

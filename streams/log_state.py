@@ -16,6 +16,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.structs import TopicPartition
 
 from streams.errors import OperatorError
+from streams.kafka_access import Brokers, aiokafka_options
 from streams.patient_client import patient
 
 _LOOKED_AT = 200  # records of a partition that are worth a look
@@ -32,9 +33,9 @@ class LookCutShortError(OperatorError):
 
 
 @asynccontextmanager
-async def _looking(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+async def _looking(bootstrap: Brokers, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
     """Yield a consumer of no group, for one look."""
-    consumer = patient(AIOKafkaConsumer(bootstrap_servers=bootstrap, **options))
+    consumer = patient(AIOKafkaConsumer(**aiokafka_options(bootstrap), **options))
     await consumer.start()
     try:
         yield consumer
@@ -42,7 +43,7 @@ async def _looking(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaCons
         await consumer.stop()
 
 
-async def content_of(bootstrap: str, topic: str) -> list[dict[bytes, bytes]]:
+async def content_of(bootstrap: Brokers, topic: str) -> list[dict[bytes, bytes]]:
     """Return key → last value of a compacted topic, by partition.
 
     Raises:
@@ -59,14 +60,14 @@ async def content_of(bootstrap: str, topic: str) -> list[dict[bytes, bytes]]:
     return found
 
 
-async def ends_of(bootstrap: str, topics: Iterable[str]) -> dict[TopicPartition, int]:
+async def ends_of(bootstrap: Brokers, topics: Iterable[str]) -> dict[TopicPartition, int]:
     """Return the offset after the last record of each partition, open transactions included.
 
     Raises:
         TopicMissingError: If a topic is not there.
     """
     wanted = list(topics)
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**aiokafka_options(bootstrap))
     await admin.start()
     try:
         described = {found["topic"]: found["partitions"] for found in await admin.describe_topics(wanted)}
@@ -81,9 +82,9 @@ async def ends_of(bootstrap: str, topics: Iterable[str]) -> dict[TopicPartition,
         return ends
 
 
-async def committed_of(bootstrap: str, group: str) -> dict[TopicPartition, int]:
+async def committed_of(bootstrap: Brokers, group: str) -> dict[TopicPartition, int]:
     """Return the offsets that *group* has committed; none if nobody was ever in it."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**aiokafka_options(bootstrap))
     await admin.start()
     try:
         offsets = await admin.list_consumer_group_offsets(group)
@@ -94,7 +95,7 @@ async def committed_of(bootstrap: str, group: str) -> dict[TopicPartition, int]:
     return {tp: found.offset for tp, found in offsets.items() if found.offset >= 0}
 
 
-async def starts_of(bootstrap: str, topics: Iterable[str]) -> dict[TopicPartition, int]:
+async def starts_of(bootstrap: Brokers, topics: Iterable[str]) -> dict[TopicPartition, int]:
     """Return the offset of the first record that is still there, of each partition.
 
     Raises:
@@ -105,14 +106,16 @@ async def starts_of(bootstrap: str, topics: Iterable[str]) -> dict[TopicPartitio
         return dict(await consumer.beginning_offsets(partitions))
 
 
-async def first_from(bootstrap: str, partitions: Iterable[TopicPartition], from_ms: int) -> dict[TopicPartition, int]:
+async def first_from(
+    bootstrap: Brokers, partitions: Iterable[TopicPartition], from_ms: int
+) -> dict[TopicPartition, int]:
     """Return the offset of the first record stamped *from_ms* (epoch) or later; partitions without one are left out."""
     async with _looking(bootstrap) as consumer:
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, from_ms))
     return {tp: first.offset for tp, first in found.items() if first is not None}
 
 
-async def unread_of(bootstrap: str, group: str, topics: Iterable[str]) -> int:
+async def unread_of(bootstrap: Brokers, group: str, topics: Iterable[str]) -> int:
     """Return about how many records *group* has not handled yet; 0 is exact.
 
     The end of a log may be a transaction's mark, which no offset is ever committed for: when little is left it is
@@ -130,7 +133,7 @@ async def unread_of(bootstrap: str, group: str, topics: Iterable[str]) -> int:
     return found
 
 
-async def oldest_ms_of(bootstrap: str, topics: Iterable[str]) -> int | None:
+async def oldest_ms_of(bootstrap: Brokers, topics: Iterable[str]) -> int | None:
     """Return when the oldest record that is still there came in (ms since the epoch), None when there is none.
 
     Raises:
@@ -143,7 +146,7 @@ async def oldest_ms_of(bootstrap: str, topics: Iterable[str]) -> int | None:
 
 
 async def stretches(
-    bootstrap: str, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], *, whole: bool = False
+    bootstrap: Brokers, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], *, whole: bool = False
 ) -> AsyncIterator[tuple[TopicPartition, Any]]:
     """Yield (partition, record) of what lies from *starts* up to *ends*, as far as it is committed and still there.
 

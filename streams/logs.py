@@ -15,7 +15,7 @@ from typing import Any, Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from streams.settings import redacted_url
+from streams.redaction import cover
 
 LogFormat = Literal["json", "console"]
 
@@ -108,7 +108,7 @@ def covered(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict
 def _cover(value: Any) -> Any:
     """Return *value* with the passwords of URLs covered."""
     if isinstance(value, str):
-        return redacted_url(value) if "://" in value else value
+        return cover(value)
     if isinstance(value, dict):
         return {key: _cover(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

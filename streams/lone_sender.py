@@ -13,6 +13,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalOperation, KafkaError
 
+from streams.kafka_access import aiokafka_options
 from streams.patient_client import PatientSender, patient
 from streams.settings import Settings
 from streams.transactions import FENCED, all_of
@@ -31,7 +32,7 @@ class LoneSender:
     def __init__(self, settings: Settings, name: str) -> None:
         """Prepare; *name* is part of the transactional id."""
         self._producer: Any = AIOKafkaProducer(
-            bootstrap_servers=settings.kafka.brokers,
+            **aiokafka_options(settings.kafka),
             transactional_id=f"{settings.kafka.application}-{name}",
             acks="all",
             compression_type="lz4",

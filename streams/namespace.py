@@ -15,6 +15,8 @@ import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.errors import OperatorError
+from streams.kafka_access import aiokafka_options
+from streams.kafka_rights import BACKFILL
 from streams.log_state import TopicMissingError, content_of
 from streams.plain_sender import send_all
 from streams.settings import Settings, override
@@ -26,7 +28,6 @@ KEY = b"backfill"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _LIVE_NAMES = ("live", "published")
 _COMMANDS = ("run", "save", "list", "drop")
-_MARK = "backfill."
 
 Days = dict[str, dict[str, int]]
 """Source (without prefix) → day (UTC, ISO 8601) → messages that arrived."""
@@ -93,7 +94,7 @@ def namespace_of(live: Settings, name: str) -> Settings:
     ('backfill.check.', 'orgpulse-backfill-check')
     """
     kafka = live.kafka
-    if _MARK in kafka.prefix:
+    if BACKFILL in kafka.prefix:
         raise NamespaceError(
             f"the settings are those of a backfill already: [kafka] prefix is {kafka.prefix}",
             "Use the settings of the live system.",
@@ -101,7 +102,7 @@ def namespace_of(live: Settings, name: str) -> Settings:
     return override(
         live,
         {
-            "kafka.prefix": f"{kafka.prefix}{_MARK}{checked_name(name)}.",
+            "kafka.prefix": f"{kafka.prefix}{BACKFILL}{checked_name(name)}.",
             "kafka.application": f"{kafka.application}-backfill-{name}",
             "redis.prefix": f"{live.redis.prefix}backfill:{name}:",
             "worker.generation": 0,
@@ -113,13 +114,13 @@ def namespace_of(live: Settings, name: str) -> Settings:
 
 async def names_of(live: Settings) -> list[str]:
     """Return the names of all namespaces, finished or not."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=live.kafka.brokers)
+    admin = AIOKafkaAdminClient(**aiokafka_options(live.kafka))
     await admin.start()
     try:
         topics = await admin.list_topics()
     finally:
         await admin.close()
-    pattern = re.compile(rf"{re.escape(live.kafka.prefix + _MARK)}([a-z0-9-]+)\.control")
+    pattern = re.compile(rf"{re.escape(live.kafka.prefix + BACKFILL)}([a-z0-9-]+)\.control")
     return sorted(found[1] for found in map(pattern.fullmatch, topics) if found)
 
 
@@ -130,11 +131,11 @@ async def backfill_of(space: Settings) -> Backfill | None:
     """
     control = topic_names(space).control
     try:
-        (content,) = await content_of(space.kafka.brokers, control)
+        (content,) = await content_of(space.kafka, control)
     except TopicMissingError:
         return None
     if KEY not in content:
-        return Backfill(name=control.rpartition(_MARK)[2].removesuffix(".control"))
+        return Backfill(name=control.rpartition(BACKFILL)[2].removesuffix(".control"))
     return msgspec.json.decode(content[KEY], type=Backfill)
 
 

@@ -19,6 +19,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.bulk_sender import BATCH_BYTES, Record
+from streams.kafka_access import Brokers, aiokafka_options, shown
+from streams.kafka_trouble import refusal_in, why_shut
 from streams.outbox_buffer import OutboxBuffer, Stretch
 from streams.patient_client import patient
 from streams.sender import partition_of_key
@@ -55,17 +57,21 @@ class _NoTopicError(KafkaError):  # type: ignore[misc]  # aiokafka carries no us
     """A topic does not exist, or nobody tells."""
 
 
-def _why(error: Exception, brokers: str) -> str:
+async def _why(error: Exception, brokers: Brokers) -> str:
     """Return why there is no connection, in words."""
+    if (refusal := refusal_in(error)) is not None:
+        return refusal.text
     if isinstance(error, _NoTopicError):
         return str(error.args[0])
-    return f"no broker answers at {brokers}: {error or type(error).__name__}"
+    if (trouble := await why_shut(brokers)) is not None and not trouble.away:
+        return trouble.text
+    return f"no broker answers at {shown(brokers)}: {error or type(error).__name__}"
 
 
 class Outbox(OutboxBuffer):
     """Takes records in and brings them to Kafka (idempotent, acks from all in-sync replicas, lz4)."""
 
-    def __init__(self, brokers: str, topics: Sequence[str], *, max_bytes: int, client_id: str) -> None:
+    def __init__(self, brokers: Brokers, topics: Sequence[str], *, max_bytes: int, client_id: str) -> None:
         """Prepare, without connecting; *topics* must all exist before anything leaves."""
         super().__init__(max_bytes)
         self._brokers, self._topics, self._client_id = brokers, tuple(topics), client_id
@@ -213,7 +219,8 @@ class Outbox(OutboxBuffer):
             if self._producer is not broken:
                 return  # another one is at work already
             if error is not None:
-                self._say(f"{type(error).__name__}: {error}")
+                refusal = refusal_in(error)
+                self._say(refusal.text if refusal else f"{type(error).__name__}: {error}")
                 first, longest = _PAUSES_SECONDS
                 await asyncio.sleep(min(longest, first * 2 ** min(self._failures, 10)))
                 self._failures += 1
@@ -225,7 +232,7 @@ class Outbox(OutboxBuffer):
                 try:
                     await self._connect()
                 except (KafkaError, OSError) as failure:
-                    self._say(_why(failure, self._brokers))
+                    self._say(await _why(failure, self._brokers))
                     await self._leave(1.0)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _PAUSES_SECONDS[1])
@@ -240,7 +247,7 @@ class Outbox(OutboxBuffer):
             KafkaError: If no broker answers or a topic is missing.
         """
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._brokers, client_id=self._client_id, acks="all", enable_idempotence=True,
+            **aiokafka_options(self._brokers), client_id=self._client_id, acks="all", enable_idempotence=True,
             compression_type="lz4", max_batch_size=BATCH_BYTES + 50_000, max_request_size=BATCH_BYTES + 100_000,
             request_timeout_ms=15_000,
         )  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer
 
+from streams.kafka_access import aiokafka_options
 from streams.settings import Settings
 from streams.transactions import Outgoing
 
@@ -25,7 +26,7 @@ async def send_all(settings: Settings, records: Sequence[Outgoing]) -> None:
     """
     kafka = settings.kafka
     producer = AIOKafkaProducer(
-        bootstrap_servers=kafka.brokers, acks="all", enable_idempotence=True, compression_type="lz4", linger_ms=20,
+        **aiokafka_options(kafka), acks="all", enable_idempotence=True, compression_type="lz4", linger_ms=20,
         max_request_size=2 * kafka.max_message_bytes,
     )  # fmt: skip
     await producer.start()

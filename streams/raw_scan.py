@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from streams.kafka_access import Brokers, aiokafka_options
 from streams.log_state import LookCutShortError, _looking, ends_of, starts_of
 from streams.settings import Settings
 from streams.topics import connected_admin
@@ -29,7 +30,7 @@ class Extent(NamedTuple):
     end: int
 
 
-async def extents_of(brokers: str, topics: Iterable[str]) -> dict[TopicPartition, Extent]:
+async def extents_of(brokers: Brokers, topics: Iterable[str]) -> dict[TopicPartition, Extent]:
     """Return what there is of each partition of *topics*.
 
     Raises:
@@ -41,7 +42,7 @@ async def extents_of(brokers: str, topics: Iterable[str]) -> dict[TopicPartition
 
 
 async def raw_records(
-    brokers: str, extents: dict[TopicPartition, Extent]
+    brokers: Brokers, extents: dict[TopicPartition, Extent]
 ) -> AsyncIterator[tuple[TopicPartition, list[Any]]]:
     """Yield (partition, records) of everything within *extents*, of aborted transactions too.
 
@@ -100,7 +101,7 @@ async def cut_before(settings: Settings, places: dict[TopicPartition, int]) -> N
     """
     if not places:
         return
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.brokers)
+    admin = AIOKafkaAdminClient(**aiokafka_options(settings.kafka))
     await admin.start()
     try:
         await admin.delete_records({tp: RecordsToDelete(offset) for tp, offset in places.items()})

@@ -31,8 +31,8 @@ class Connect:
     tls_cert_file: str | None = None
     tls_key_file: str | None = None
 
-    def pool_options(self, url: str) -> dict[str, Any]:
-        """Return the arguments of the client's pool for *url*.
+    def login_options(self, url: str) -> dict[str, Any]:
+        """Return the arguments of a client for *url* that say who asks, how, and that nothing is asked on its own.
 
         Raises:
             ValueError: If there are TLS files and the URL asks for no TLS.
@@ -47,7 +47,17 @@ class Connect:
         given = {name: value for name, value in names.items() if value is not None}
         if any(name.startswith("ssl_") for name in given) and not url.startswith("rediss://"):
             raise ValueError("TLS files were given, but the URL does not begin with rediss://")
-        return given | {
+        # Without these the client tells its name and asks for news of maintenance, which an ACL user would need
+        # further rights for.
+        return given | {"protocol": 2, "driver_info": None}
+
+    def pool_options(self, url: str) -> dict[str, Any]:
+        """Return the arguments of the client's pool for *url*.
+
+        Raises:
+            ValueError: If there are TLS files and the URL asks for no TLS.
+        """
+        return self.login_options(url) | {
             "decode_responses": True,
             "timeout": self.timeout_seconds,
             "socket_timeout": self.timeout_seconds,

@@ -23,9 +23,12 @@ from streams.clock import Clock
 from streams.fenced_write import SCRIPT_SHA, Queued, Write, outcome_of, pack
 from streams.metrics import Metrics
 from streams.pending_writes import PendingWrites
+from streams.reader_connect import Connect
+from streams.redaction import cover
 from streams.redis_errors import kind_of
 from streams.redis_identity import Identity
 from streams.redis_resync import Resync, Source
+from streams.redis_rights import missing_text
 
 __all__ = ["RedisSink", "Source", "Write"]
 
@@ -58,6 +61,7 @@ class RedisSink:
         source: Source,
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        connect: Connect | None = None,
     ) -> None:
         """Prepare, without connecting.
 
@@ -71,9 +75,12 @@ class RedisSink:
             clock: Tells when the last write came through.
             source: Gives everything that should be in Redis now.
             timeout_seconds: How long to wait for a reply before Redis counts as away.
+            connect: Login and certificates, beside the URL.
         """
+        login = (connect or Connect()).login_options(url)
         self._client: Redis = Redis.from_url(
             url,
+            **login,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
             retry=Retry(NoBackoff(), 0),
@@ -292,7 +299,8 @@ class RedisSink:
         if self.healthy or kind != self.last_error.partition(":")[0] or now - self._reminded_at >= REMIND_SECONDS:
             self._reminded_at = now
             _log.warning("redis does not take writes", kind=kind, error=str(error), pending=len(self._pending))
-        self.healthy, self.last_error = False, f"{kind}: {error}"
+        missing = await missing_text(self._client, self._prefix, self.last_error) if kind == "NOPERM" else ""
+        self.healthy, self.last_error = False, missing or cover(f"{kind}: {error}")
         self._checked_at = None
         if kind == "NOSCRIPT":
             return  # the next round loads it

@@ -20,7 +20,7 @@ import structlog
 from streams.clock import Clock
 from streams.errors import StartAnewError
 from streams.metrics import Metrics
-from streams.settings import redacted_url
+from streams.redaction import cover
 
 OPTION = "--started-anew"
 """What a restart adds to the command line: the worker's life so far. No person needs it."""
@@ -82,7 +82,7 @@ def next_life(life: Life, error: BaseException, ran_seconds: float, longest_paus
     at_once = isinstance(error, StartAnewError) and (ran_well or life.kind != kind)
     in_a_row = (0 if ran_well else life.in_a_row) + (not at_once)
     pause = 0.0 if at_once else min(longest_pause_seconds, FIRST_PAUSE_SECONDS * 2.0 ** min(in_a_row - 1, 20))
-    reason = redacted_url(f"{kind}: {error}")[:LONGEST_REASON_CHARS]
+    reason = cover(f"{kind}: {error}")[:LONGEST_REASON_CHARS]
     return Life(
         restarts=life.restarts + 1, in_a_row=in_a_row, pause_seconds=pause, reason=reason, kind=kind, ended_at=now
     )

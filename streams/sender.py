@@ -17,7 +17,10 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 from kafka.partitioner import murmur2
 
+from streams.kafka_access import Brokers, kafka_python_options, shown
 from streams.kafka_lz4 import install_lz4
+from streams.kafka_trouble import refusal_in, trouble_with
+from streams.settings_wire import KafkaSettings
 
 MAX_IN_FLIGHT = 50_000  # records; kafka-python's own buffer has no bound
 MAX_RECORD_BYTES = 1_000_000  # below Kafka's default max.message.bytes of 1,048,588 with room for the envelope
@@ -33,6 +36,14 @@ class SendError(RuntimeError):
 
 class RecordTooLargeError(SendError):
     """One record is larger than Kafka takes; nothing was sent and the sender stays usable."""
+
+
+def _told(brokers: Brokers, error: Exception, patience_seconds: float) -> str:
+    """Say why there is no connection."""
+    trouble = trouble_with(brokers)
+    if trouble is not None and not trouble.away:
+        return trouble.text
+    return f"no Kafka broker answers at {shown(brokers)} (tried for {patience_seconds:g} s): {error}"
 
 
 @lru_cache(maxsize=65_536)
@@ -57,7 +68,7 @@ class Sender:
     deletes records whose stamp is old, so event time belongs in the value.
 
     Args:
-        brokers: `host:port` addresses.
+        brokers: Where Kafka is and how one gets in, or `host:port` addresses of an open listener.
         linger_seconds: How long a batch may wait for company.
         patience_seconds: How long an absent broker is waited for, at the start and for each record.
         client_id: The name shown in the broker's log.
@@ -69,7 +80,7 @@ class Sender:
 
     def __init__(
         self,
-        brokers: Sequence[str],
+        brokers: Brokers | Sequence[str],
         *,
         linger_seconds: float = 0.05,
         patience_seconds: float = 120.0,
@@ -77,7 +88,7 @@ class Sender:
         max_in_flight: int = MAX_IN_FLIGHT,
     ) -> None:
         install_lz4()
-        self._brokers = list(brokers)
+        self._brokers: Brokers = brokers if isinstance(brokers, KafkaSettings | str) else ",".join(brokers)
         self._patience_seconds = patience_seconds
         self._max_in_flight = max_in_flight
         self._futures: deque[Any] = deque()
@@ -96,7 +107,7 @@ class Sender:
             left_seconds = max(1.0, deadline - time.monotonic())
             try:
                 return KafkaProducer(
-                    bootstrap_servers=self._brokers,
+                    **kafka_python_options(self._brokers),
                     client_id=client_id,
                     acks="all",
                     enable_idempotence=True,
@@ -112,10 +123,7 @@ class Sender:
                 )
             except (KafkaTimeoutError, KafkaConnectionError, OSError) as error:
                 if time.monotonic() + pause >= deadline:
-                    raise SendError(
-                        f"no Kafka broker answers at {', '.join(self._brokers)} "
-                        f"(tried for {self._patience_seconds:g} s): {error}"
-                    ) from error
+                    raise SendError(_told(self._brokers, error, self._patience_seconds)) from error
                 time.sleep(pause)
                 pause = min(pause * 2, longest_pause)
 
@@ -126,6 +134,8 @@ class Sender:
             try:
                 partitions = sorted(self._producer.partitions_for(topic))
             except KafkaError as error:
+                if (refusal := refusal_in(error)) is not None:
+                    raise SendError(refusal.text) from error
                 raise SendError(
                     f"topic {topic} is not to be had within {_METADATA_WAIT_SECONDS:g} s ({error}): "
                     "does it exist? `orgpulse topics create` makes the topics"
@@ -233,8 +243,9 @@ class Sender:
         self._reap()
 
     def _fail(self, cause: object) -> SendError:
+        refusal = refusal_in(cause) if isinstance(cause, BaseException) else None
         self._failure = (
-            f"Kafka at {', '.join(self._brokers)} did not take a record: {cause}; "
+            f"Kafka at {shown(self._brokers)} did not take a record: {refusal.text if refusal else cause}; "
             f"{self.acknowledged} of {self.sent} are acknowledged"
         )
         return SendError(self._failure)

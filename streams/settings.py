@@ -16,12 +16,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from streams.redaction import redacted_url, remember
+from streams.settings_access import access_problems
 from streams.settings_bridges import ListenSettings, MixpanelSettings, S3Settings
 from streams.settings_file import (
     SettingsError,
     Source,
     checked_value,
     is_secret,
+    only_from_environment,
     read_source,
     table_of,
     unknown_name,
@@ -181,16 +184,6 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return variables
 
 
-def redacted_url(url: str) -> str:
-    """Return *url* with its password, and a password among its parameters, covered.
-
-    >>> redacted_url("redis://app:geheim@cache:6379/0")
-    'redis://app:***@cache:6379/0'
-    """
-    covered = re.sub(r"(://[^:/?#@\s]*):\S+@", r"\1:***@", url)
-    return re.sub(r"(?i)([?&](?:password|token)=)[^&\s]*", r"\1***", covered)
-
-
 def _names() -> Iterator[tuple[str, str]]:
     """Yield (section, key) of every setting."""
     for section, keys in setting_types().items():
@@ -217,6 +210,11 @@ def _take_file(source: Source, values: dict[tuple[str, str], Any], places: dict[
             place = source.place(section, key)
             if key not in kinds[section]:
                 raise unknown_name(place, f"key in [{section}]", key, kinds[section])
+            if raw and only_from_environment(kinds[section][key]):
+                raise SettingsError(
+                    f"{place}: {section}.{key} may not stand in a settings file",
+                    f"Put it into a file of its own and name that as {key}_file, or set {variable_of(section, key)}.",
+                )
             values[section, key] = checked_value(raw, kinds[section][key], place, f"{section}.{key}")
             places[section, key] = place
 
@@ -265,6 +263,10 @@ def _checked(settings: Settings, places: Mapping[tuple[str, str], str]) -> Setti
     Raises:
         SettingsError: If two settings contradict each other.
     """
+    for section, keys in setting_types().items():
+        for key, annotation in keys.items():
+            if is_secret(annotation) and (value := getattr(getattr(settings, section), key)):
+                remember(value)
     for (section, key), problem, remedy in _contradictions(settings):
         raise SettingsError(f"{places.get((section, key), 'default')}: {section}.{key} {problem}", remedy)
     return settings
@@ -272,6 +274,7 @@ def _checked(settings: Settings, places: Mapping[tuple[str, str], str]) -> Setti
 
 def _contradictions(settings: Settings) -> Iterator[tuple[tuple[str, str], str, str]]:
     """Yield (setting, what is wrong, what to do)."""
+    yield from access_problems(settings.kafka, settings.redis)
     kafka, ingest = settings.kafka, settings.ingest
     for broker in kafka.brokers.split(","):
         if not _is_host_port(broker.strip()):

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from streams.settings import Settings, redacted_url, setting_types, variable_of
+from streams.redaction import COVER, redacted_url
+from streams.settings import Settings, setting_types, variable_of
 from streams.settings_file import is_secret, metas_of, wanted
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,12 +91,21 @@ def effective_toml(settings: Settings, *, only_changed: bool = False) -> str:
             value, usual = getattr(getattr(settings, section), key), getattr(getattr(default, section), key)
             if only_changed and value == usual:
                 continue
-            shown = redacted_url(value) if is_secret(annotation) else value
+            shown = _covered(value) if is_secret(annotation) else value
             note = "" if value == usual else f"  # default: {toml_value(usual)}"
             body.append(f"{key} = {toml_value(shown)}{note}")
         if body:
             lines += ["", f"[{section}]", *body]
     return "\n".join(lines[1:]) + "\n" if lines else "# Everything is at its default.\n"
+
+
+def _covered(secret: str) -> str:
+    """Return what may be shown of a secret: of a URL everything but its password, of anything else nothing.
+
+    >>> _covered("redis://app:geheim@cache/0"), _covered("geheim"), _covered("")
+    ('redis://app:***@cache/0', '***', '')
+    """
+    return redacted_url(secret) if "://" in secret else COVER if secret else ""
 
 
 def toml_value(value: object) -> str:

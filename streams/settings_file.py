@@ -218,6 +218,11 @@ def is_secret(annotation: Any) -> bool:
     return any((meta.extra or {}).get("secret", False) for meta in metas_of(annotation))
 
 
+def only_from_environment(annotation: Any) -> bool:
+    """Say whether a settings file may not hold the value: it is copied, shown and kept in version control."""
+    return any((meta.extra or {}).get("environment_only", False) for meta in metas_of(annotation))
+
+
 def _shown(raw: object, annotation: Any) -> str:
     """Return *raw* short enough for one line; a secret is never shown."""
     if is_secret(annotation):

@@ -14,6 +14,23 @@ from msgspec import Meta
 _TOPIC_TEXT = r"^[A-Za-z0-9._-]*$"
 _NAME_TEXT = r"^[A-Za-z0-9._-]+$"
 
+_Password = Annotated[
+    str,
+    Meta(
+        max_length=4096,
+        description="Its password, from the environment only; `password_file` is better.",
+        extra={"secret": True, "environment_only": True},
+    ),
+]
+_PasswordFile = Annotated[str, Meta(description="File that holds the password alone. Let nobody else read it.")]
+_CaFile = Annotated[
+    str, Meta(description="File of the authorities (PEM) that certify the server; empty: the system's.")
+]
+_CertificateFile = Annotated[
+    str, Meta(description="File of this client's certificate chain (PEM), where the server wants one.")
+]
+_KeyFile = Annotated[str, Meta(description="File of its private key (PEM, not locked); empty: it is in the former.")]
+
 
 class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The Kafka cluster, the names on it, and how patient orgpulse is with it."""
@@ -22,6 +39,24 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(min_length=1, description="Where to find the cluster: `host:port`, several separated by commas."),
     ] = "127.0.0.1:9092"
+    security: Annotated[
+        Literal["plaintext", "ssl", "sasl_ssl", "sasl_plaintext"],
+        Meta(
+            description="How one gets in: `ssl` is TLS (with `certificate_file` for both sides), `sasl_ssl` "
+            "TLS with a login; `sasl_plaintext`, a login on an open line, is for one machine. docs/security-wire.md "
+            "sets it up."
+        ),
+    ] = "plaintext"
+    sasl_mechanism: Annotated[
+        Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"],
+        Meta(description="How a login is proved; `PLAIN` shows the password to the broker, so it wants `sasl_ssl`."),
+    ] = "SCRAM-SHA-512"
+    username: Annotated[str, Meta(max_length=500, description="Who logs in, where `security` asks for that.")] = ""
+    password: _Password = ""
+    password_file: _PasswordFile = ""
+    ca_file: _CaFile = ""
+    certificate_file: _CertificateFile = ""
+    key_file: _KeyFile = ""
     prefix: Annotated[
         str,
         Meta(
@@ -97,10 +132,17 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             pattern=r"^(redis|rediss|unix)://.+$",
             description="Redis or Valkey, 6.2 or newer: `redis://[user:password@]host:port/db`, `rediss://` with "
-            "TLS, or `unix:///path`. Hold a password in a file and name it in `ORGPULSE_REDIS_URL_FILE`.",
+            "TLS, or `unix:///path`. Hold the password in `password_file`, or the whole URL in a file that "
+            "`ORGPULSE_REDIS_URL_FILE` names.",
             extra={"secret": True},
         ),
     ] = "redis://127.0.0.1:6379/0"
+    username: Annotated[str, Meta(max_length=500, description="Who logs in, where the URL does not say it.")] = ""
+    password: _Password = ""
+    password_file: _PasswordFile = ""
+    ca_file: _CaFile = ""
+    certificate_file: _CertificateFile = ""
+    key_file: _KeyFile = ""
     prefix: Annotated[
         str, Meta(pattern=r"^[^\s{}]*$", max_length=100, description="Put in front of every Redis key.")
     ] = "orgpulse:v1:"

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 
+from streams.kafka_access import Brokers
 from streams.log_reader import plain_consumer
 
 MOST_LOOKUPS = 1000
@@ -46,7 +47,7 @@ class Found(NamedTuple):
 class SourceBytes:
     """Looks messages up; *topics* is the name of each source → its topic with prefix."""
 
-    def __init__(self, brokers: str, topics: Mapping[str, str]) -> None:
+    def __init__(self, brokers: Brokers, topics: Mapping[str, str]) -> None:
         self._brokers, self._topics = brokers, topics
 
     async def of(self, places: Iterable[Place]) -> dict[Place, Found]:

@@ -14,8 +14,16 @@ from typing import Any
 import msgspec
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import CoordinatorNotAvailableError, KafkaError, TopicAlreadyExistsError, for_code
+from kafka.errors import (
+    CoordinatorNotAvailableError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
+from streams.kafka_access import kafka_python_options
+from streams.kafka_trouble import refusal_in, unreachable
 from streams.settings import Settings
 from streams.topic_specs import TopicNames, TopicSpec, group_of, topic_names, topic_specs
 
@@ -40,6 +48,7 @@ LONGEST_WAIT_SECONDS = 3.0
 CONFIG_WAIT_SECONDS = 10.0
 GONE_WAIT_SECONDS = 90.0
 NOBODY_CAN_TELL = "nobody can tell"
+HIDDEN = "may not be seen by this user"
 
 
 class BrokerError(Exception):
@@ -85,17 +94,14 @@ def _connect(settings: Settings, wait_seconds: float) -> Any:
             left = deadline - time.monotonic()
             try:
                 return KafkaAdminClient(
-                    bootstrap_servers=[broker.strip() for broker in settings.kafka.brokers.split(",")],
+                    **kafka_python_options(settings.kafka),
                     client_id=f"{settings.kafka.application}-admin",
                     bootstrap_timeout_ms=max(1, int(left * 1000)),
                     request_timeout_ms=int(settings.kafka.request_timeout_seconds * 1000),
                 )
             except (KafkaError, OSError) as error:
                 if time.monotonic() + pause >= deadline:
-                    raise BrokerError(
-                        f"no Kafka broker answers at {settings.kafka.brokers} ({type(error).__name__})",
-                        "Start it, or set [kafka] brokers (ORGPULSE_KAFKA_BROKERS) to where it listens.",
-                    ) from error
+                    raise BrokerError(*unreachable(settings.kafka, error)[:2]) from error
             time.sleep(pause)
             pause = min(pause * 2, LONGEST_WAIT_SECONDS)
     finally:
@@ -214,6 +220,8 @@ def _await_configs(admin: Any, specs: Sequence[TopicSpec]) -> None:
 
 def _refused(error: KafkaError) -> BrokerError:
     """Turn a broker's refusal into an error that says what to do."""
+    if (refusal := refusal_in(error)) is not None:
+        return BrokerError(*refusal[:2])
     text = str(error.args[0]) if error.args else type(error).__name__
     if "replication" in text.lower():
         return BrokerError(
@@ -240,13 +248,18 @@ def problems_of(admin: Any, specs: Sequence[TopicSpec]) -> list[Problem]:
         BrokerError: If the broker refuses to tell.
     """
     try:
-        described = {topic["name"]: topic for topic in admin.describe_topics()}
+        found = admin.describe_topics([spec.name for spec in specs]) if specs else []
+        hidden = {topic["name"] for topic in found if topic["error_code"] == TopicAuthorizationFailedError.errno}
+        described = {topic["name"]: topic for topic in found if not topic["error_code"]}
         present = [spec for spec in specs if spec.name in described]
         configs = _configs(admin, present)
     except KafkaError as error:
         raise _refused(error) from error
     problems: list[Problem] = []
     for spec in specs:
+        if spec.name in hidden:
+            problems.append(Problem(topic=spec.name, what=HIDDEN, remedy="orgpulse doctor names the rights it lacks"))
+            continue
         if spec.name not in described:
             problems.append(Problem(topic=spec.name, what="does not exist", remedy="orgpulse topics create"))
             continue

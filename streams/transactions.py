@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
@@ -28,6 +27,7 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from streams.errors import OperatorError
+from streams.kafka_access import Brokers, aiokafka_options
 from streams.lanes import LaneOf, own_lane
 from streams.patient_client import PatientSender, patient
 
@@ -104,10 +104,9 @@ class Transactions:
 
     def __init__(
         self,
-        bootstrap: str,
+        bootstrap: Brokers,
         group: str,
         settings: TransactionSettings | None = None,
-        ssl_context: ssl.SSLContext | None = None,
         lane_of: LaneOf = own_lane,
     ) -> None:
         """Prepare, without connecting; *lane_of* a partition is part of the producer's `transactional.id`."""
@@ -122,7 +121,6 @@ class Transactions:
         #: Transactions that were committed since the start, and those begun again after an abort.
         self.commits = 0
         self.retries = 0
-        self._ssl_context = ssl_context
         self._owned: set[TP] = set()
         self._producers: dict[str, Any] = {}
         self._began: dict[str, float] = {}
@@ -255,7 +253,7 @@ class Transactions:
     async def _start(self, lane: str) -> None:
         settings = self.settings
         producer: Any = AIOKafkaProducer(
-            bootstrap_servers=self.bootstrap,
+            **aiokafka_options(self.bootstrap),
             transactional_id=f"{self.group}-{lane}",
             enable_idempotence=True,
             acks="all",
@@ -265,8 +263,6 @@ class Transactions:
             max_request_size=2 * max(settings.max_record_bytes, settings.max_batch_bytes),
             transaction_timeout_ms=int(settings.transaction_timeout_seconds * 1000),
             request_timeout_ms=int(settings.request_timeout_seconds * 1000),
-            security_protocol="SSL" if self._ssl_context else "PLAINTEXT",
-            ssl_context=self._ssl_context,
         )
         # The broker ends a transaction a moment after it said so; the next one is asked for until then, soon at first.
         patient(producer)._sender.__class__ = PatientSender

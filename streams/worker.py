@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.errors import KafkaError
 
 from streams.errors import OperatorError
+from streams.kafka_trouble import refusal_in
+from streams.redaction import cover
 from streams.restart import STOP_SIGNALS, Life, Restarts, listen_for_stop
 
 if TYPE_CHECKING:
@@ -150,7 +152,9 @@ def _say(reason: BaseException) -> None:
     _write(f"worker stopped: {type(reason).__name__}: {reason}")
     if isinstance(reason, OperatorError):
         _write(f"  {reason.remedy}")
+    elif (refusal := refusal_in(reason)) is not None:
+        _write(f"  {refusal.text}")
 
 
 def _write(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(cover(line), file=sys.stderr, flush=True)

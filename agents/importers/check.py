@@ -22,6 +22,7 @@ from state.identity import Directory
 from streams.clock import WallClock
 from streams.errors import OperatorError
 from streams.generation import with_generation
+from streams.kafka_access import addresses
 from streams.model_file import load_model
 from streams.read_directory import org_entry, user_entry
 from streams.reading import Rejected
@@ -60,7 +61,7 @@ def directory_of(settings: Settings, file: Path | None) -> tuple[Directory | Non
     """
     if file is not None:
         return _from_file(settings, file), str(file)
-    broker = settings.kafka.brokers.split(",")[0].strip()
+    broker = addresses(settings.kafka)[0]
     host, _, port = broker.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()

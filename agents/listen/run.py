@@ -38,9 +38,7 @@ class Listener:
         self.settings, listen, names = settings, settings.listen, topic_names(settings)
         topics = {"events": names.product_events, "transactions": names.transactions, "chat": names.chat_messages}
         used = [*(topics.values() if http else ()), *([names.syslog_activities] if syslog else ())]
-        self.outbox = Outbox(
-            settings.kafka.brokers, used, max_bytes=listen.max_buffer_bytes, client_id="orgpulse-listen"
-        )
+        self.outbox = Outbox(settings.kafka, used, max_bytes=listen.max_buffer_bytes, client_id="orgpulse-listen")
         self.figures, pace = Figures(self._look), Pace(listen.max_lines_per_second)
         self.http = HttpIntake(settings, topics, tokens, self.outbox, self.figures, WallClock()) if http else None
         self.tcp: list[SyslogTcp] = []

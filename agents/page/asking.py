@@ -15,9 +15,9 @@ from agents.page.problems import of_reader
 from streams.clock import Clock
 from streams.published_index import OrgLine
 from streams.reader_asyncio import AsyncReader
-from streams.reader_connect import Connect
 from streams.reader_errors import ReaderError, RedisAwayError
 from streams.reader_questions import STALE_SECONDS
+from streams.redis_access import connect_of
 from streams.settings import Settings
 
 LIMIT_SECONDS = 3.0
@@ -33,7 +33,7 @@ class Asking:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         """Prepare, without connecting."""
         stale = max(STALE_SECONDS, 2 * settings.calibration.every_seconds)
-        connect = Connect(timeout_seconds=LIMIT_SECONDS / 2, max_connections=_CONNECTIONS)
+        connect = connect_of(settings.redis, timeout_seconds=LIMIT_SECONDS / 2, max_connections=_CONNECTIONS)
         self.reader = AsyncReader(settings.redis.url, settings.redis.prefix, clock, stale, connect)
         self.away_since: datetime | None = None
         self.error = ""

@@ -39,7 +39,7 @@ class PostgresSink:
         self._migrate = settings.sink.migrate
         mine, topics = self.process, self.process.topics
         suppressed = suppression_of(settings, mine.fail)
-        self._list = Follower(settings.kafka.brokers, [topics.suppressed], lambda _, record: suppressed.take(record))
+        self._list = Follower(settings.kafka, [topics.suppressed], lambda _, record: suppressed.take(record))
         letters = DeadLetters(
             topics.dead_letters, mine.clock.now, settings.ingest.max_value_bytes, covers=covers_of(settings, suppressed)
         )

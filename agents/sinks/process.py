@@ -54,7 +54,7 @@ class Process:
         self.restarts = Restarts(self.clock, settings.worker.longest_pause_seconds, self.metrics)
         self.app = self._app()
         self.app.on_lost = self._on_lost
-        self.guard = TopicGuard(settings)
+        self.guard = TopicGuard(settings, "sink")
         #: (topic, partition) → offset after what is stored.
         self.stored: dict[tuple[str, int], int] = {}
 
@@ -78,7 +78,7 @@ class Process:
         """Run until SIGTERM or SIGINT, beginning with *prepare* once the store is there; return the exit code."""
         kafka_settings, web = self.settings.kafka, self.settings.web
         kafka = KafkaWatch(
-            kafka_settings.brokers, self.app.expected_topics, needed_copies(self.settings), self.app.transactions,
+            kafka_settings, self.app.expected_topics, needed_copies(self.settings), self.app.transactions,
             self.clock, self.metrics,
         )  # fmt: skip
         http = HttpServer(
@@ -125,7 +125,7 @@ class Process:
     def _app(self) -> ChunkApp:
         kafka = self.settings.kafka
         return make_app(
-            f"{kafka.application}-sink-{self.kind}", kafka.brokers, partitions=kafka.partitions,
+            f"{kafka.application}-sink-{self.kind}", kafka, partitions=kafka.partitions,
             instance_id=self.settings.worker.name if self.settings.worker.static_membership else None,
             max_chunk=self.settings.sink.chunk_records, session_timeout_seconds=kafka.session_timeout_seconds,
             heartbeat_seconds=min(3.0, kafka.session_timeout_seconds / 4),

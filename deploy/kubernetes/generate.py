@@ -18,8 +18,9 @@ from typing import Any
 
 import yaml
 
+from streams.kafka_rights import rights_of, strimzi_rules
 from streams.settings import Settings, load_settings
-from streams.topic_specs import TopicNames, TopicSpec, group_of, topic_names, topic_specs
+from streams.topic_specs import TopicSpec, topic_specs
 
 HERE = Path(__file__).resolve().parent
 DEPLOY = HERE.parent
@@ -37,8 +38,6 @@ DASHBOARD_LABEL = {"grafana_dashboard": "1"}
 """What the sidecar of Grafana's chart looks for."""
 
 _WRITTEN = "# Written by `make docs` (deploy/kubernetes/generate.py); change {source} instead.\n"
-_TOPIC_WRITES = ("Write", "Describe")
-_TOPIC_READS = ("Read", "Describe")
 
 
 def settings_from(paths: Sequence[Path] = SETTINGS) -> Settings:
@@ -99,40 +98,8 @@ def _plain(value: str) -> int | str:
 
 
 def worker_rights(settings: Settings) -> list[dict[str, Any]]:
-    """Return what a worker's user must be allowed, and no more, as Strimzi writes it.
-
-    What each generation of the state has of its own begins with the name of the first one's, so prefixes
-    cover the workers that take over after a rebuild too.
-    """
-    names = topic_names(settings)
-    rights = [_right("topic", name, operations) for name, operations in sorted(_named(names).items())]
-    rights += [_right("topic", name, _both(), prefix=True) for name in (names.activities, names.unresolved)]
-    rights.append(_right("topic", names.summaries, _both(), prefix=True))
-    changelogs = f"{settings.kafka.application}-"
-    rights.append(_right("topic", changelogs, _both(), prefix=True))
-    rights.append(_right("group", group_of(settings), ("Read", "Describe"), prefix=True))
-    rights.append(_right("transactionalId", changelogs, ("Write", "Describe"), prefix=True))
-    return rights
-
-
-def _named(names: TopicNames) -> Mapping[str, tuple[str, ...]]:
-    """Return what is done with topics that all generations share, by their full names."""
-    read = dict.fromkeys((*names.sources, *names.directory, names.control, names.suppressed), _TOPIC_READS)
-    told = dict.fromkeys((names.scores, names.weeks, names.alerts, names.dead_letters), _TOPIC_WRITES)
-    return {**read, **told, names.identities: _both(), names.users: _both()}
-
-
-def _both() -> tuple[str, ...]:
-    return ("Read", "Write", "Describe")
-
-
-def _right(kind: str, name: str, operations: Sequence[str], *, prefix: bool = False) -> dict[str, Any]:
-    """Return one rule; topics may also be asked for their configuration, which a worker checks at the start."""
-    asked = [*operations, "DescribeConfigs"] if kind == "topic" else [*operations]
-    return {
-        "resource": {"type": kind, "name": name, "patternType": "prefix" if prefix else "literal"},
-        "operations": asked,
-    }
+    """Return what a worker's user must be allowed, and no more, as Strimzi writes it."""
+    return strimzi_rules(rights_of(settings, "worker"))
 
 
 def kafka_user(settings: Settings) -> dict[str, Any]:
@@ -163,7 +130,7 @@ def generated() -> Iterator[tuple[Path, str]]:
     yield monitoring / "prometheus-rule.yaml", _text("deploy/prometheus/rules", prometheus_rule())
     source = "streams/topic_specs.py or the settings of overlays/production"
     yield strimzi / "topics.yaml", _text(source, *map(kafka_topic, topic_specs(settings)))
-    yield strimzi / "user.yaml", _text("worker_rights there", kafka_user(settings))
+    yield strimzi / "user.yaml", _text("streams/kafka_rights.py", kafka_user(settings))
     yield DASHBOARDS.parent / "kustomization.yaml", _text("deploy/grafana/dashboards", dashboards_component())
 
 

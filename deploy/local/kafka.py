@@ -20,7 +20,7 @@ from deploy.local.cache import require_space
 from deploy.local.errors import LocalError
 from deploy.local.jars import class_path
 from deploy.local.java import find_java
-from deploy.local.kafka_storage import lay_storage, server_properties, write_logging
+from deploy.local.kafka_storage import lay_storage, more_listeners, server_properties, write_logging
 from deploy.local.ports import HOST, free_ports, require_free
 from deploy.local.processes import ChildProcess
 
@@ -52,18 +52,22 @@ class LocalKafka:
         fast_start: bool = False,
         node: int = 1,
         controllers: Mapping[int, int] = _ALONE,
+        listeners: Mapping[str, str] = _NO_SETTINGS,
     ) -> None:
         """Describe a broker; nothing happens before `start`.
 
         *extra* overrides broker settings by name. *fast_start* compiles lightly (C1 only): the choice for tests;
         without it the broker starts slower and carries more, which a benchmark needs. *node* is its number and
-        *controllers* the controller ports of all nodes by number, where it is not alone.
+        *controllers* the controller ports of all nodes by number, where it is not alone. *listeners* are further ones,
+        name → security protocol, such as `{"SECURE": "SASL_SSL"}`, each on a free port (`address`); their certificates
+        and users are *extra*'s. The open listener stays: it is the broker's own, and shut to others by *extra* alone.
         """
         self.directory = directory.absolute()
         self.log = self.directory / "broker.log"
         self._port, self._controller_port = port, 0
         self._port_is_ours = port is None
         self.node, self._controllers = node, dict(controllers)
+        self._listeners, self._ports = dict(listeners), dict[str, int]()
         self._extra, self._heap_mb, self._fast_start = dict(extra), heap_mb, fast_start
         self._process: ChildProcess | None = None
 
@@ -80,6 +84,10 @@ class LocalKafka:
         if self._port is None:
             raise RuntimeError("the broker has no port before it was started")
         return f"{HOST}:{self._port}"
+
+    def address(self, listener: str) -> str:
+        """Return the `host:port` of one of the further listeners, known once the broker was started."""
+        return f"{HOST}:{self._ports[listener]}"
 
     @property
     def pid(self) -> int:
@@ -141,6 +149,8 @@ class LocalKafka:
         if self._port is None:
             self._port = broker
         require_free(self._port, "Kafka")
+        if self._listeners.keys() - self._ports.keys():
+            self._ports = dict(zip(self._listeners, free_ports(len(self._listeners)), strict=True))
 
     def _start_once(self, java: Path, jars: str, timeout: float) -> None:
         assert self._port is not None
@@ -148,6 +158,7 @@ class LocalKafka:
         settings = server_properties(
             self.directory, self._port, self._controller_port, node=self.node, controllers=self._controllers
         )
+        settings |= more_listeners(settings, {n: (p, self._ports[n]) for n, p in self._listeners.items()})
         settings |= self._extra
         config = self.directory / "server.properties"
         config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")

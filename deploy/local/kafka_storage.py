@@ -84,6 +84,25 @@ def server_properties(
     }
 
 
+def more_listeners(settings: Mapping[str, str], listeners: Mapping[str, tuple[str, int]]) -> dict[str, str]:
+    """Return what further *listeners*, name → (security protocol, port), change in *settings*.
+
+    >>> more = more_listeners({"listeners": "A://h:1", "advertised.listeners": "A://h:1"}, {"B": ("SSL", 2)})
+    >>> more["listeners"], more["listener.security.protocol.map"]
+    ('A://h:1,B://127.0.0.1:2', 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,B:SSL')
+    """
+    if not listeners:
+        return {}
+    added = "".join(f",{name}://{HOST}:{port}" for name, (_, port) in listeners.items())
+    kinds = "".join(f",{name}:{protocol}" for name, (protocol, _) in listeners.items())
+    return {
+        "listeners": settings["listeners"] + added,
+        "advertised.listeners": settings["advertised.listeners"] + added,
+        "listener.security.protocol.map": f"PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{kinds}",
+        "inter.broker.listener.name": "PLAINTEXT",
+    }
+
+
 def write_logging(directory: Path) -> Path:
     """Write the broker's logging settings (everything to its output) and return their path."""
     path = directory / "log4j2.properties"

@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -50,11 +51,17 @@ def find_server() -> Path:
 class LocalRedis:
     """A Redis server whose files are all in one directory."""
 
-    def __init__(self, directory: Path, *, port: int | None = None, persistent: bool = False) -> None:
-        """Describe a server; nothing happens before `start`. *persistent* keeps an append-only file."""
+    def __init__(
+        self, directory: Path, *, port: int | None = None, persistent: bool = False, options: Sequence[str] = ()
+    ) -> None:
+        """Describe a server; nothing happens before `start`.
+
+        *persistent* keeps an append-only file; *options* are further ones of the server's, such as `--aclfile FILE`.
+        """
         self.directory = directory.absolute()
         self.log = self.directory / "redis.log"
         self._port, self._port_is_ours, self._persistent = port, port is None, persistent
+        self._options = tuple(options)
         self._process: ChildProcess | None = None
 
     def __enter__(self) -> LocalRedis:
@@ -119,6 +126,7 @@ class LocalRedis:
         keep = ["--appendonly", "yes"] if self._persistent else ["--appendonly", "no"]
         where = ["--bind", HOST, "--port", str(self._port), "--dir", str(self.directory)]
         command: list[str | Path] = [program, *where, *keep, "--save", "", "--daemonize", "no", "--loglevel", "notice"]
+        command += self._options
         self._process = ChildProcess(command, log=self.log, cwd=self.directory)
         deadline = time.monotonic() + timeout
         try:
@@ -134,7 +142,8 @@ class LocalRedis:
         assert self._port is not None
         with contextlib.suppress(OSError), socket.create_connection((HOST, self._port), timeout=2) as connection:
             connection.sendall(b"PING\r\n")
-            return connection.recv(5) == b"+PONG"
+            # One that wants a login first is there, too.
+            return connection.recv(5) in (b"+PONG", b"-NOAU")
         return False
 
     def _failure(self) -> LocalError:
