@@ -111,6 +111,7 @@ class Worker:
             settings.web.host, settings.web.port, self.metrics.registry, self.checks, self.page.extend,
             web_settings=settings.web,
         )  # fmt: skip
+        self.metrics.others.append(self.http.figures)
         self.ticker = Ticker(pipe.app, pipe.fold, settings, topics.activities, self.clock, self.metrics)
         pipe.app.on_owned, pipe.app.on_recovered = self._on_owned, self._on_recovered
         pipe.app.on_revoke = self._on_revoke

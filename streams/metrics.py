@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
@@ -49,6 +50,8 @@ class Metrics:
         self.series_limit.set(series_limit)
         self.orgs = OrgMetrics(tuple(allowed_orgs), org_limit)
         self.registry = CollectorRegistry(auto_describe=False)
+        self.others: list[Any] = []
+        """Further collectors of the registry: their series count, too."""
         self.registry.register(self)
 
     def _declare_ledger(self) -> None:
@@ -258,7 +261,7 @@ class Metrics:
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric as of now (what the registry calls on a scrape), and how many series these are."""
-        shown = 1
+        shown = 1 + sum(len(family.samples) for other in self.others for family in other.collect())
         for family in self._families():
             shown += len(family.samples)
             yield family

@@ -15,7 +15,7 @@ from agents.rebuild_publish import publish
 from streams.clock import FixedClock
 from streams.generation import ControlLostError, Generation, generation_of, say_generation, with_generation
 from streams.settings import Settings, override
-from streams.topic_specs import group_of, topic_names
+from streams.topic_specs import group_of, lanes_of, topic_names
 from streams.topics import create_topics
 from streams.transactions import FencedError, Transactions
 from tests.streams import kafka_topics
@@ -50,7 +50,7 @@ def test_a_swap_that_an_earlier_run_began_is_not_taken_back(settings: Settings, 
 def test_a_worker_that_sleeps_through_the_swap_can_not_write_after_it(settings: Settings, tmp_path: Path) -> None:
     async def scenario() -> None:
         tp = TP(topic_names(settings).activities, 0)
-        sleeper = Transactions(settings.kafka.brokers, group_of(settings))
+        sleeper = Transactions(settings.kafka, group_of(settings), lane_of=lanes_of(topic_names(settings)))
         await sleeper.own([tp])
         await sleeper.commit(tp, 0, [])
         await asyncio.to_thread(swap)

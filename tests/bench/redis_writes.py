@@ -19,11 +19,11 @@ import json
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import redis
+from msgspec import structs
 
 from agents.documents import Documents, fence_of
 from agents.wiring import limits_of
@@ -118,7 +118,7 @@ def check(url: str, writes: list[Write]) -> None:
 def later(writes: list[Write], number: int) -> list[Write]:
     """Return *writes* as a later tick would tell them."""
     fence = fence_of(0, 1_000_000 + number)
-    return [replace(each, fields={**each.fields, "fence": fence}, fence=fence) for each in writes]
+    return [structs.replace(each, fields={**each.fields, "fence": fence}, fence=fence) for each in writes]
 
 
 def main() -> None:

@@ -196,7 +196,7 @@ def time_board(model: Model, users: int, rounds: int) -> tuple[dict[str, list[fl
     board.evaluate()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return found, {"board_bytes": held + board.week.counts.nbytes + board.week.sums.nbytes, "evaluation_bytes": peak}
+    return found, {"board_bytes": held + board.week.size_bytes, "evaluation_bytes": peak}
 
 
 def _verdict(met: bool) -> str:  # a yes or no is all it is about

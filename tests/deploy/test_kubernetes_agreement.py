@@ -182,7 +182,8 @@ def test_a_workers_rights_name_every_topic_and_no_more(tmp_path: Path) -> None:
     for spec in topic_specs(settings):
         # Who may read or write may also describe.
         assert "DescribeConfigs" in allowed(spec.name) and {"Read", "Write"} & allowed(spec.name), spec.name
-    assert all("Write" not in allowed(topic) for topic in (*names.sources, *names.directory, names.control))
+    assert all("Write" not in allowed(topic) for topic in (*names.sources, names.orgs, names.control, names.suppressed))
+    assert allowed(names.users) == {"Read", "Write", "DescribeConfigs"}  # who was forgotten is taken out of it
     assert all("Read" not in allowed(topic) for topic in (names.scores, names.weeks, names.alerts))
     assert allowed("orgpulse-g1-shard-changelog") == allowed(names.shard_changelog) == allowed("activities-g1")
     assert not allowed("payments") and {resource["type"] for resource, _ in rights} == {

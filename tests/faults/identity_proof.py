@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from reports.recount import Raw
-from state.activity import SEPARATOR, Rows, decode_record, unpack
+from state.activity import SEPARATOR, decode_record, rows_of, unpack
 from streams.settings import Settings
 from streams.topic_specs import topic_names
 from tests.faults.hard_people import HardPeople
@@ -55,15 +55,13 @@ def counted_under(settings: Settings) -> dict[Place, Subject]:
     brokers, partitions = settings.kafka.brokers, settings.kafka.partitions
     for log in asyncio.run(kafka_topics.read_all(brokers, topic_names(settings).activities, partitions)):
         for _, _, value in log:
-            record = decode_record(value or b"")
-            if not isinstance(record, Rows):
-                continue
-            subjects = [(org, user) for org, user, *_ in (name.split(SEPARATOR) for name in record.subjects)]
-            columns = unpack(record)
-            for at, subject in zip(columns.at.tolist(), columns.subject.tolist(), strict=True):
-                place = (record.topic, record.partition, record.first_offset + at)
-                assert place not in found, f"{place} twice"
-                found[place] = subjects[subject]
+            for rows in rows_of(decode_record(value or b"")):
+                subjects = [(org, user) for org, user, *_ in (name.split(SEPARATOR) for name in rows.subjects)]
+                columns = unpack(rows)
+                for at, subject in zip(columns.at.tolist(), columns.subject.tolist(), strict=True):
+                    place = (rows.topic, rows.partition, rows.first_offset + at)
+                    assert place not in found, f"{place} twice"
+                    found[place] = subjects[subject]
     return found
 
 

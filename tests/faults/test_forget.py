@@ -53,6 +53,7 @@ def chosen(system: System, messages: list[Message]) -> SimulatedUser:
     return max(people, key=lambda user: often[user.email])
 
 
+@long_form
 def test_somebody_who_is_forgotten_is_nowhere_and_does_not_come_back(
     kafka: Any, redis_server: Any, tmp_path: Path
 ) -> None:

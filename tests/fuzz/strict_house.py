@@ -61,8 +61,11 @@ class StrictHouse(House):
             for effect in [*(shard.apply(Tick(0, self._round), shard.position) or []), *shard.documents()]:
                 self._spell(effect, shard.position, shard.partition)
                 self.spelled += 1
-            for name in ("sums", "counts"):  # amounts may add up far, but not around the corner
-                assert abs(getattr(shard.week, name).astype(float)).max(initial=0) < 2**62
+            measures, week = shard.model.catalogue.measures, shard.week
+            totals = [week.count_of(i) for i in range(len(measures))]
+            totals += [week.sum_of(i) for i, measure in enumerate(measures) if measure.summed]
+            for each in totals:  # amounts may add up far, but not around the corner
+                assert abs(each.astype(float)).max(initial=0) < 2**62
 
     def check_restored(self) -> None:
         """Check that what was folded comes back from a checkpoint, whatever the subjects are called."""

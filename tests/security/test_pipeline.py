@@ -242,7 +242,9 @@ def _can_be_told(right: Right, topics: list[str], rights: tuple[Right, ...]) -> 
         others = [each for each in rights if each[:3] != right[:3] and right.operations[0] in each.operations]
         return any(not any(other.covers(topic) for other in others) for topic in mine)
     if right.kind == "Group":  # of one that is not there yet Kafka says no more than that something is allowed
-        return not right.prefixed and all(each.operations == right.operations for each in rights if each[:3] == right[:3])
+        return not right.prefixed and all(
+            each.operations == right.operations for each in rights if each[:3] == right[:3]
+        )
     return True
 
 

@@ -106,44 +106,45 @@ def play(log: list[Record], model: Model = MODEL) -> Shard:
 
 def content(shard: Shard) -> dict[str, Any]:
     """Return all that is known of users who ever did something, by name."""
-    subjects, names = shard.subjects, shard.model.catalogue.names
-    n = len(subjects)
-    slots = [s for s in range(n) if not subjects.names[s].startswith("zz") and shard.board.since[s] >= 0]
+    called, names = shard.subjects.names, shard.model.catalogue.names
+    summed = [i for i, measure in enumerate(shard.model.catalogue.measures) if measure.summed]
+    slots = [s for s, name in enumerate(called) if not name.startswith("zz") and shard.board.since[s] >= 0]
     found: dict[str, Any] = {}
     for slot in slots:
         hours = np.flatnonzero(hours_of(shard.week.active_hours(np.array([slot])))).tolist()
         board = shard.board
-        found[subjects.names[slot]] = (
-            shard.week.counts[slot].tolist(), shard.week.sums[slot].tolist(), hours, int(board.since[slot]),
+        found[called[slot]] = (
+            shard.week.counts_of(np.array([slot])).tolist(), [int(shard.week.sum_of(i)[slot]) for i in summed],
+            hours, int(board.since[slot]),
             int(board.score[slot]), board.parts[slot].tolist(),
         )  # fmt: skip
     for week in shard.history.weeks():
         keys, counts, sum_keys, sums = shard.history.read(week)
         for cells in ((keys, counts), (sum_keys, sums)):
             for key, value in zip(*(part.tolist() for part in cells), strict=True):
-                name = subjects.names[key // 128]
+                name = called[key // 128]
                 if not name.startswith("zz"):
                     place = f"week {week} {name} {names[key % 128]}"
                     found[place] = (*found.get(place, ()), value)
     for week, (known, scores) in shard.history._scores.items():
         for slot, score in zip(known.tolist(), scores.tolist(), strict=True):
             if slot in slots and score:
-                found[f"closing {week} {subjects.names[slot]}"] = score
+                found[f"closing {week} {called[slot]}"] = score
     for org in shard.latency.orgs():
         for line in shard.latency.lines(org) if org != "zz" else ():
             grid = shard.latency.grid(org, "UTC", None, line)
             if not grid.is_empty:
                 found[f"line {org} {line}"] = grid.dump()
     shard.chat.segments()  # brings all in order
-    for told in shard.chat._tell(np.arange(len(subjects.orgs)), shard.watermark_ms):
+    for told in shard.chat._tell(np.arange(len(shard.subjects.orgs)), shard.watermark_ms):
         if told.org != "zz" and told.windows:
             found[f"chat {told.org}"] = (told.windows, told.people, told.messages, told.last_message_ms)
     for id_ in shard.replies.ids():
         entry, waiting = shard.replies.known(id_)
-        answers = [(at_ms, n, subjects.names[s]) for at_ms, n, s in waiting or (entry.answers if entry else [])]
-        author = subjects.names[entry.slot] if entry else answers[0][2]
+        answers = [(at_ms, n, called[s]) for at_ms, n, s in waiting or (entry.answers if entry else [])]
+        author = called[entry.slot] if entry else answers[0][2]
         if not author.startswith("zz"):
-            said = entry and (subjects.names[entry.slot], entry.time_ms, entry.place, entry.parent)
+            said = entry and (called[entry.slot], entry.time_ms, entry.place, entry.parent)
             found[f"open {id_}"] = (said, sorted(answers))
     return found
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+
+from msgspec import structs
 
 from deploy.local.redis import LocalRedis
 from streams.redis_sink import Write
@@ -64,9 +65,11 @@ def test_a_change_after_one_that_got_lost_leads_from_what_is_shown(redis_server:
         async with running(Bench(redis_server.url, topic_prefix)) as bench:
             await bench.write(told("", "healthy", 1))
             await bench.write(
-                replace(told("watch", "at_risk", 5), change={**entry("watch", "at_risk"), "cause": "drop"})
+                structs.replace(told("watch", "at_risk", 5), change={**entry("watch", "at_risk"), "cause": "drop"})
             )
-            await bench.write(replace(told("watch", "watch", 7), change={**entry("healthy", "watch"), "cause": "drop"}))
+            await bench.write(
+                structs.replace(told("watch", "watch", 7), change={**entry("healthy", "watch"), "cause": "drop"})
+            )
             await bench.write(told("watch", "watch", 8))
             found = [(f["from"], f["to"], f["cause"]) for _, f in bench.redis.xrange(bench.prefix + "changes")]
             assert found == [("healthy", "at_risk", "drop"), ("at_risk", "watch", "rise")]

@@ -6,11 +6,11 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from deploy.local.ports import free_ports
 from deploy.local.redis import LocalRedis
@@ -88,7 +88,7 @@ def test_a_band_is_looked_for_beyond_the_first_page(shop: Shop, monkeypatch: pyt
     monkeypatch.setattr(reader_questions, "PAGE", 2)
     for n in range(6):
         write = user(f"u{n}", score=f"{n}0.00")
-        shop.write(replace(write, fields={**write.fields, "band": "healthy" if n in (1, 3, 4) else "watch"}))
+        shop.write(structs.replace(write, fields={**write.fields, "band": "healthy" if n in (1, 3, 4) else "watch"}))
     found = shop.reader.users_by_score("acme", Ranking(2, band="healthy"))
     assert [one.user for one in found] == ["u1", "u3"]
     found = shop.reader.users_by_score("acme", Ranking(9, band="healthy", highest=True))
