@@ -30,7 +30,7 @@ from streams.topic_ids import Layout, check_note, layouts
 #: How long the broker may hold a fetch back (milliseconds) until so many bytes wait. A fetch under way
 #: delays the next one of a partition that is not part of it, so Faust's 1,500 is felt as latency; without
 #: the bytes each record that comes alone would be a chunk of its own, with all that a chunk costs.
-FETCH_WAIT_MS = 50
+FETCH_WAIT_MS = 100
 FETCH_MIN_BYTES = 256 * 1024
 
 

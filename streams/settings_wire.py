@@ -112,7 +112,7 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="How far apart the commits of one partition begin at least, unless much waits. Smaller: "
             "fresher scores; each commit costs the brokers some milliseconds of processor time.",
         ),
-    ] = 0.05
+    ] = 0.1
     transaction_timeout_seconds: Annotated[
         float,
         Meta(
