@@ -57,8 +57,8 @@ MUTATIONS = (
     Mutation(
         "the transactional fence",
         "streams/transactions.py",
-        'transactional_id=f"{self.group}-{tp.topic}-{tp.partition}"',
-        'transactional_id=f"{self.group}-{tp.topic}-{tp.partition}-{id(self)}"',
+        'transactional_id=f"{self.group}-{lane}"',
+        'transactional_id=f"{self.group}-{lane}-{id(self)}"',
         "tests/streams/test_transactions.py::test_a_former_owner_is_fenced_and_writes_nothing",
     ),
     Mutation(
