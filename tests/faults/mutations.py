@@ -78,7 +78,7 @@ MUTATIONS = (
     Mutation(
         "the replay of the parked",
         "agents/park.py",
-        "            self._send_on(waiting.parked, claims[0], work)\n",
+        "            self._send_on(going, claims[0], work)\n",
         "",
         "tests/agents/test_park.py::test_before_its_alias_an_activity_waits_and_then_leaves_once",
     ),
