@@ -20,7 +20,7 @@ from agents.cli_errors import EXIT_FAILED, EXIT_USAGE, ToldError
 from agents.cli_progress import progress
 from agents.directory import read_directory
 from agents.forget_names import Names, names_of, with_raw_names
-from agents.forget_receipt import Receipt, as_json, read_receipt, write_receipt
+from agents.forget_receipt import Receipt, json_of, read_receipt, write_receipt
 from agents.forget_remove import Removal, read_list, take_off_list, unexcused
 from agents.forget_search import PARQUET, POSTGRES, Search, search
 from state.week import iso_time
@@ -183,7 +183,7 @@ def _show_found(names: Names, found: Search, *, as_json: bool) -> None:
 
 def as_json_of(names: Names, found: Search, orgs: list[str]) -> str:
     """Return what a search found, as JSON."""
-    return as_json(
+    return json_of(
         {
             "user": names.user, "aliases": sorted(names.all), "orgs": orgs, "found": found.by_place,
             "searched": found.searched, "problems": found.problems,
@@ -215,7 +215,7 @@ def _verify(settings: Settings, receipt: Receipt, sinks: tuple[str, ...], *, as_
 
 def _tell(receipt: Receipt, path: Path, *, as_json: bool) -> None:
     if as_json:
-        click.echo(as_json_text(receipt))
+        click.echo(json_of(receipt))
         return
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False)
@@ -235,8 +235,3 @@ def _tell(receipt: Receipt, path: Path, *, as_json: bool) -> None:
     console.print(f"{len(receipt.searched)} partitions and stores searched, {searched} records; receipt: {path}")
     for problem in receipt.problems:
         click.echo(problem, err=True)
-
-
-def as_json_text(receipt: Receipt) -> str:
-    """Return a receipt as JSON."""
-    return as_json(receipt)

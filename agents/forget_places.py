@@ -7,22 +7,32 @@ entries, rows) and leaves documents of orgs that name them to the workers, who t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 from psycopg import sql
 
 from agents.forget_names import Names
-from agents.sinks.pg_connect import connect, let_go
+from agents.sinks.pg_connect import Connection, connect, let_go
 from streams.redis_access import redis_client
 from streams.settings import Settings
 
 _SCAN = 1_000
 
 
-def _client(settings: Settings) -> Any:
-    return redis_client(settings.redis, timeout_seconds=max(5.0, settings.redis.timeout_seconds))
+def _redis(settings: Settings) -> closing[Any]:
+    return closing(redis_client(settings.redis, timeout_seconds=max(5.0, settings.redis.timeout_seconds)))
+
+
+@asynccontextmanager
+async def _postgres(settings: Settings) -> AsyncIterator[Connection]:
+    connection = await connect(settings.sink.postgres_url, settings.sink.schema, settings.sink.timeout_seconds)
+    try:
+        yield connection
+    finally:
+        await let_go(connection)
 
 
 def in_redis(settings: Settings, names: Names) -> tuple[list[str], int]:
@@ -31,8 +41,8 @@ def in_redis(settings: Settings, names: Names) -> tuple[list[str], int]:
     Raises:
         RedisError: If it can't be asked.
     """
-    client, prefix = _client(settings), settings.redis.prefix.encode()
-    try:
+    prefix = settings.redis.prefix.encode()
+    with _redis(settings) as client:
         found, looked = list[str](), 0
         for key in client.scan_iter(match=_escaped(prefix) + b"*", count=_SCAN):
             looked += 1
@@ -42,8 +52,6 @@ def in_redis(settings: Settings, names: Names) -> tuple[list[str], int]:
                 continue
             found += [f"{shown} {part}" if part else shown for part in _parts_with(client, key, names)]
         return found, looked
-    finally:
-        client.close()
 
 
 def _parts_with(client: Any, key: bytes, names: Names) -> Iterator[str]:
@@ -71,8 +79,8 @@ def _parts_with(client: Any, key: bytes, names: Names) -> Iterator[str]:
 
 def redis_values(settings: Settings, found: list[str]) -> dict[str, Any]:
     """Return what Redis holds at the places that `in_redis` has found."""
-    client, prefix, values = _client(settings), settings.redis.prefix, dict[str, Any]()
-    try:
+    prefix, values = settings.redis.prefix, dict[str, Any]()
+    with _redis(settings) as client:
         for place in found:
             key, _, part = place.rpartition(" ") if not client.exists(prefix + place) else (place, "", "")
             name = prefix + key
@@ -87,8 +95,6 @@ def redis_values(settings: Settings, found: list[str]) -> dict[str, Any]:
                 case _:
                     values[place] = True
         return values
-    finally:
-        client.close()
 
 
 def _text(raw: bytes) -> str:
@@ -97,8 +103,8 @@ def _text(raw: bytes) -> str:
 
 def remove_from_redis(settings: Settings, names: Names, orgs: set[str]) -> int:
     """Remove the hashes, members and entries that are about the person in *orgs*; return how many there were."""
-    client, prefix, removed = _client(settings), settings.redis.prefix, 0
-    try:
+    prefix, removed = settings.redis.prefix, 0
+    with _redis(settings) as client:
         for org in sorted(orgs):
             for name in sorted(names.all):
                 removed += client.delete(f"{prefix}user:{{{org}}}:{name}", f"{prefix}shadow:user:{{{org}}}:{name}")
@@ -108,8 +114,6 @@ def remove_from_redis(settings: Settings, names: Names, orgs: set[str]) -> int:
             if fields.get(b"subject") in subjects:
                 removed += client.xdel(prefix + "changes", entry)
         return removed
-    finally:
-        client.close()
 
 
 def _escaped(prefix: bytes) -> bytes:
@@ -129,8 +133,7 @@ _TABLES = {
 
 async def in_postgres(settings: Settings, names: Names) -> tuple[list[str], int]:
     """Return the tables that hold rows of the person, by row, and how many tables were looked at."""
-    connection = await connect(settings.sink.postgres_url, settings.sink.schema, settings.sink.timeout_seconds)
-    try:
+    async with _postgres(settings) as connection:
         found = []
         for table, columns in _TABLES.items():
             cursor = await connection.execute(
@@ -149,36 +152,28 @@ async def in_postgres(settings: Settings, names: Names) -> tuple[list[str], int]
             )
             found += [f"{table}.{column}" async for (text,) in cursor if names.is_in(text.encode())]
         return found, len(_TABLES)
-    finally:
-        await let_go(connection)
 
 
 async def rows_in_postgres(settings: Settings, names: Names) -> dict[str, list[Any]]:
     """Return the rows of the person by table, each as its columns by name."""
-    connection = await connect(settings.sink.postgres_url, settings.sink.schema, settings.sink.timeout_seconds)
-    try:
+    async with _postgres(settings) as connection:
         found = {}
         for table, columns in _TABLES.items():
             statement = sql.SQL("SELECT to_jsonb(t) FROM {} AS t WHERE {}")
             composed = statement.format(sql.Identifier(table), _named(columns))
             found[table] = [row async for (row,) in await connection.execute(composed, _values(names, columns))]
         return found
-    finally:
-        await let_go(connection)
 
 
 async def remove_from_postgres(settings: Settings, names: Names) -> int:
     """Delete the rows of the person; return how many there were."""
-    connection = await connect(settings.sink.postgres_url, settings.sink.schema, settings.sink.timeout_seconds)
-    try:
+    async with _postgres(settings) as connection:
         removed = 0
         async with connection.transaction():
             for table, columns in _TABLES.items():
                 statement = sql.SQL("DELETE FROM {} WHERE {}").format(sql.Identifier(table), _named(columns))
                 removed += (await connection.execute(statement, _values(names, columns))).rowcount
         return removed
-    finally:
-        await let_go(connection)
 
 
 def _named(columns: tuple[str, ...]) -> sql.Composed:

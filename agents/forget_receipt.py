@@ -6,11 +6,12 @@ remainder that the receipt names, and only until the moment that it names.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from reports.whole_file import replacing
 
 VERSION = 1
 SOURCE, LOG, TABLE = "source", "log", "compacted"
@@ -86,12 +87,9 @@ def excuse_of(trace: Trace, receipt: Receipt, now: float) -> Remains | None:
 
 def write_receipt(receipt: Receipt, path: Path) -> None:
     """Write *receipt* for its owner alone, all of it or nothing."""
-    beside = path.with_name(f".{path.name}.new")
-    raw = msgspec.json.format(msgspec.json.encode(receipt), indent=2)
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(raw + b"\n")
-    beside.replace(path)
+    with replacing(path) as new:
+        new.touch(mode=0o600)
+        new.write_text(json_of(receipt) + "\n", "utf-8")
 
 
 def read_receipt(path: Path) -> Receipt:
@@ -109,6 +107,6 @@ def read_receipt(path: Path) -> Receipt:
     return found
 
 
-def as_json(found: Any) -> str:
+def json_of(found: Any) -> str:
     """Return *found* as readable JSON."""
     return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()

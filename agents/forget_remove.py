@@ -25,7 +25,7 @@ from agents.forget_names import Names
 from agents.forget_places import in_redis, remove_from_postgres, remove_from_redis
 from agents.forget_receipt import LOG, SOURCE, TABLE, Receipt, Remains, Trace, excuse_of
 from agents.forget_rewrite import TooLongError, rewrite
-from agents.forget_search import POSTGRES, Search, search
+from agents.forget_search import POSTGRES, Search, org_of_key, search
 from agents.routing import router_of
 from state.activity import Forget
 from state.forgotten import SALT_BYTES, digest_of
@@ -180,16 +180,10 @@ class Removal:
         out = []
         for topic in (self._topics.scores, self._topics.weeks):
             for number, rows in enumerate(await content_of(self._settings.kafka, topic)):
-                out += [Outgoing(topic, number, key, None) for key in rows if self._is_theirs(key)]
+                out += [Outgoing(topic, number, key, None) for key in rows if org_of_key(key, self._names)]
         await send_all(self._settings, out)
         self._removed.update(each.topic for each in out)
         self._say(f"{len(out)} rows of scores and weeks ended")
-
-    def _is_theirs(self, key: bytes) -> bool:
-        """Say whether a key of `scores` or `weeks` is a user's by one of the names, in any org."""
-        kind, _, rest = key.decode("utf-8", "replace").partition(":")
-        user = rest.partition("/")[2]
-        return kind == "user" and (user in self._names.all or user.rpartition("|")[0] in self._names.all)
 
     async def _cut_waiting(self) -> None:
         """Cut `unresolved` where it is handled: nobody needs what is before, and it names them."""

@@ -83,10 +83,9 @@ async def search_topics(settings: Settings, names: Names, topics: Iterable[str],
     """Read *topics* raw into *found*."""
     brokers = settings.kafka
     extents = await extents_of(brokers, topics)
-    total, behind = sum(e.end - e.start for e in extents.values()), dict[TopicPartition, int]()
     counts, hits = dict.fromkeys(extents, 0), dict.fromkeys(extents, 0)
     activities, scores, weeks = _speaking(settings)
-    async for tp, records in raw_records(brokers, extents):
+    async for tp, records in raw_records(brokers, extents, tell):
         for record in records:
             counts[tp] += 1
             if not names.is_in_record(record.key, record.value, record.headers or ()):
@@ -97,11 +96,8 @@ async def search_topics(settings: Settings, names: Names, topics: Iterable[str],
             if tp.topic == activities:
                 found.orgs |= _orgs_in(record.value, names)
             elif tp.topic in (scores, weeks):
-                org = _org_of_key(record.key, names)
+                org = org_of_key(record.key, names)
                 found.orgs |= {org} if org else set()
-        behind[tp] = records[-1].offset + 1 - extents[tp].start
-        tell(sum(behind.values()), total)
-    tell(total, total)
     found.searched += [_searched(tp, extent, counts[tp], hits[tp]) for tp, extent in extents.items()]
 
 
@@ -126,8 +122,8 @@ def _orgs_in(value: bytes | None, names: Names) -> set[str]:
     return {record.org} if named else set()  # type: ignore[union-attr]
 
 
-def _org_of_key(key: bytes | None, names: Names) -> str:
-    """Return the org in the key `user:org/name` or `user:org/name|week` of one of *names*."""
+def org_of_key(key: bytes | None, names: Names) -> str:
+    """Return the org in the key `user:org/name` or `user:org/name|week` of one of *names*; empty = it is not theirs."""
     kind, _, rest = (key or b"").decode("utf-8", "replace").partition(":")
     org, _, user = rest.partition("/")
     head, bar, _ = user.rpartition("|")

@@ -19,7 +19,7 @@ from agents.cli_identity import document
 from agents.cli_progress import Tell
 from agents.forget_names import Names
 from agents.forget_places import in_parquet, in_redis, redis_values, rows_in_postgres
-from agents.forget_search import PARQUET, POSTGRES
+from agents.forget_search import PARQUET, POSTGRES, topics_of
 from agents.members import ROW_OF_USER, decode_user
 from agents.read_shards import read_shards
 from agents.wiring import limits_of
@@ -82,16 +82,11 @@ async def subject_of(
 
 async def _records(settings: Settings, names: Names, tell: Tell) -> dict[str, list[Any]]:
     """Return the records that hold a name, by topic."""
-    topics, brokers = topic_names(settings), settings.kafka
-    extents = await extents_of(brokers, [getattr(topics, field) for field in topics.__struct_fields__])
-    total, behind = sum(extent.end - extent.start for extent in extents.values()), dict[Any, int]()
+    extents = await extents_of(settings.kafka, topics_of(settings))
     found: dict[str, list[Any]] = {}
-    async for tp, records in raw_records(brokers, extents):
+    async for tp, records in raw_records(settings.kafka, extents, tell):
         mine = [r for r in records if names.is_in_record(r.key, r.value, r.headers or ())]
         found.setdefault(tp.topic, []).extend(mine)
-        behind[tp] = records[-1].offset + 1 - extents[tp].start
-        tell(sum(behind.values()), total)
-    tell(total, total)
     return found
 
 

@@ -51,12 +51,12 @@ class NameTable:
         self._new.update(zip(names, range(first, first + len(names)), strict=True))
         self._settle()
 
-    def rename(self, number: int, name: str) -> None:
-        """Give *number* another *name*, a new one; nothing of the former is kept. All are housed anew."""
-        names = self.names()
+    def renamed(self, number: int, name: str) -> NameTable:
+        """Return the table with another *name*, a new one, for *number*; nothing of the former is in it."""
+        names, found = self.names(), NameTable()
         names[number] = name
-        self.__init__()  # type: ignore[misc]
-        self.add_all(names)
+        found.add_all(names)
+        return found
 
     def name(self, number: int) -> str:
         """Return the name of a number."""

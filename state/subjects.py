@@ -121,10 +121,13 @@ class Subjects:
 
     def forget(self, slot: int) -> None:
         """Take the name of a user away, and all that is known of them; the slot stays, for what it did as nobody."""
-        entry = self.orgs[int(self.org_of[slot])]
-        self._names.rename(slot, entry.name + SEPARATOR + NAMELESS + str(slot))
+        org = self.orgs[int(self.org_of[slot])].name
+        self._names = self._names.renamed(slot, org + SEPARATOR + NAMELESS + str(slot))
         self._by_origin.clear()
-        self._heirs[slot] = entry.slot
+        self._make_nobody(slot)
+
+    def _make_nobody(self, slot: int) -> None:
+        self._heirs[slot] = self.orgs[int(self.org_of[slot])].slot
         self.membership[slot], self.job_of[slot] = GONE, self.job_types.number("")
         self._display_names.pop(slot, None)
         self._dated.pop(slot, None)
@@ -132,7 +135,7 @@ class Subjects:
     def nameless(self, org: str) -> int:
         """Return a new slot of nobody in *org*."""
         slot = self._give(org + SEPARATOR + NAMELESS + str(len(self) + (org not in self._org_numbers)))
-        self.forget(slot)
+        self._make_nobody(slot)
         return slot
 
     def heir(self, slot: int) -> int:

@@ -33,7 +33,7 @@ class LookCutShortError(OperatorError):
 
 
 @asynccontextmanager
-async def _looking(bootstrap: Brokers, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+async def looking(bootstrap: Brokers, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
     """Yield a consumer of no group, for one look."""
     consumer = patient(AIOKafkaConsumer(**aiokafka_options(bootstrap), **options))
     await consumer.start()
@@ -76,7 +76,7 @@ async def ends_of(bootstrap: Brokers, topics: Iterable[str]) -> dict[TopicPartit
     for topic in wanted:
         if not described.get(topic):
             raise TopicMissingError(f"there is no topic {topic}", "Create it: `orgpulse topics create`")
-    async with _looking(bootstrap) as consumer:
+    async with looking(bootstrap) as consumer:
         parts = [TopicPartition(topic, number) for topic in wanted for number in range(len(described[topic]))]
         ends: dict[TopicPartition, int] = await consumer.end_offsets(parts)
         return ends
@@ -102,7 +102,7 @@ async def starts_of(bootstrap: Brokers, topics: Iterable[str]) -> dict[TopicPart
         TopicMissingError: If a topic is not there.
     """
     partitions = list(await ends_of(bootstrap, topics))
-    async with _looking(bootstrap) as consumer:
+    async with looking(bootstrap) as consumer:
         return dict(await consumer.beginning_offsets(partitions))
 
 
@@ -110,7 +110,7 @@ async def first_from(
     bootstrap: Brokers, partitions: Iterable[TopicPartition], from_ms: int
 ) -> dict[TopicPartition, int]:
     """Return the offset of the first record stamped *from_ms* (epoch) or later; partitions without one are left out."""
-    async with _looking(bootstrap) as consumer:
+    async with looking(bootstrap) as consumer:
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, from_ms))
     return {tp: first.offset for tp, first in found.items() if first is not None}
 
@@ -140,7 +140,7 @@ async def oldest_ms_of(bootstrap: Brokers, topics: Iterable[str]) -> int | None:
         TopicMissingError: If a topic is not there.
     """
     partitions = list(await ends_of(bootstrap, topics))
-    async with _looking(bootstrap) as consumer:
+    async with looking(bootstrap) as consumer:
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, 0))
     return min((first.timestamp for first in found.values() if first is not None), default=None)
 
@@ -163,7 +163,7 @@ async def stretches(
         "fetch_max_wait_ms": 100,
     }
     clock = asyncio.get_running_loop()
-    async with _looking(bootstrap, **options) as consumer:
+    async with looking(bootstrap, **options) as consumer:
         consumer.assign(parts)
         for tp in parts:
             consumer.seek(tp, starts[tp])

@@ -7,7 +7,7 @@ look began, and a look that could not get there says so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from streams.kafka_access import Brokers, aiokafka_options
-from streams.log_state import LookCutShortError, _looking, ends_of, starts_of
+from streams.log_state import LookCutShortError, ends_of, looking, starts_of
 from streams.settings import Settings
 from streams.topics import connected_admin
 
@@ -42,22 +42,26 @@ async def extents_of(brokers: Brokers, topics: Iterable[str]) -> dict[TopicParti
 
 
 async def raw_records(
-    brokers: Brokers, extents: dict[TopicPartition, Extent]
+    brokers: Brokers, extents: dict[TopicPartition, Extent], tell: Callable[[int, int], None]
 ) -> AsyncIterator[tuple[TopicPartition, list[Any]]]:
     """Yield (partition, records) of everything within *extents*, of aborted transactions too.
+
+    *tell* hears how many offsets are behind, and how many there are.
 
     Raises:
         LookCutShortError: If nothing came for a minute though there should be more.
     """
     left = {tp for tp, extent in extents.items() if extent.start < extent.end}
+    total, behind = sum(extent.end - extent.start for extent in extents.values()), dict[TopicPartition, int]()
     if not left:
+        tell(total, total)
         return
     options = {
         "enable_auto_commit": False, "isolation_level": "read_uncommitted", "auto_offset_reset": "earliest",
         "fetch_max_wait_ms": 100, "max_partition_fetch_bytes": _FETCH_BYTES,
     }  # fmt: skip
     clock = asyncio.get_running_loop()
-    async with _looking(brokers, **options) as consumer:
+    async with looking(brokers, **options) as consumer:
         consumer.assign(sorted(left))
         for tp in left:
             consumer.seek(tp, extents[tp].start)
@@ -67,6 +71,8 @@ async def raw_records(
                 inside = [record for record in records if record.offset < extents[tp].end]
                 if inside:
                     yield tp, inside
+                    behind[tp] = inside[-1].offset + 1 - extents[tp].start
+                    tell(sum(behind.values()), total)
             now = {tp: await consumer.position(tp) for tp in sorted(left)}
             if now != places:
                 places, since = now, clock.time()
@@ -79,6 +85,7 @@ async def raw_records(
             if done:
                 left -= done
                 consumer.pause(*done)
+    tell(total, total)
 
 
 def configs_of(settings: Settings, topics: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -70,7 +70,7 @@ def _pair_problem(files: TlsFiles, error: Exception) -> tuple[str, str]:
     reason = getattr(error, "reason", "") or ""
     if "MISMATCH" in reason:
         return f'= "{where}" does not belong to the key in {key}', "Name the key that the certificate was made for."
-    if isinstance(error, _EncryptedKeyError):
+    if isinstance(error, EncryptedKeyError):
         return (
             f"has a key in {key} that is locked by a password",
             "Unlock it, `openssl pkey -in KEY -out PLAIN`, and let nobody else read the file.",
@@ -97,16 +97,17 @@ def _validity(name: str) -> Iterator[tuple[str, str, str]]:
         )
 
 
-class _EncryptedKeyError(ValueError):
+class EncryptedKeyError(ValueError):
     """A key wants a password."""
 
 
-def _no_password() -> str:
-    raise _EncryptedKeyError
+def refuse_to_ask() -> str:
+    """Raise instead of letting OpenSSL ask for a key's password on the terminal."""
+    raise EncryptedKeyError
 
 
 def _with_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
-    context.load_cert_chain(files.certificate_file, files.key_file or None, password=_no_password)
+    context.load_cert_chain(files.certificate_file, files.key_file or None, password=refuse_to_ask)
 
 
 @lru_cache(maxsize=16)

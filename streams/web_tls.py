@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streams.settings_file import SettingsError
+from streams.tls_files import EncryptedKeyError, refuse_to_ask
 from streams.web_yaml import Value
 
 TLS_KEYS = ("cert_file", "key_file", "client_auth_type", "client_ca_file", "min_version", "max_version")
@@ -47,13 +48,13 @@ def tls_of(fields: Mapping[str, Value], folder: Path) -> Tls:
     _set_versions(context, fields)
     certificate, key = _file(fields["cert_file"], folder), _file(fields["key_file"], folder)
     try:
-        context.load_cert_chain(certificate, key, _refuse_to_ask)
+        context.load_cert_chain(certificate, key, refuse_to_ask)
     except ssl.SSLError as error:
         raise fields["cert_file"].refuse(
             f"and key_file are no certificate and its key ({error.reason or 'not PEM'})",
             "Name a PEM file with the certificate chain, and the one with the key that belongs to it.",
         ) from None
-    except _EncryptedError:
+    except EncryptedKeyError:
         raise fields["key_file"].refuse("is encrypted", "Name a key without a passphrase.") from None
     kind = fields["client_auth_type"].choice(tuple(_CLIENT_AUTH)) if "client_auth_type" in fields else "NoClientCert"
     files = [certificate, key]
@@ -96,12 +97,3 @@ def _trust(context: ssl.SSLContext, value: Value, folder: Path) -> Path:
     except (ssl.SSLError, UnicodeDecodeError):
         raise value.refuse("holds no certificate", "Name a PEM file with the authorities' certificates.") from None
     return file
-
-
-class _EncryptedError(Exception):
-    """A key that wants a passphrase."""
-
-
-def _refuse_to_ask() -> str:
-    """Raise instead of letting OpenSSL ask on the terminal."""
-    raise _EncryptedError

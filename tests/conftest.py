@@ -24,9 +24,7 @@ _POLICY = Path(__file__).resolve().parents[1] / "SECURITY.md"
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what SECURITY.md names, a test or a whole file, so that `make security` runs it."""
-    named = set(
-        re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", _POLICY.read_text(encoding="utf-8") if _POLICY.exists() else "")
-    )
+    named = set(re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", _POLICY.read_text(encoding="utf-8")))
     for item in items:
         file, _, rest = item.nodeid.partition("::")
         if file in named or f"{file}::{rest.partition('[')[0]}" in named:

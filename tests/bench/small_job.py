@@ -20,19 +20,20 @@ import tempfile
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import faust
 import msgspec
-from aiokafka import AIOKafkaProducer
 
 from deploy.local.kafka import LocalKafka
 from streams.chunks import Outcome, add_chunk_agent
 from streams.faust_app import make_app, run_worker
 from streams.tables import ChunkTable
 from streams.transport import Chunk
+from tests.bench.ground import load
 from tests.streams.kafka_topics import make_topics
 
 PARTITIONS = 4
@@ -116,28 +117,20 @@ def run_chunks(bootstrap: str, name: str, topic: str, events: int) -> None:
     sys.exit(run_worker(app))
 
 
-async def fill(bootstrap: str, topic: str, events: int) -> None:
-    """Write *events* events of four weeks, those of an org into one partition."""
+def generate(events: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (org, JSON) of *events* events of four weeks, in order of time."""
     source = random.Random(7)
-    producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap, compression_type="lz4", max_batch_size=1 << 19, linger_ms=0
-    )
-    await producer.start()
-    batches = [producer.create_batch() for _ in range(PARTITIONS)]
     for number in range(events):
         org = source.randrange(ORGS)
         second = FIRST_SECOND + number * 4 * WEEK_SECONDS // events
-        value = b'{"org_id": %d, "user_id": %d, "time": %d.5, "name": "page_view", "properties": {"path": "/a"}}' % (
+        yield org, b'{"org_id": %d, "user_id": %d, "time": %d.5, "name": "page_view", "properties": {"path": "/a"}}' % (
             org, source.randrange(USERS_OF_AN_ORG), second,
         )  # fmt: skip
-        partition = org % PARTITIONS
-        if batches[partition].append(timestamp=None, key=None, value=value) is None:
-            await producer.send_batch(batches[partition], topic, partition=partition)
-            batches[partition] = producer.create_batch()
-            batches[partition].append(timestamp=None, key=None, value=value)
-    for partition, batch in enumerate(batches):
-        await producer.send_batch(batch, topic, partition=partition)
-    await producer.stop()
+
+
+async def fill(bootstrap: str, topic: str, events: int) -> None:
+    """Write *events* events, those of an org into one partition."""
+    await load(bootstrap, PARTITIONS, ((topic, org, None, value) for org, value in generate(events)))
 
 
 def measure(bootstrap: str, job: str, events: int) -> float:

@@ -71,7 +71,8 @@ def everything_raw(settings: Settings) -> dict[str, list[Any]]:
 
     async def read() -> dict[str, list[Any]]:
         found: dict[str, list[Any]] = {topic: [] for topic in topics}
-        async for tp, records in raw_records(settings.kafka.brokers, await extents_of(settings.kafka.brokers, topics)):
+        brokers, extents = settings.kafka.brokers, await extents_of(settings.kafka.brokers, topics)
+        async for tp, records in raw_records(brokers, extents, lambda *_: None):
             found[tp.topic] += records
         return found
 

@@ -105,7 +105,7 @@ def copied(to: Path) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, to / folder, ignore=ignored)
-    for name in ("pyproject.toml",):
+    for name in ("pyproject.toml", "SECURITY.md"):
         shutil.copy(ROOT / name, to / name)
     return to
 

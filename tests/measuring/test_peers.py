@@ -25,6 +25,7 @@ from tests.bench.peers import __main__ as command
 from tests.bench.peers import check, install, measure, table, topic
 from tests.bench.peers.engines import ENGINES, Engine
 from tests.bench.peers.measure import Run, Source
+from tests.bench.small_job import generate
 
 EVENTS = 3_000
 
@@ -35,7 +36,7 @@ from collections import Counter
 from marks import BROKER, EVENTS, RESULT, mark, wait_to_be_ended
 from aiokafka import AIOKafkaProducer
 import json
-from tests.bench.peers.topic import generate
+from tests.bench.small_job import generate
 
 async def main():
     mark("began")
@@ -69,7 +70,7 @@ def source(kafka: Any, tmp_path_factory: pytest.TempPathFactory) -> Source:
 
 def test_the_oracle_counts_what_counting_one_by_one_counts(tmp_path: Path) -> None:
     lines = tmp_path / "events.jsonl"
-    values = [value for _, value in topic.generate(EVENTS)]
+    values = [value for _, value in generate(EVENTS)]
     lines.write_bytes(b"\n".join(values))
     slowly: Counter[topic.Key] = Counter()
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
@@ -82,7 +83,7 @@ def test_the_oracle_counts_what_counting_one_by_one_counts(tmp_path: Path) -> No
 
 
 def test_events_depend_on_their_number_alone() -> None:
-    assert list(topic.generate(100)) == list(topic.generate(100))
+    assert list(generate(100)) == list(generate(100))
 
 
 @pytest.mark.kafka

@@ -21,7 +21,8 @@ from tests.bench.peers import table
 from tests.bench.peers.engines import ENGINES, Engine
 from tests.bench.peers.install import say
 from tests.bench.peers.measure import Run, Source, run
-from tests.bench.peers.topic import PARTITIONS, fill, oracle
+from tests.bench.peers.topic import fill, oracle
+from tests.bench.small_job import PARTITIONS
 from tests.streams.kafka_topics import make_topics
 
 EPILOG = """examples:

@@ -23,7 +23,8 @@ from aiokafka.errors import KafkaError
 from deploy.local.processes import ChildProcess
 from tests.bench.peers.check import difference
 from tests.bench.peers.engines import ROOT, Engine
-from tests.bench.peers.topic import PARTITIONS, Key
+from tests.bench.peers.topic import Key
+from tests.bench.small_job import PARTITIONS
 from tests.streams.kafka_topics import make_topics, read_all
 
 LOOK_EVERY_SECONDS = 0.02
