@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 import structlog
@@ -184,15 +185,13 @@ class FoldAgent:
         return [*self._ledger.keep_shares(partition, SHARD, shares_of(shard)), *self._checkpoints.make(shard)]
 
     def documents(self) -> Iterator[Write]:
-        """Yield every current value of the owned partitions, for an empty or changed Redis.
+        """Return every current value of the owned partitions, for an empty or changed Redis.
 
         Chunks may be applied between two of them: a piece is spelled at once, so that values and fence belong together.
         """
         shards = list(self.shards.values())
-        for shard in shards:
-            self._untold.add(shard.partition)
-        for shard in shards:
-            yield from self._documents_of(shard)
+        self._untold.update(shard.partition for shard in shards)  # at once, not when the first is asked for
+        return chain.from_iterable(map(self._documents_of, shards))
 
     def _documents_of(self, shard: Shard) -> Iterator[Write]:
         """Yield every current value of a shard, which counts as untold until then."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from agents.count_people import CountPeople
 from agents.fold import FoldAgent
@@ -35,9 +36,8 @@ class TellAgain:
         self._fold, self._people, self._partition = fold, people, partition
 
     def everything(self) -> Iterator[Write]:
-        """Yield every current value of what this worker owns."""
-        yield from self._people.documents()
-        yield from self._fold.documents()
+        """Return every current value of what this worker owns, all of which counts as untold from now on."""
+        return chain(self._people.documents(), self._fold.documents())
 
     def total(self) -> int:
         """Return about how many writes `everything` yields."""

@@ -22,6 +22,7 @@ from aiokafka.errors import (
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.threads import MethodQueue
+from mode.utils.futures import maybe_set_exception
 
 from streams.patient_client import check_alive, patient
 from streams.recovery import ShrunkenLogError, checked_start
@@ -164,8 +165,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
     def __init__(self, *args: Any, **options: Any) -> None:
         """Bring a loop of its own, for then mode's thread does not close it at its end.
 
-        Others may still wake it and its connections may be open, if the worker fails; a worker was seen to die of a
-        null pointer in this thread then, instead of beginning anew. The loop goes with the process.
+        Others may still wake it and its connections may be open, if the worker fails. The loop goes with the process.
         """
         super().__init__(*args, thread_loop=asyncio.new_event_loop(), **options)
 
@@ -183,6 +183,24 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust
         # Never reset a position in silence: every start is sought explicitly (`seek_sources`).
         consumer._auto_offset_reset = "none"
         return patient(consumer)
+
+    def close(self) -> None:
+        """Close nothing: Faust calls this, in the main thread, when a rebalance comes while the worker stops.
+
+        Its own version closes the connections there, in a loop that is not theirs, and a worker was seen to die of it.
+        The thread closes them at its end.
+        """
+
+    async def crash(self, reason: BaseException) -> None:
+        """Have the app fail, in its own thread; what belongs to another loop is not to be touched from here."""
+        self.parent_loop.call_soon_threadsafe(self._fail_there, reason)
+
+    def _fail_there(self, reason: BaseException) -> None:
+        maybe_set_exception(self._thread_running, reason)
+        self._failing = asyncio.ensure_future(self.app.crash(reason))
+
+    def _crash(self, reason: BaseException) -> None:
+        self.thread_loop.call_soon_threadsafe(super()._crash, reason)
 
     async def on_start(self) -> None:
         """Start aiokafka's consumer and take the per-record wrapping out of it."""

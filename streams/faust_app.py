@@ -104,6 +104,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         self._live: set[TP] = set()
         self._assigned_at = 0.0
         self._releasing = asyncio.Lock()
+        self._home: asyncio.AbstractEventLoop | None = None
         super().__init__(app_id, **options)
         self.chunks = ChunkDriver(self)
 
@@ -225,14 +226,31 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         await self._stop_fetcher()
         await self.tables.stop()
 
+    async def start(self) -> None:
+        """Start everything, and remember the loop that it lives in."""
+        self._home = asyncio.get_running_loop()
+        await super().start()
+
+    async def crash(self, reason: BaseException) -> None:
+        """Fail, because of *reason*; from any thread: services are told in the loop that they live in."""
+        self._note_failure(reason)
+        if self._home in (None, asyncio.get_running_loop()):
+            await super().crash(reason)
+        else:
+            assert self._home is not None
+            asyncio.run_coroutine_threadsafe(super().crash(reason), self._home)
+
     def _crash(self, reason: BaseException) -> None:
-        """Note the first reason; called on every way into a crash, by any thread."""
+        self._note_failure(reason)
+        super()._crash(reason)
+
+    def _note_failure(self, reason: BaseException) -> None:
+        """Note the first reason; called on every way into a crash."""
         if self.failure is None:
             self.failure = reason
             self.flowing = self.recovering = False
             if self.on_lost is not None:
                 self.on_lost(reason)
-        super()._crash(reason)
 
     def _create_directories(self) -> None:
         """Create nothing: all state is in memory and in Kafka."""

@@ -23,6 +23,9 @@ import msgspec
 CHANGES = "changes"  # the stream of score and band changes, key without prefix
 
 
+Missed: TypeAlias = Mapping[str, Mapping[str, str]]  # by the band that is shown, the entry that it lacks
+
+
 class Write(msgspec.Struct, frozen=True):
     """The absolute state of one key, as of one position of the log.
 
@@ -36,6 +39,7 @@ class Write(msgspec.Struct, frozen=True):
         partition: The activities partition it came from; -1 = none.
         missed: For what is told again: by the band that the hash may show still ("" = no hash), the entry that it
             then lacks.
+        missed_before: The same of a write of the key that this one replaced: it comes before all changes.
     """
 
     key: str
@@ -44,7 +48,8 @@ class Write(msgspec.Struct, frozen=True):
     ranks: tuple[tuple[str, str, float | None], ...] = ()
     change: Mapping[str, str] | None = None
     partition: int = -1
-    missed: Mapping[str, Mapping[str, str]] | None = None
+    missed: Missed | None = None
+    missed_before: Missed | None = None
 
 
 Stamped: TypeAlias = tuple[str, Mapping[str, str]]  # a change entry with the fence of the write it came with
@@ -174,12 +179,13 @@ def pack(batch: Sequence[Queued], prefix: str) -> tuple[list[str], bytes]:
     rows = []
     for write, earlier in batch:
         changes: list[tuple[str, str, object]] = []
-        if write.missed:
-            outcome = next(iter(write.missed.values())).get("to", "")
-            changes.append(("", outcome, {band: _flat(entry) for band, entry in write.missed.items()}))
+        if write.missed_before:
+            changes.append(_missed(write.missed_before))
         changes += [(fence, change.get("to", ""), _flat(change)) for fence, change in earlier]
         if write.change:
             changes.append((write.fence, write.change.get("to", ""), _flat(write.change)))
+        if write.missed:
+            changes.append(_missed(write.missed))
         rows.append(
             (
                 place(write.key, len(index) + 1),
@@ -193,6 +199,15 @@ def pack(batch: Sequence[Queued], prefix: str) -> tuple[list[str], bytes]:
             )
         )
     return [prefix + key for key in index], _encode(rows)
+
+
+def _missed(found: Missed) -> tuple[str, str, object]:
+    return "", outcome_of_missed(found), {band: _flat(entry) for band, entry in found.items()}
+
+
+def outcome_of_missed(found: Missed) -> str:
+    """Return the band that the entries of *found* lead to, all of them to the same."""
+    return next(iter(found.values())).get("to", "")
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:

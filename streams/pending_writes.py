@@ -86,12 +86,12 @@ class PendingWrites:
                 self._remember(old.key, ((old.fence, old.change),))
             elif change is None:
                 change = old.change
-        missed = old.missed or new.missed  # the older one comes before every change that is held
-        if change is new.change and missed is new.missed and (not old.ranks or _names(old) <= _names(new)):
+        before = old.missed_before or old.missed or new.missed_before
+        if change is new.change and before is new.missed_before and (not old.ranks or _names(old) <= _names(new)):
             return new
         ranks = {(key, member): score for key, member, score in (*old.ranks, *new.ranks)}
         merged = tuple((key, member, score) for (key, member), score in ranks.items())
-        return Write(new.key, new.fields, new.fence, merged, change, new.partition, missed)
+        return Write(new.key, new.fields, new.fence, merged, change, new.partition, new.missed, before)
 
     def _remember(self, key: str, changes: Iterable[Stamped]) -> None:
         kept = self._earlier.setdefault(key, [])

@@ -1,6 +1,7 @@
 """Runs workers as processes of their own, to be killed, frozen and replaced; plays messages meanwhile.
 
-Invariant: every process that was started has ended when the `with` block has.
+Invariant: every process that was started has ended when the `with` block has, and no thread of theirs touched the event
+loop of another (`tests/faults/loop_watch`).
 """
 
 from __future__ import annotations
@@ -26,11 +27,16 @@ from streams.settings_child import child_environment
 PATIENCE_SECONDS = 90.0
 
 
+def watched(report: Path) -> dict[str, str]:
+    """Return what makes a process write to *report* who touches another thread's event loop."""
+    return {"PYTHONPATH": str(Path(__file__).parent / "loop_watch"), "LOOP_WATCH_REPORT": str(report)}
+
+
 class Workers:
     """Worker processes with equal settings but their own names and ports."""
 
     def __init__(self, settings: Settings, count: int, logs: Path) -> None:
-        self._logs = logs
+        self._logs, self._trespasses = logs, logs / "trespasses.txt"
         self._settings = [
             override(settings, {"worker.name": f"worker-{number}", "web.port": port})
             for number, port in enumerate(free_ports(count))
@@ -65,7 +71,7 @@ class Workers:
         with self.log(number).open("ab") as log:
             self._processes[number] = subprocess.Popen(
                 [sys.executable, "-m", "agents.cli", "worker"],
-                env=child_environment(self._settings[number]),
+                env=child_environment(self._settings[number]) | watched(self._trespasses),
                 stdout=log,
                 stderr=log,
             )
@@ -133,6 +139,7 @@ class Workers:
         if kind is not None:
             for number in self._processes:
                 print(f"--- worker {number}\n{self.tail(number)}")
+        assert not self._trespasses.exists(), self._trespasses.read_text()
 
 
 class Player(threading.Thread):

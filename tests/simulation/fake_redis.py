@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 from streams.fenced_write import Queued, Stamped, Write
 from streams.pending_writes import PendingWrites
@@ -55,13 +56,12 @@ class FakeRedis:
         stored, band = held.get("fence"), held.get("band")
         if stored is not None and stored > write.fence and self.fences:
             return
-        entries: list[Mapping[str, str]] = []
-        if write.missed and (band or "") in write.missed:
-            entries.append(write.missed[band or ""])
         changes = [*earlier, *([(write.fence, write.change)] if write.change else [])]
-        entries += [change for fence, change in changes if stored is None or fence > stored]
-        for entry in entries:
-            if entry["to"] != band:
+        due = [change for fence, change in changes if stored is None or fence > stored]
+        said: list[Mapping[str, Any]] = [write.missed_before or {}, *due, write.missed or {}]
+        for each in said:
+            entry = each if "to" in each else each.get(band or "")
+            if entry is not None and entry["to"] != band:
                 self.changes.append((write.key, _leading_from(entry, band)))
                 band = entry["to"]
         self.hashes[write.key] = {**(write.fields or {"deleted": "1"}), "fence": write.fence}
