@@ -14,11 +14,14 @@ from typing import Any, TypeAlias
 
 from faust.auth import SASLCredentials, SSLCredentials
 
+from streams.kafka_lz4 import install_lz4
 from streams.settings_access import password_of, tls_of
 from streams.settings_wire import KafkaSettings
 
 Brokers: TypeAlias = KafkaSettings | str
 """Where the brokers are and how one gets in: the settings, or the bare `host:port,…` of an open listener."""
+
+install_lz4()
 
 
 def addresses(brokers: Brokers) -> list[str]:

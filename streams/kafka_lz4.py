@@ -1,32 +1,43 @@
-"""Owns how kafka-python comes by its lz4 codec.
+"""Owns the lz4 codec of both Kafka clients: which library, and how hard it tries.
 
-Invariant: after `install_lz4()` kafka-python reads and writes the lz4 frames that Kafka accepts (independent blocks),
-through the same library as aiokafka, so that the project carries one lz4 and not two.
+Invariant: what leaves is lz4 frames that Kafka accepts (independent blocks), made at `LEVEL` by the library that
+aiokafka brings, so that the project carries one lz4 and not two.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
+
+import aiokafka.record._crecords.default_records
+import aiokafka.record.default_records
 import kafka.codec
 import kafka.record.default_records
 from aiokafka.codec import lz4_decode, lz4_encode
 
-# The broker stores what it gets; a low level costs the least time here and a few per cent of size.
-_LEVEL = 1
+LEVEL = 1
+"""The least effort. aiokafka's own 9 takes ten times the time (57 MB/s against 550 on packed rows) for an eighth less."""
 
 
-def _encode(payload: bytes | bytearray | memoryview) -> bytes:
-    return bytes(lz4_encode(bytes(payload), level=_LEVEL))
+def quick_lz4(payload: bytes | bytearray | memoryview) -> bytes:
+    """Return *payload* as an lz4 frame."""
+    return bytes(lz4_encode(bytes(payload), level=LEVEL))
 
 
 def install_lz4() -> None:
-    """Give kafka-python an lz4 codec; calling it again changes nothing.
+    """Give both clients the codec; calling it again changes nothing.
 
     kafka-python knows three lz4 packages, none of which the project needs otherwise; without one of them it refuses
-    `compression_type="lz4"` and can't read what others compressed.
+    `compression_type="lz4"` and can't read what others compressed. aiokafka's level is no option of its producer.
     """
-    if kafka.codec.lz4 is not None:
-        return
-    kafka.codec.lz4 = lz4_encode  # has_lz4() asks for this name
-    for module in (kafka.codec, kafka.record.default_records):
-        module.lz4_encode = _encode
-        module.lz4_decode = lz4_decode
+    ours: tuple[ModuleType, ...] = (
+        aiokafka.record._crecords.default_records,
+        aiokafka.record.default_records,
+        kafka.codec,
+        kafka.record.default_records,
+    )
+    for module in ours:
+        module.lz4_encode = quick_lz4  # type: ignore[attr-defined]
+    if kafka.codec.lz4 is None:
+        kafka.codec.lz4 = lz4_encode  # has_lz4() asks for this name
+        for module in (kafka.codec, kafka.record.default_records):
+            module.lz4_decode = lz4_decode  # type: ignore[attr-defined]

@@ -18,7 +18,6 @@ from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, Me
 from kafka.partitioner import murmur2
 
 from streams.kafka_access import Brokers, kafka_python_options, shown
-from streams.kafka_lz4 import install_lz4
 from streams.kafka_trouble import refusal_in, trouble_with
 from streams.settings_wire import KafkaSettings
 
@@ -87,7 +86,6 @@ class Sender:
         client_id: str = "orgpulse-sender",
         max_in_flight: int = MAX_IN_FLIGHT,
     ) -> None:
-        install_lz4()
         self._brokers: Brokers = brokers if isinstance(brokers, KafkaSettings | str) else ",".join(brokers)
         self._patience_seconds = patience_seconds
         self._max_in_flight = max_in_flight

@@ -29,7 +29,6 @@ from agents.importers.source import MAX_LINE_BYTES, InputError, Row, Source, ope
 from agents.importers.syslog import read_syslog
 from agents.importers.transactions import FIELDS as TRANSACTION_FIELDS
 from agents.importers.transactions import read_transactions
-from streams.kafka_lz4 import install_lz4
 from streams.sender import RecordTooLargeError, Sender, SendError
 from streams.settings import Settings, override
 
@@ -278,7 +277,6 @@ def create_topics(bootstrap: str, *names: str) -> None:
 
 def read_topic(bootstrap: str, topic: str) -> list[Any]:
     """Return all records of a topic, up to its end as of now."""
-    install_lz4()
     consumer = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", group_id=None)
     try:
         partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
