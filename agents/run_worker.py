@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from agents.collector import collector_paused
+from agents.collector import Settled, collector_paused
 from agents.count_people import PARTITION as CENSUS_PARTITION
 from agents.directory import DirectoryReader, directory_limits_of
 from agents.generation_watch import GenerationWatch
@@ -72,6 +72,7 @@ class Worker:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings, self.clock = settings, clock or WallClock()
         shown = settings.metrics
+        self._settled = Settled()
         self.metrics = Metrics(shown.orgs, shown.org_limit, series_limit=shown.series_limit)
         self.metrics.started.set(self.clock.now())
         self.pipeline: Pipeline = build(settings, load_model(settings.model.file), self.clock, self.metrics)
@@ -118,6 +119,7 @@ class Worker:
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit code."""
+        self._settled.begin()
         status = Status(self)
         redis: list[TaskService] = []
         if self.settings.worker.aside == "no":
@@ -155,9 +157,12 @@ class Worker:
 
     async def _on_owned(self, tps: frozenset[TP]) -> None:
         kept = {tp.partition for tp in tps if tp.topic == self.pipeline.topics.activities}
-        for partition in [p for p in self.pipeline.fold.shards if p not in kept]:
+        gone = [p for p in self.pipeline.fold.shards if p not in kept]
+        for partition in gone:
             self.pipeline.fold.drop(partition)
             self.pipeline.ledger.drop(partition)
+        if gone:
+            self._settled.let_go()
         if not any(tp.topic == self.pipeline.topics.summaries for tp in tps):
             self.pipeline.people.drop()
 
@@ -180,6 +185,7 @@ class Worker:
             self.sink.request_resync("what a former generation knew may be gone")
         for partition in sorted({tp.partition for tp in tps if tp.topic != topics.summaries}):
             self.pipeline.ledger.show_all(partition)
+        self._settled.settle()
 
     async def _set_aside(self, tps: frozenset[TP]) -> None:
         """Take out of the tables what cannot be read, before anybody reads it."""
@@ -202,6 +208,7 @@ class Worker:
                 self.pipeline.people.drop()
             self.metrics.drop_source(tp.topic, tp.partition)
             self.pipeline.ledger.drop(tp.partition)
+        self._settled.let_go()
 
 
 class Status(TaskService):
