@@ -29,6 +29,7 @@ from streams.task_service import TaskService
 _log = structlog.get_logger(__name__)
 _LIVE_SECONDS = 3600.0
 _IDLE_SECONDS = 5.0
+_LOOKS_A_TICK = 5
 _BACKLOG_MESSAGES = 25_000
 _QUIET_TICK_SECONDS = 0.5
 _ORGS_SECONDS = 1.0  # an org has many users: its figures change with nearly every tick
@@ -66,7 +67,7 @@ class Ticker(TaskService):
                 await producer.start()
                 while True:
                     await self._tick_all(producer)
-                    await asyncio.sleep(self.settings.time.tick_seconds / 2)
+                    await asyncio.sleep(self.settings.time.tick_seconds / _LOOKS_A_TICK)
             except (KafkaError, OSError, TimeoutError) as error:
                 _log.warning("ticks can't be written; trying again", error=repr(error))
                 await asyncio.sleep(1.0)

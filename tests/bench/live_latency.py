@@ -2,7 +2,8 @@
 
 Messages come at a steady rate, in batches as a producer with a linger of 20 ms makes them; every 20 ms one more is a
 probe: an event of a user that nobody has seen before. Timed from the batch being sent to the moment the probe's hash
-is in Redis (polled every 10 ms). Says whose processor time it took, and how far behind the load itself came.
+is in Redis (polled every 10 ms). Says whose processor time it took, how far behind the load itself came, and how it
+went on: a row for each twentieth of the time.
 
     python -m tests.bench.live_latency --rate 10000 --seconds 600
 """
@@ -13,6 +14,7 @@ import argparse
 import asyncio
 import json
 import time
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -23,17 +25,18 @@ from redis.asyncio import Redis
 from tests.bench.ground import Ground, directory, events, ground, load, run
 
 STEP_SECONDS = 0.02
+PARTS = 20
 
 
-async def probe(place: Ground, rate: int, seconds: float, orgs: int, users: int) -> list[float]:
-    """Return the latencies (seconds) of all probes."""
+async def probe(place: Ground, rate: int, seconds: float, orgs: int, users: int) -> list[tuple[float, float]]:
+    """Return when (seconds since the beginning) each probe was sent, and its latency (seconds)."""
     settings = place.settings
     partitions = settings.kafka.partitions
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.brokers, compression_type="lz4", linger_ms=0)
     await producer.start()
     store: Any = Redis.from_url(settings.redis.url)
     waiting: dict[str, float] = {}
-    latencies: list[float] = []
+    latencies: list[tuple[float, float]] = []
     stop = asyncio.Event()
 
     async def watch() -> None:
@@ -45,12 +48,13 @@ async def probe(place: Ground, rate: int, seconds: float, orgs: int, users: int)
                     pipe.exists(f"{settings.redis.prefix}{name}")
                 for name, there in zip(names, await pipe.execute(), strict=True):
                     if there:
-                        latencies.append(time.perf_counter() - waiting.pop(name))
+                        sent = waiting.pop(name)
+                        latencies.append((sent - began, time.perf_counter() - sent))
             await asyncio.sleep(0.01)
 
-    watcher = asyncio.create_task(watch())
     messages = events(settings.kafka.prefix, orgs, users, int(rate * seconds), 0, 0, seed=2)
     began = time.perf_counter()
+    watcher = asyncio.create_task(watch())
     behind = 0.0
     for step in range(int(seconds / STEP_SECONDS)):
         now_ms = b"%d" % int(time.time() * 1000)
@@ -85,6 +89,17 @@ async def probe(place: Ground, rate: int, seconds: float, orgs: int, users: int)
     return latencies
 
 
+def timeline(sent: Any, found: Any, seconds: float) -> Iterator[str]:
+    """Yield a line for each twentieth of the time: from when on, median, and the slowest."""
+    for number in range(PARTS):
+        part = found[(sent >= number * seconds / PARTS) & (sent < (number + 1) * seconds / PARTS)]
+        if len(part):
+            p50, p99 = np.quantile(part, (0.5, 0.99)) * 1000
+            bar = "█" * round(40 * min(1.0, part.max() / 4.0))
+            since = number * seconds / PARTS
+            yield f"{since:7.0f} s  p50 {p50:6.0f}  p99 {p99:6.0f}  max {part.max() * 1000:6.0f} ms  {bar}"
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,9 +128,11 @@ def main() -> None:
             quiet = quiet + 1 if place.metric("orgpulse_lag_messages") < 50 else 0
             time.sleep(0.5)
         changelog, before = place.metric("orgpulse_checkpoint_bytes_total"), place.processor_seconds()
-        found = np.array(run(probe(place, wanted.rate, wanted.seconds, wanted.orgs, wanted.users)))
+        sent, found = np.array(run(probe(place, wanted.rate, wanted.seconds, wanted.orgs, wanted.users))).T
         written = place.metric("orgpulse_checkpoint_bytes_total") - changelog
         used = {name: used - before[name] for name, used in place.processor_seconds().items()}
+    for row in timeline(sent, found, wanted.seconds):
+        print(row)
     p50, p99 = (float(np.quantile(found, q)) for q in (0.5, 0.99))
     print(f"probes {len(found)}  p50 {p50 * 1000:.0f} ms  p99 {p99 * 1000:.0f} ms  max {found.max() * 1000:.0f} ms")
     events_sent = wanted.rate * wanted.seconds
