@@ -18,8 +18,9 @@ import xxhash
 
 from agents.ledger import Ledger
 from agents.routing import Router
-from state.activity import SEPARATOR, Packer, subject_of
+from state.activity import SEPARATOR, subject_of
 from state.identity import EVENT, Directory, Link, org_alias, spelled
+from state.packing import Packer
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters, FloodGuard
 from streams.parked import Parked, encode_parked

@@ -17,10 +17,11 @@ import msgspec
 from agents.ingest import ids_of
 from agents.ledger import PARK, Ledger
 from agents.routing import Router
-from state.activity import Packer, subject_of
+from state.activity import subject_of
 from state.forgotten import digest_of
 from state.identity import via_of
 from state.ledger import PARK_OUTCOMES
+from state.packing import Packer
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters, Refused
 from streams.parked import Alias, Forgotten, Parked, decode_parked, read_claims

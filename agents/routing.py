@@ -14,8 +14,9 @@ import msgspec
 import numpy as np
 import xxhash
 
-from state.activity import SEPARATOR, Record, Rows, are_rows, encode_bundle, encode_record, only_used
+from state.activity import SEPARATOR, Record, Rows, are_rows, encode_bundle, encode_record
 from state.identity import EVENT, Link, UserRecord, unlinked_alias
+from state.packing import only_used
 from streams.parked import NO_CLAIM_MS, Alias, encode_parked
 from streams.read_directory import encode_link
 from streams.settings import Settings

@@ -23,9 +23,10 @@ from agents.forget_search import PARQUET, POSTGRES, topics_of
 from agents.members import ROW_OF_USER, decode_user
 from agents.read_shards import read_shards
 from agents.wiring import limits_of
-from state.activity import decode_record, origin_of, rows_of, unpack
+from state.activity import decode_record, origin_of, rows_of
 from state.health import BAND_NAMES
 from state.identity import Directory
+from state.packing import unpack
 from state.shard import Shard
 from state.subjects import GONE, LICENSED, UNLICENSED
 from state.week import HOUR_MS, iso_time, week_label

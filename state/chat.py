@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from state.activity import Columns, Correction
+from state.activity import Correction
 from state.arrays import grown
 from state.cells import sum_by_key
 from state.chat_store import WINDOW_MS, Messages, Numbers, Samples
 from state.effects import ChatCounts
 from state.limits import Limits
 from state.measures import Catalogue
+from state.packing import Columns
 from state.subjects import Subjects
 from state.week import HOUR_MS
 

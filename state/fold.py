@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from state.activity import Columns, Correction
+from state.activity import Correction
 from state.arrays import SchemaError
 from state.history import History
 from state.hour_lines import Activities, HourLines
 from state.latency import Latency
 from state.measures import Catalogue
+from state.packing import Columns
 from state.replies import WAITING, Match, Replies
 from state.ring import RollingWeek, Slots
 from state.subjects import Subjects

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from state.activity import Columns, Correction, Rows, Tick, unpack
+from state.activity import Correction, Rows, Tick
 from state.dedupe import Dedupe
 from state.limits import Limits
+from state.packing import Columns, unpack
 
 Mask = NDArray[np.bool_]
 

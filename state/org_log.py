@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from state.activity import SEPARATOR, Bundle, Columns, Correction, Org, Record, Rows, Tick, rows_of
+from state.activity import SEPARATOR, Bundle, Correction, Org, Record, Rows, Tick, rows_of
 from state.intake import Intake, Taken
 from state.limits import Limits
+from state.packing import Columns
 
 
 @dataclass(slots=True)

@@ -18,22 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from state.activity import (
-    Bundle,
-    Calibration,
-    Columns,
-    Correction,
-    Forget,
-    Member,
-    Note,
-    Org,
-    Record,
-    Rows,
-    Tick,
-    joined,
-    rows_of,
-    unpack,
-)
+from state.activity import Bundle, Calibration, Correction, Forget, Member, Note, Org, Record, Rows, Tick, rows_of
 from state.alerts import Alerts
 from state.arrays import SchemaError, decode, encode
 from state.carry import CARRY_WEEKS, Carry
@@ -49,6 +34,7 @@ from state.history import History
 from state.kinds import single_measures
 from state.latency import Latency
 from state.limits import Limits
+from state.packing import Columns, joined, unpack
 from state.periods import month_name, months_up_to
 from state.receipts import Receipts
 from state.replies import Replies

@@ -14,7 +14,8 @@ import msgspec
 from faust.types import TP
 
 from agents.routing import Router
-from state.activity import Record, Rows, decode_record, origin_of, unpack
+from state.activity import Record, Rows, decode_record, origin_of
+from state.packing import unpack
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters
 from streams.parked import Alias, Parked, decode_parked

@@ -16,7 +16,8 @@ from agents import mend as mending
 from agents.cli_identity import identity
 from agents.ingest import ids_of
 from agents.routing import router_of
-from state.activity import Correction, Packer, decode_record, subject_of
+from state.activity import Correction, decode_record, subject_of
+from state.packing import Packer
 from streams.reading import Reading
 from streams.settings import Settings, override
 from streams.topic_specs import topic_names

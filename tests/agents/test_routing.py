@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.routing import halves
-from state.activity import Bundle, Record, Rows, Tick, decode_record, encode_record, unpack
+from state.activity import Bundle, Record, Rows, Tick, decode_record, encode_record
 from state.activity import rows_of as rows_in
 from state.identity import EVENT, Link, UserRecord
+from state.packing import unpack
 from streams.parked import Alias, decode_parked
 from streams.transactions import Outgoing
 from tests.agents.by_hand import PARTITIONS, TOPICS, router

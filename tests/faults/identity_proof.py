@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from reports.recount import Raw
-from state.activity import SEPARATOR, decode_record, rows_of, unpack
+from state.activity import SEPARATOR, decode_record, rows_of
+from state.packing import unpack
 from streams.settings import Settings
 from streams.topic_specs import topic_names
 from tests.faults.hard_people import HardPeople

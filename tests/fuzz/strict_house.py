@@ -18,8 +18,9 @@ from agents.alert_documents import AlertDocuments
 from agents.documents import Documents
 from agents.wiring import limits_of
 from reports.recount import Raw
-from state.activity import Rows, Tick, decode_record, unpack
+from state.activity import Rows, Tick, decode_record
 from state.effects import Alert, LatencyMap, OrgScore, UserScore, WeekRow
+from state.packing import unpack
 from state.shard import Shard
 from streams.dead_letters import MAX_DETAIL_CHARS, MAX_KEY_BYTES
 from streams.parked import Parked, decode_parked

@@ -13,9 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import state
-from state.activity import Calibration, Member, Org, Packer, Tick, decode_record, encode_record
+from state.activity import Calibration, Member, Org, Tick, decode_record, encode_record
 from state.effects import Summary
 from state.ledger import SourceLedger
+from state.packing import Packer
 from state.telling import decode_summary, encode_summary
 from streams.model_file import load_model
 from streams.parked import Alias, Parked, decode_parked, encode_parked

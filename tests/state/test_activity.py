@@ -7,19 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state.activity import (
-    MAX_ROWS,
-    Calibration,
-    Member,
-    Org,
-    Packer,
-    Record,
-    Rows,
-    Tick,
-    decode_record,
-    encode_record,
-    unpack,
-)
+from state.activity import Calibration, Member, Org, Record, Rows, Tick, decode_record, encode_record
+from state.packing import MAX_ROWS, Packer, unpack
 from tests.state.worlds import examples
 
 row = st.tuples(

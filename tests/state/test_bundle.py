@@ -6,11 +6,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state.activity import Bundle, Rows, Tick, are_rows, decode_record, encode_bundle, encode_record, joined, unpack
+from state.activity import Bundle, Rows, Tick, are_rows, decode_record, encode_bundle, encode_record
 from state.effects import Gap, Late
 from state.intake import Intake
 from state.limits import Limits
 from state.org_log import Scan
+from state.packing import joined, unpack
 from state.shard import Shard
 from state.week import HOUR_MS
 from tests.state.worlds import Act, examples, rows_of, shard_of, shipped_model

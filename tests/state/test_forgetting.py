@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state.activity import Correction, Forget, Member, Record, Rows, Tick, decode_record, encode_record, unpack
+from state.activity import Correction, Forget, Member, Record, Rows, Tick, decode_record, encode_record
 from state.cells import sum_by_key
 from state.effects import ChatCounts, Gone, LatencyMap, OrgScore, UserScore, WeekRow
 from state.forgotten import digest_of
 from state.limits import Limits
 from state.measures import MAX_MEASURES
 from state.model import build_model
+from state.packing import unpack
 from state.shard import Shard
 from state.week_rows import _active_users
 from tests.faults.extent import times

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from state.activity import Correction, Packer, Record, Rows, Tick, decode_record, encode_record, origin_of, subject_of
+from state.activity import Correction, Record, Rows, Tick, decode_record, encode_record, origin_of, subject_of
 from state.effects import Gone, UserScore
 from state.health import Model
 from state.mending import Mending, Right
 from state.org_log import Scan
+from state.packing import Packer
 from state.shard import Shard
 from state.week import HOUR_MS
 from state.week_grid import described

@@ -15,10 +15,11 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 import state
-from state.activity import SEPARATOR, Packer, Rows
+from state.activity import SEPARATOR, Rows
 from state.health import Model
 from state.limits import Limits
 from state.model import build_model
+from state.packing import Packer
 from state.shard import Shard
 
 HOUR = 3_600_000
