@@ -59,7 +59,11 @@ class Played:
         self.week = week_label(week_of(int((now - 12 * WEEK_SECONDS) * 1000), "UTC"))
         if N:
             asyncio.run(self._calibrate())
+        # A worker that had read all there was and saw nothing new for seconds, because the sender had to wait, would
+        # take the present for the time of what it read, and the rest of the old part would be late.
+        system.workers.stop(0)
         system.send(list(history(base, now - 11 * WEEK_SECONDS, 2)))
+        system.workers.start(0)
         self.wait_for_read()
         self.first_part = asyncio.run(self._ends())
         system.send(list(history(base, now, 2)))
