@@ -41,10 +41,10 @@ from tests.faults.extent import N, long_form
 from tests.faults.system import Size, System, wait_until
 from tests.streams import kafka_topics
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 WEEK_SECONDS = 7 * 86_400.0
-LONGEST_SECONDS = 240.0
+LONGEST_SECONDS = 480.0
 GENERATION = 1000  # of the cut points by which the week is closed
 
 
