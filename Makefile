@@ -4,7 +4,7 @@
 PYTHON ?= python3
 ARGS ?=
 N ?= 1
-JOBS ?= 2
+JOBS ?= 3
 BIN := .venv/bin
 SOURCES := state streams agents reports deploy tests
 
@@ -24,7 +24,8 @@ demo: env ## Run the whole system here, with its own Kafka and Redis (ARGS=--onc
 # breaks the reading: "AST constructor recursion depth mismatch". Without column marks tracebacks read no trees.
 PYTEST := PYTHONNODEBUGRANGES=1 $(BIN)/python -m pytest
 
-test: check ## Check everything, then run all tests but the benchmarks, two files at a time (JOBS=1: one)
+# Tests on Kafka wait more than they work: two cores carry three files at a time.
+test: check ## Check everything, then run all tests but the benchmarks, three files at a time (JOBS=1: one)
 	@$(PYTEST) tests --ignore=tests/bench -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: env ## The long form of everything that goes wrong on purpose (N=10: ten times as much), then the mutation check

@@ -1,7 +1,8 @@
 """Brings figures of the transport into the metrics: lag, commits, partitions, recovery.
 
 Owns what was seen last, so that sums grow by what came since. Invariant: a partition's commit is told at the look
-after it and only then, whatever other partitions do.
+after it and only then, whatever other partitions do; what is another worker's now is shown no longer than to the look
+after it went.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ class TransportFigures:
         self._app, self._metrics, self._activities_topic = app, metrics, activities_topic
         self._rebalances, self._retries = 0, 0
         self._committed: dict[TP, int] = {}
+        self._live: frozenset[TP] = frozenset()
 
     def bring(self, now: float) -> None:
         """Set the metrics as of *now* (seconds since the epoch)."""
         app, metrics = self._app, self._metrics
+        live = app.live
+        for tp in self._live - live:  # a look while they were being given up may have set them again
+            metrics.drop_source(tp.topic, tp.partition)
+        self._live = live
         for tp, position in app.positions().items():
             metrics.lag.set(position.lag, tp.topic, tp.partition)
         metrics.partitions.set(app.partitions)
@@ -36,7 +42,7 @@ class TransportFigures:
             metrics.kafka_retries.add(retries - self._retries, "transaction")
         self._retries = retries
         committed = dict(app.transactions.committed)
-        for tp in app.live:
+        for tp in live:
             if committed.get(tp) != self._committed.get(tp):
                 metrics.last_commit.set(now, tp.topic, tp.partition)
         self._committed = committed

@@ -2,7 +2,7 @@
 
 Owns the reading of a running installation from outside. Invariant: writes
 nothing, joins no group, and a `Rest` was the same before and after Redis was
-read, so its documents belong to one running hour.
+read, so its documents belong to one running window of ten minutes.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ _LAG, _PENDING = "orgpulse_lag_messages", "orgpulse_redis_pending_writes"
 _TOLD = "orgpulse_redis_resync_ratio"
 _WATERMARK = "orgpulse_watermark_timestamp_seconds"
 _STEADY = ("orgpulse_calibration_generation", "orgpulse_population_users", "orgpulse_rebalances_total")
-_TICKS_UNDER_WAY = 20
-"""Records of `activities` that may be unread at rest: ticks come four times a second and partition."""
+_TICKS_UNDER_WAY = 12
+"""Records of a partition of `activities` that may be uncommitted at rest: two ticks a second come to one that is quiet.
+As many come while rest is waited for, so whatever else was there before has been handled at the end of that time."""
 _SPREAD_SECONDS = 5.0
-_HOUR_MS = 3_600_000
+_WINDOW_SECONDS = 600
+"""Every ten minutes chat's windows are others, and every hour the rolling week: documents are told anew then."""
 _OF_WORKERS = ("worker:", "workers")
 """What workers say of themselves; it tells nothing of the messages and changes all the time."""
 
@@ -148,7 +150,8 @@ def unrest(metrics: Sequence[Samples], partitions: int, activities_topic: str) -
     """Return what is still moving, the empty string when nothing is."""
     marks: dict[str, float] = {}
     for samples in metrics:
-        for topic, lag in by_label(samples, _LAG, "topic").items():
+        for labels, lag in samples.get(_LAG, {}).items():
+            topic = dict(labels)["topic"]
             if lag > (_TICKS_UNDER_WAY if topic == activities_topic else 0):
                 return f"{topic} lags by {lag:.0f}: {samples[_LAG]}"
         if pending := samples.get(_PENDING, {}).get((), 1.0):
@@ -195,13 +198,13 @@ def wait_at_rest(
             moving = unrest(metrics, partitions, activities_topic)
         except (OSError, urllib.error.URLError) as error:
             metrics, moving = [], f"a worker does not answer: {error}"
-        state = _state(metrics)
+        state = same_at_rest(metrics)
         if moving or state != former:
             since, former = time.monotonic(), state
         elif time.monotonic() - since >= settle_seconds:
             documents = read_redis(redis_url, redis_prefix) if redis_url else {}
             after = [read_metrics(url) for url in urls]
-            if not unrest(after, partitions, activities_topic) and _state(after) == state:
+            if not unrest(after, partitions, activities_topic) and same_at_rest(after) == state:
                 return Rest(_as_of_ms(after), after, documents)
             since = time.monotonic()
         time.sleep(_POLL_SECONDS)
@@ -213,6 +216,10 @@ def _as_of_ms(metrics: Sequence[Samples]) -> int:
     return int(min((m for m in marks if m), default=0) * 1000)
 
 
-def _state(metrics: Sequence[Samples]) -> tuple[object, ...]:
-    """Return what must not change at rest: the running hour, the population, the cut points' generation."""
-    return _as_of_ms(metrics) // _HOUR_MS, *(tuple(s.get(name, {}).values()) for s in metrics for name in _STEADY)
+def same_at_rest(metrics: Sequence[Samples]) -> tuple[object, ...]:
+    """Return what must not change at rest: each partition's window, the population, the cut points' generation."""
+    windows = sorted(
+        (partition, mark // _WINDOW_SECONDS)
+        for samples in metrics for partition, mark in by_label(samples, _WATERMARK, "partition").items()
+    )  # fmt: skip
+    return tuple(windows), *(tuple(s.get(name, {}).values()) for s in metrics for name in _STEADY)

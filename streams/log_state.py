@@ -119,9 +119,10 @@ async def unread_of(bootstrap: Brokers, group: str, topics: Iterable[str]) -> in
     """Return about how many records *group* has not handled yet; 0 is exact.
 
     The end of a log may be a transaction's mark, which no offset is ever committed for: when little is left it is
-    looked at.
+    looked at. Ends are asked for last: what led from one topic to the next meanwhile would be missed by both.
     """
-    ends, done = await ends_of(bootstrap, topics), await committed_of(bootstrap, group)
+    done = await committed_of(bootstrap, group)
+    ends = await ends_of(bootstrap, topics)
     firsts = await starts_of(bootstrap, topics)
     places = {tp: max(done.get(tp, 0), firsts[tp]) for tp in ends}
     left = {tp: end - places[tp] for tp, end in ends.items() if end > places[tp]}

@@ -84,17 +84,20 @@ class Connection(RequestHandler):
     def __init__(self, doors: Doors, client: str, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(doors, loop=loop, **options)
         self.doors, self.client, self.loop = doors, client, loop
-        self.busy = self.has_begun = self.was_made = self.is_counted = False
+        self.busy = self.has_begun = self.was_made = False
+        self.is_counted = True  # since it was entered
         self.since = loop.time()
         self.context: ssl.SSLContext | None = None
         self._pipe: asyncio.Transport | None = None  # aiohttp lets go of its own while it is still flushed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note that the connection stands."""
-        self.was_made = self.is_counted = True
+        """Note that the connection stands; one that had to make room just before ends at once."""
+        self.was_made = True
         self._pipe = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
         self.context = transport.get_extra_info("sslcontext")
         super().connection_made(transport)
+        if not self.is_counted:
+            self.drop()
 
     def data_received(self, data: bytes) -> None:
         """Note when a request's head began to arrive."""
@@ -170,7 +173,7 @@ class Doors(web.Server):
         self._sweeper: asyncio.Task[None] | None = None
 
     def connection(self, client: str) -> Connection:
-        """Return what takes a new connection of *client*."""
+        """Return what takes a new connection of *client* that was entered."""
         return Connection(
             self, client, asyncio.get_running_loop(), access_log=None, logger=_silent(),
             keepalive_timeout=2 * self.limits.idle_seconds,  # the sweeper is there before
@@ -193,11 +196,13 @@ class Doors(web.Server):
         self.held[client] += 1
         return True
 
-    def leave(self, client: str) -> None:
-        """Count a connection that is no more."""
-        self.held[client] -= 1
-        if self.held[client] <= 0:
-            del self.held[client]
+    def leave(self, connection: Connection) -> None:
+        """Count a connection no longer, from the first call on."""
+        if connection.is_counted:
+            connection.is_counted, client = False, connection.client
+            self.held[client] -= 1
+            if not self.held[client]:
+                del self.held[client]
 
     def may_send(self, client: str, answer: web.StreamResponse) -> bool:
         """Say whether an answer may wait for its reader: one always, many only as far as there is memory for them."""
@@ -219,7 +224,8 @@ class Doors(web.Server):
         super().connection_made(handler, transport)
         assert isinstance(handler, Connection)
         self.all.add(handler)
-        self.waiting[handler] = None
+        if handler.is_counted:
+            self.waiting[handler] = None
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep())
 
@@ -229,7 +235,7 @@ class Doors(web.Server):
         assert isinstance(handler, Connection)
         self.all.discard(handler)
         self.waiting.pop(handler, None)
-        self._uncount(handler)
+        self.leave(handler)
 
     def drop_waiting(self) -> None:
         """End all connections without a request."""
@@ -251,14 +257,9 @@ class Doors(web.Server):
                 del self.waiting[connection]
                 self.figures.refused.add(1, "connections")
                 connection.drop()
-                self._uncount(connection)  # at once: who comes next need not push out another one
+                self.leave(connection)  # at once: who comes next need not push out another one
                 return True
         return False
-
-    def _uncount(self, connection: Connection) -> None:
-        if connection.is_counted:
-            connection.is_counted = False
-            self.leave(connection.client)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol

@@ -19,17 +19,16 @@ _SHUTDOWN_SECONDS = 1.0
 
 
 class _Guest:
-    """A connection that is not through the doors yet; it counts until it is lost or turned away."""
+    """A connection that is on its way through the doors; it counts until it is lost or turned away."""
 
     def __init__(self, connection: socket.socket, protocol: Connection) -> None:
         self.connection, self.protocol = connection, protocol
-        self.is_counted = self.is_ours = True  # the socket is ours until the loop has it
+        self.is_ours = True  # the socket, until the loop has it
 
-    def leave(self, doors: Doors) -> None:
-        """Count it no longer, unless it stands."""
-        if self.is_counted and not self.protocol.was_made:
-            self.is_counted = False
-            doors.leave(self.protocol.client)
+    @property
+    def can_make_room(self) -> bool:
+        """Whether to turn it away makes room: once it stands the doors alone know that."""
+        return self.protocol.is_counted and not self.protocol.was_made
 
 
 class Listening:
@@ -100,8 +99,8 @@ class Listening:
             return True
         alone = self._doors.held[client] >= self._doors.limits.of_one_client
         for task, guest in self._greeting.items():
-            if guest.is_counted and (guest.protocol.client == client or not alone):
-                guest.leave(self._doors)
+            if guest.can_make_room and (guest.protocol.client == client or not alone):
+                self._doors.leave(guest.protocol)
                 task.cancel()
                 self._doors.figures.refused.add(1, "connections")
                 return self._doors.enter(client)
@@ -126,7 +125,8 @@ class Listening:
         guest = self._greeting.pop(task)
         if guest.is_ours:  # called off before it began
             guest.connection.close()
-        guest.leave(self._doors)
+        if not guest.protocol.was_made:
+            self._doors.leave(guest.protocol)
 
 
 def _listening(family: int, address: tuple[object, ...]) -> socket.socket:

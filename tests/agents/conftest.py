@@ -13,6 +13,11 @@ from streams.topics import create_topics
 @pytest.fixture
 def settings(kafka: Any, topic_prefix: str) -> Settings:
     """An installation of two partitions, its topics made."""
+    return installed(kafka, topic_prefix)
+
+
+def installed(kafka: Any, topic_prefix: str) -> Settings:
+    """Return the settings of an installation of two partitions, its topics made."""
     found = override(
         Settings(),
         {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +18,8 @@ from agents.doctor import packages_finding, pins, python_finding, skew_finding
 from streams.settings import Settings, override
 from streams.topics import connected_admin, topic_specs
 
-HELP_LIMIT_SECONDS = 0.3
+HELP_MODULES = 300
+"""Python itself has about 70, click makes it 130, the list of commands 195; a worker loads more than a thousand."""
 
 
 def run(*arguments: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -32,7 +32,7 @@ def run(*arguments: str, folder: Path, **variables: str) -> subprocess.Completed
         env={**environ, **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 
@@ -46,15 +46,15 @@ def test_help_names_every_command_and_the_exit_codes(tmp_path: Path) -> None:
     assert "Examples:" in done.stdout
 
 
-def test_help_is_quick(tmp_path: Path) -> None:
-    """The best of five, in processor time, since other tests may keep the machine busy."""
-    best = float("inf")
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        run("--help", folder=tmp_path)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert 0 < best < HELP_LIMIT_SECONDS
+def test_help_loads_little_and_so_is_quick(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom agents import cli\ncli.orgpulse(['--help'], standalone_mode=False)\nprint(len(sys.modules))"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+    assert "Examples:" in done.stdout
+    assert 0 < int(done.stdout.splitlines()[-1]) < HELP_MODULES
 
 
 def test_help_imports_no_command() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from state.week import monday_of, week_label
 from streams.model_file import load_model
 from streams.settings import Settings
 from streams.topic_specs import topic_names
+from tests.agents.conftest import installed
 from tests.state.test_calibrate import history
 from tests.state.worlds import shipped_model
 from tests.streams.kafka_topics import fill_in_transaction
@@ -26,14 +28,11 @@ SHIPPED = (Path(__file__).parents[2] / "state" / "health.toml").read_text("utf-8
 ROOMY = SHIPPED.replace("healthy = 20.0", "healthy = 90.0")
 
 
-@pytest.fixture
-def installation(settings: Settings, tmp_path: Path) -> tuple[Settings, Path, Path]:
-    """Settings with a model of their own, a file of who left, and half a year of weeks in Kafka."""
-    model, churn = tmp_path / "my.toml", tmp_path / "left.csv"
-    model.write_text(ROOMY, "utf-8")
-    weeks, left = history()
-    lines = [f"{org},{monday_of(week).isoformat()}" for org, week in left.items()]
-    churn.write_text("\n".join(["org_id,left_on", *lines, "unknown,2024-01-01", ""]), "utf-8")
+@pytest.fixture(scope="module")
+def told(kafka: Any) -> Settings:
+    """An installation with half a year of weeks in Kafka, which the tests only read."""
+    settings = installed(kafka, f"t{uuid.uuid4().hex[:10]}-")
+    weeks, _ = history()
     names = topic_names(settings)
     spell = Documents(shipped_model(), names, 0, 1)
     pairs: dict[int, list[tuple[bytes, bytes]]] = {0: [], 1: []}
@@ -46,8 +45,19 @@ def installation(settings: Settings, tmp_path: Path) -> tuple[Settings, Path, Pa
                 pairs[number % 2].append((told.key or b"", told.value or b""))
     for partition, found in pairs.items():
         asyncio.run(fill_in_transaction(settings.kafka.brokers, names.weeks, partition, found))
+    return settings
+
+
+@pytest.fixture
+def installation(told: Settings, tmp_path: Path) -> tuple[Settings, Path, Path]:
+    """The same with a model of the test's own and a file of who left."""
+    model, churn = tmp_path / "my.toml", tmp_path / "left.csv"
+    model.write_text(ROOMY, "utf-8")
+    _, left = history()
+    lines = [f"{org},{monday_of(week).isoformat()}" for org, week in left.items()]
+    churn.write_text("\n".join(["org_id,left_on", *lines, "unknown,2024-01-01", ""]), "utf-8")
     return (
-        msgspec.structs.replace(settings, model=msgspec.structs.replace(settings.model, file=str(model))),
+        msgspec.structs.replace(told, model=msgspec.structs.replace(told.model, file=str(model))),
         model,
         churn,
     )

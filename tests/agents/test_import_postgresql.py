@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +18,7 @@ from agents.importers.mapping import parse_rules
 from agents.importers.source import InputError
 from agents.importers.sql import SqlEntry
 from agents.importers.transactions import FIELDS, read_transactions
+from deploy.local.ports import free_ports
 from tests.agents.import_rows import messages, problems, readings, rows_in
 
 _BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if Path("/usr/lib/postgresql").exists() else []
@@ -30,13 +31,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     binaries, folder = _BINARIES[-1], tmp_path_factory.mktemp("pg")
     as_user = {}
     if os.geteuid() == 0:
-        folder = Path(f"/tmp/orgpulse-pg-{os.getpid()}")
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix="orgpulse-pg-"))  # pytest's own are closed to others
         shutil.chown(folder, "nobody")
         as_user = {"user": "nobody", "cwd": "/"}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     data = folder / "data"
     start = [binaries / "initdb", "-D", data, "-U", "app", "-A", "trust", "--no-sync", "-E", "UTF8", "--no-locale"]
     subprocess.run(start, check=True, capture_output=True, **as_user)  # type: ignore[call-overload]

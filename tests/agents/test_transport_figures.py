@@ -48,6 +48,18 @@ def test_partitions_of_activities_are_counted_and_no_others() -> None:
     assert metrics.lag.value("x-activities", 0) == 4
 
 
+def test_a_partition_that_was_looked_at_while_it_was_given_up_is_shown_no_longer() -> None:
+    metrics, app = Metrics(), app_of()
+    figures = TransportFigures(app, metrics, "x-activities")
+    figures.bring(1.0)
+    metrics.drop_source(*FOLD)  # its owner gives it up, and commits what is still to be committed
+    figures.bring(2.0)
+    app.live, app.positions = frozenset({RAW}), lambda: {RAW: Position(7, 7)}
+    figures.bring(3.0)
+    assert metrics.lag.values == {("x-syslog-activities", "1"): 0}
+    assert ("x-activities", "0") not in metrics.last_commit.values
+
+
 def test_sums_grow_by_what_came_since() -> None:
     metrics, app = Metrics(), app_of()
     figures = TransportFigures(app, metrics, "x-activities")

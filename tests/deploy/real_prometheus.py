@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ import pytest
 import yaml
 from prometheus_client.openmetrics.exposition import generate_latest
 
+from deploy.local.ports import free_ports
 from streams.metrics import Metrics
 
 _WAIT_SECONDS = 90
@@ -74,9 +74,7 @@ def prometheus(folder: Path, pages: Sequence[str], past: Mapping[int, Metrics], 
     config = folder / "prometheus.yml"
     scrape = {"job_name": "orgpulse", "static_configs": [{"targets": list(pages)}]}
     config.write_text(yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_ports(1)[0]}"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
@@ -91,7 +89,7 @@ def prometheus(folder: Path, pages: Sequence[str], past: Mapping[int, Metrics], 
         yield found
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def _wait_for(found: Prometheus, process: subprocess.Popen[bytes], log: Path, pages: int, scrapes: int) -> None:

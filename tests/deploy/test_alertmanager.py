@@ -212,12 +212,12 @@ def test_an_alert_that_another_one_explains_is_silent_and_no_other(tmp_path: Pat
     with Inbox() as inbox, Alertmanager(tmp_path / "alertmanager", inbox.address) as manager:
         for case, (alerts, silent) in EXPLAINED.items():
             manager.post(lasting([*alerts, *last], minutes=5))
-            wait_until(lambda: "" if manager.states().get(settled) == "suppressed" else "not settled", 10)
+            wait_until(lambda: "" if manager.states().get(settled) == "suppressed" else "not settled", 60)
             states = {key: state for key, state in manager.states().items() if not key.endswith("/last")}
             assert len(states) == len(alerts), case
             assert {key for key, state in states.items() if state == "suppressed"} == silent, case
             manager.post(lasting([*alerts, *last], minutes=0))
-            wait_until(lambda: "" if not manager.states() else "still there", 10)
+            wait_until(lambda: "" if not manager.states() else "still there", 60)
 
 
 def test_messages_for_people_say_what_happened_where_to_look_and_what_to_do(tmp_path: Path) -> None:

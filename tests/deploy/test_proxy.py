@@ -74,7 +74,7 @@ def proxy(folder: Path, worker: int, second: int) -> Iterator[str]:
             assert child.running, (folder / "nginx.log").read_text(encoding="utf-8")
             return asyncio.run(answers(address))
 
-        wait_until(silent, 10.0)
+        wait_until(silent, 60.0)
         yield address
 
 

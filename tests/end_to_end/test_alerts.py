@@ -41,7 +41,7 @@ def once_everywhere(life: Life) -> None:
     with Reader(system.settings.redis.url, system.settings.redis.prefix) as reader:
         life.silent, life.quartered = {"acme"}, {"bolt"}
         life.live(4, step_hours=6)
-        life.until(lambda: len(life.told()) == 2, "not two alerts")
+        life.live_until(lambda: len(life.told()) == 2, "not two alerts")
         life.until(lambda: set(life.alerting()) == {"acme", "bolt"}, "Prometheus does not show them")
         wait_until(life.disagreement, LONG)
         raised = {org: fingerprint for org, kind, fingerprint in life.told() if kind == "raised"}
@@ -58,7 +58,7 @@ def once_everywhere(life: Life) -> None:
 
         life.silent, life.quartered = set(), set()
         life.live(10)
-        life.until(lambda: life.total("orgpulse_alerts_open") == 0, "alerts are still open")
+        life.live_until(lambda: life.total("orgpulse_alerts_open") == 0, "alerts are still open")
         wait_until(life.disagreement, LONG)
         ended = sorted((org, kind, name) for org, name in raised.items() for kind in ("raised", "resolved"))
         assert life.told() == ended and life.alerting() == {} and reader.open_alerts() == []
@@ -66,14 +66,11 @@ def once_everywhere(life: Life) -> None:
         before = scores(reader)
         life.sources = {"syslog-activities"}
         life.live(3, step_hours=12)
-        life.until(lambda: life.total("orgpulse_alerts_held") == PARTITIONS, "alerts are not held")
-        life.until(lambda: max(map(sub, scores(reader), before)) <= -10, "not everybody has fallen far enough")
+        life.live_until(lambda: life.total("orgpulse_alerts_held") == PARTITIONS, "alerts are not held")
+        life.live_until(lambda: max(map(sub, scores(reader), before)) <= -10, "not everybody has fallen far enough")
         life.sources = {"product-events", "syslog-activities"}
         life.live(9)
-        # A shard looks once an hour of its time, and may have looked when one source was in already for the last day
-        # and the other was not; small steps are looked at again when the hours before them are complete.
-        life.live(1, step_hours=6)
-        life.until(lambda: life.total("orgpulse_alerts_held") == 0, "alerts are held for ever")
+        life.live_until(lambda: life.total("orgpulse_alerts_held") == 0, "alerts are held for ever")
         wait_until(life.disagreement, LONG)
         assert life.told() == ended
 

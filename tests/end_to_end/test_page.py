@@ -99,7 +99,7 @@ def test_what_real_workers_counted_is_what_the_browser_shows(
             done = sorted(marks) == ["0", "1", "2", "3"] and consumed == system.sent
             return "" if done else f"watermarks {marks}, {consumed} of {system.sent} messages"
 
-        wait_until(cards, 30)
+        wait_until(cards, 60)
         with (
             Reader(redis.url, redis.prefix) as reader,
             chrome.visitor(viewport={"width": 1280, "height": 900}) as visitor,

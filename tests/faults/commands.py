@@ -8,7 +8,7 @@ import sys
 from streams.settings_child import child_environment
 from tests.faults.system import System
 
-LONGEST_SECONDS = 240.0
+LONGEST_SECONDS = 480.0
 
 
 def orgpulse(system: System, *arguments: str) -> str:

@@ -39,7 +39,7 @@ MODEL = tomllib.loads(model_text())
 """The shipped model, with a measure of each sort by hour of the week."""
 OPTIONS = Options(teams=TEAMS)
 _READY_SECONDS = 90.0
-_REST_SECONDS = 300.0
+_REST_SECONDS = 600.0
 _POLL_SECONDS = 0.2
 _BUSY_MACHINE = 3
 """So many times longer than on a quiet machine may things take that are only waited for."""

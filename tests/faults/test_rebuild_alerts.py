@@ -22,7 +22,7 @@ def test_what_was_told_and_noted_of_alerts_outlives_a_rebuild(kafka: Any, redis_
         system = life.system
         life.silent = {"acme"}
         life.live(3, step_hours=6)
-        life.until(lambda: len(life.told()) == 1, "no alert")
+        life.live_until(lambda: len(life.told()) == 1, "no alert")
         with Reader(system.settings.redis.url, system.settings.redis.prefix) as reader:
             orgpulse(system, "alerts", "ack", "acme", "--by", "kim")
             orgpulse(system, "alerts", "mute", "bolt")
@@ -39,7 +39,7 @@ def test_what_was_told_and_noted_of_alerts_outlives_a_rebuild(kafka: Any, redis_
             assert (after.fingerprint, after.acknowledged_by) == (before.fingerprint, "kim")
             life.silent = set()
             life.live(10)
-            life.until(lambda: reader.open_alerts() == [], "the alert stays open")
+            life.live_until(lambda: reader.open_alerts() == [], "the alert stays open")
             wait_until(life.disagreement, LONG)
         assert {(org, name) for org, _, name in life.told()} == {("acme", before.fingerprint)}
         assert [kind for _, kind, _ in life.told()] == ["raised", "raised", "resolved"], "the second one is kim's note"

@@ -32,7 +32,7 @@ SIZE = Size(800, 20_000, WEEKS) if LONG else Size(30, 300, WEEKS)
 GROUPS = 300 if LONG else 12
 KILLS = 2 if LONG else 1
 DUPLICATE_SHARE = 0.05
-REST_SECONDS = 1200.0 if LONG else 120.0
+REST_SECONDS = 1200.0 if LONG else 600.0
 CHANGES: dict[str, Any] = (
     {
         "checkpoint.every_seconds": 20.0,
@@ -47,7 +47,7 @@ CHANGES: dict[str, Any] = (
     else {"ingest.chunk_records": 300}  # small chunks, so that there is a middle
 )
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(2400 if LONG else 600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(2400 if LONG else 1200)]
 
 
 @dataclass

@@ -84,7 +84,7 @@ class Workers:
         """Kill a worker at once, by a signal that it cannot see."""
         process = self._alive(number)
         process.send_signal(signal.SIGKILL)
-        assert process.wait(timeout=30) == -signal.SIGKILL
+        assert process.wait(timeout=PATIENCE_SECONDS) == -signal.SIGKILL
         self.done["kill"] += 1
 
     def stop(self, number: int) -> None:
@@ -135,7 +135,7 @@ class Workers:
         for process in self._processes.values():
             if process.poll() is None:
                 process.kill()
-            process.wait(timeout=30)
+            process.wait(timeout=PATIENCE_SECONDS)
         if kind is not None:
             for number in self._processes:
                 print(f"--- worker {number}\n{self.tail(number)}")

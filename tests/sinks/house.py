@@ -63,7 +63,7 @@ class House:
         for process in self._processes.values():
             if process.poll() is None:
                 process.kill()
-            process.wait(timeout=10)
+            process.wait(timeout=PATIENCE_SECONDS)
         if kind is not None:
             for number in self._processes:
                 print(f"--- sink {number}\n{self.said(number)[-4000:]}")
@@ -91,7 +91,7 @@ class House:
         process = self._processes[number]
         assert process.poll() is None, f"the sink had ended by itself:\n{self.said(number)[-3000:]}"
         process.send_signal(signal.SIGKILL)
-        assert process.wait(timeout=10) == -signal.SIGKILL
+        assert process.wait(timeout=PATIENCE_SECONDS) == -signal.SIGKILL
         self.kills += 1
 
     def signal(self, number: int, what: int) -> None:

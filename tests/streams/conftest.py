@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from deploy.local.redis import LocalRedis
 from tests.streams import kafka_topics
 from tests.streams.counting_job import CountingJob
+
+PATIENCE_SECONDS = 60.0
 
 
 class Place:
@@ -49,7 +52,8 @@ class Place:
 
     async def reaches(self, partition: int, offset: int) -> bool:
         """Say whether the committed offset becomes *offset*; it is visible a moment after its commit."""
-        for _ in range(100):
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
             if await self.committed(partition) == offset:
                 return True
             await asyncio.sleep(0.05)

@@ -89,7 +89,7 @@ class CountingJob:
         return totals
 
 
-async def eventually(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+async def eventually(holds: Callable[[], bool], seconds: float = 90.0) -> None:
     """Return as soon as *holds()*; fail when it does not within *seconds*."""
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  # what is waited for has no event

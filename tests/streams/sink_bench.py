@@ -14,7 +14,7 @@ from streams.clock import FixedClock
 from streams.metrics import Metrics
 from streams.redis_sink import RedisSink, Source, Write
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 90.0
 
 
 def fence(position: int) -> str:

@@ -21,6 +21,7 @@ from tests.streams import kafka_topics
 from tests.streams.conftest import Place
 from tests.streams.counting_job import CountingJob, eventually, running
 
+AT_ONCE_SECONDS = 45.0  # on a busy machine; what is asked of a thread that has ended is never answered
 EVENTS = [b"k%d" % (number % 7) for number in range(700)]
 
 
@@ -150,7 +151,7 @@ def test_a_stop_in_the_middle_of_an_assignment_ends_in_time(place: Place) -> Non
         began = time.monotonic()
         await job.app.stop()
         await starting
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < AT_ONCE_SECONDS
         assert job.app.failure is None
         assert not job.app.consumer._thread._thread.is_alive()
 

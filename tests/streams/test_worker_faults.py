@@ -214,6 +214,6 @@ def test_a_fetch_that_waits_across_a_rebalance_takes_nothing_of_the_new_assignme
             async with running(theirs):
                 await eventually(lambda: ours.app.rebalances == 2 and ours.app.flowing)
                 (mine,) = ours.app.live
-                await eventually(lambda: ours.app.transactions.committed.get(mine) == 110, 10)
+                await eventually(lambda: ours.app.transactions.committed.get(mine) == 110)
 
     asyncio.run(scenario())

@@ -64,19 +64,19 @@ class House:
         self.metrics = Metrics()
         given = WebSettings(config_file=str(config or ""), **{"requests_per_second": 0, **settings})
         self.server = HttpServer(host, 0, self.metrics.registry, lambda: checks, extend, web_settings=given)
-        self._loop = self.new_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self.loop = self.new_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
 
     def __enter__(self) -> House:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self.server.start(), self._loop).result(PATIENCE_SECONDS)
+        asyncio.run_coroutine_threadsafe(self.server.start(), self.loop).result(PATIENCE_SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(PATIENCE_SECONDS)
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(PATIENCE_SECONDS)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(PATIENCE_SECONDS)
-        self._loop.close()
+        self.loop.close()
 
     async def _end(self) -> None:
         await self.server.stop()
@@ -99,6 +99,20 @@ class House:
     def count(self, reason: str) -> float:
         """Return how often something was refused for *reason*."""
         return self.server.figures.refused.value(reason)
+
+    def connections(self) -> int:
+        """Return how many connections stand, however many are counted."""
+        doors = self.server._runner.doors  # type: ignore[union-attr]
+        assert doors is not None
+        return len(doors.all)
+
+    def on_loop(self, look: Callable[[], int]) -> int:
+        """Return what *look* finds between two turns of the server's loop."""
+
+        async def looked() -> int:
+            return look()
+
+        return asyncio.run_coroutine_threadsafe(looked(), self.loop).result(PATIENCE_SECONDS)
 
     def connect(self, sent: bytes = b"", source: str = "127.0.0.1") -> socket.socket:
         """Return a connection on which *sent* has been sent."""

@@ -78,7 +78,7 @@ class Listening:
         """Kill it by a signal that it cannot see."""
         assert self.process is not None
         self.process.kill()
-        assert self.process.wait(timeout=10) == -signal.SIGKILL
+        assert self.process.wait(timeout=PATIENCE_SECONDS) == -signal.SIGKILL
         self.kills += 1
 
     def stop(self) -> int:
@@ -103,7 +103,7 @@ class Listening:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=PATIENCE_SECONDS)
         if kind is not None:
             print(self.log.read_text("utf-8", "replace")[-4000:])
 
