@@ -37,6 +37,8 @@ class Refused(NamedTuple):
     error: Rejected
     place: Place
     home: int
+    with_bytes: bool = True
+    """Whether its bytes are looked up in the source: that delays the commit, so what comes in floods has none."""
 
 
 class DeadLetters:
@@ -70,7 +72,8 @@ class DeadLetters:
 
     async def of_refused(self, refused: Sequence[Refused]) -> list[Outgoing]:
         """Return the dead letters of events that were refused when only their places were known."""
-        found = await self._sources.of(one.place for one in refused) if self._sources is not None else {}
+        wanted = [one.place for one in refused if one.with_bytes]
+        found = await self._sources.of(wanted) if wanted and self._sources is not None else {}
         letters = []
         for one in refused:
             detail, record = one.error.detail, found.get(one.place)
