@@ -61,6 +61,7 @@ class _Work:
     packer: Packer = field(default_factory=Packer)
     out: list[Outgoing] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    letter_bytes: int = 0
     skipped: int = 0
     """Messages of batches that could not be unpacked, but for one of each, whose place a record takes."""
 
@@ -146,7 +147,10 @@ class Ingest:
                 work.counts["dead_lettered"] += error.messages
                 work.counts["dead:" + error.reason] += error.messages
                 work.skipped += error.messages - 1
-                work.out.append(self._dead_letters.letter(error, self._source.name, chunk.tp.partition, record))
+                place = self._source.name, chunk.tp.partition
+                letter = self._dead_letters.letter(error, *place, record, work.letter_bytes)
+                work.letter_bytes += len(letter.value or b"")
+                work.out.append(letter)
                 continue
             if time_ms > newest:
                 newest = time_ms

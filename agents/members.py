@@ -105,7 +105,7 @@ class Members:
         counts: Counter[str] = Counter()
         take = self._take_user if self._kind == "users" else self._take_org
         suppressed = self._suppressed if self._kind == "users" else None
-        skipped = 0
+        skipped = letter_bytes = 0
         for record in chunk.records:
             try:
                 check_unpacked(record)
@@ -119,7 +119,9 @@ class Members:
                 counts["dead_lettered"] += error.messages
                 counts["dead:" + error.reason] += error.messages
                 skipped += error.messages - 1
-                out.append(self._dead_letters.letter(error, self._kind, partition, record))
+                letter = self._dead_letters.letter(error, self._kind, partition, record, letter_bytes)
+                letter_bytes += len(letter.value or b"")
+                out.append(letter)
         ledger = self._ledger.source(partition, self._kind).after(len(chunk.records) + skipped, counts, 0)
         out.append(self._ledger.keep_source(partition, self._kind, ledger))
         return Outcome(out, chunk.next_offset, lambda: self._tell(partition, counts))

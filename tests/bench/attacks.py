@@ -78,7 +78,7 @@ def ids(settings: Settings, size: int) -> Iterator[Sendable]:
                 )
             case 1:
                 yield prefix + "chat-messages", n, None, orjson.dumps(
-                    {"message_id": f"i{n}", "author": "iu0", "time": now, "channel": "c", "org_id": "ids",
+                    {"message_id": f"i{n}", "author": "iu0", "time": now, "channel": "c", "org_id": "idchat",
                      "in_reply_to": f"nobody{n}"}
                 )  # fmt: skip
             case 2:
@@ -94,7 +94,7 @@ def ids(settings: Settings, size: int) -> Iterator[Sendable]:
                     n,
                     None,
                     orjson.dumps(
-                        {"type": "presence", "server": f"is{n}", "time": now // 1000, "online": 1, "org_id": "ids"}
+                        {"type": "presence", "server": f"is{n}", "time": now // 1000, "online": 1, "org_id": "idchat"}
                     ),
                 )
 
@@ -174,7 +174,7 @@ def huge(settings: Settings, size: int) -> Iterator[Sendable]:
 
 def clock(settings: Settings, size: int) -> Iterator[Sendable]:
     """Yield events of any time: too old, too new, as far ahead as is let, each a bit further, and what is no time."""
-    topic, ahead_ms = settings.kafka.prefix + "product-events", settings.time.max_ahead_seconds * 1000
+    topic, ahead_ms = settings.kafka.prefix + "syslog-activities", settings.time.max_ahead_seconds * 1000
     later = ahead_ms - 120_000  # the sender's clock and the worker's may differ
     odd = [
         b"0", b"-1", b"-62135596800", b"1", b"253402300799", b"253402300800", b"1e308", b"-1e308", b"1.5e9", b"NaN",
@@ -196,10 +196,7 @@ def clock(settings: Settings, size: int) -> Iterator[Sendable]:
             topic,
             n,
             None,
-            (
-                b'{"event_id":"c%d","name":"Search","distinct_id":"tick%d","org_id":"tock","time":%s}'
-                % (n, n % 5, moment)
-            ),
+            (b'{"id":"c%d","org":"tock","userid":"tick%d","action":"update","created":%s}' % (n, n % 5, moment)),
         )
 
 
@@ -213,7 +210,8 @@ def _bombs(settings: Settings, size: int) -> list[tuple[str, int, bytes, int]]:
             (topic, at, bomb("gzip", 256 * _MB), 1),
             (topic, at, bomb("lz4", 200 * _MB), 1),
             (topic, at, bomb("snappy", 18 * _MB), 1),
-            (topic, at, many("zstd" if n else "gzip", 1_000_000 if n else 300_000), 1_000_000 if n else 300_000),
+            (topic, at, many("zstd", 1_000_000), 1_000_000),
+            (topic, at, many("zstd", 100_000, b"{}"), 100_000),  # as many as may be
             (topic, at, headed("lz4", b"{}", 2_000_000), 1),
             (settings.kafka.prefix + "users", at, bomb("zstd", 64 * _MB), 1),
         ]
@@ -237,19 +235,21 @@ def _small_bombs(settings: Settings, size: int) -> list[tuple[str, int, bytes, i
 
 
 BATCH = ("kafka.max_unpacked_bytes",)
-ATTACKS = (
-    Attack("labels", ("metrics.org_limit", "latency.max_lines", "ingest.max_created", "ingest.max_parked"), labels),
+ATTACKS = (  # in an order in which each finds room for what it does
+    Attack("hot org", ("ingest.max_created_per_org", "ingest.chunk_records", "time.backlog_tick_seconds"), hot),
+    Attack("clock", ("time.max_ahead_seconds", "time.allowed_lateness_hours"), clock),
     Attack(
         "ids",
-        ("ingest.max_created_per_org", "ingest.max_parked", "latency.max_open_messages", "dedupe.max_ids",
-         "chat.max_samples", "chat.max_people"),
+        (
+            "ingest.max_created_per_org", "ingest.max_parked", "latency.max_open_messages", "dedupe.max_ids",
+            "chat.max_samples", "chat.max_people",
+        ),
         ids,
     ),
+    Attack("labels", ("metrics.org_limit", "latency.max_lines", "ingest.max_created", "ingest.max_parked"), labels),
     Attack("orgs", ("ingest.max_created", "metrics.org_limit"), orgs),
-    Attack("hot org", ("ingest.chunk_records", "time.backlog_tick_seconds"), hot),
     Attack("huge", ("ingest.max_value_bytes", "ingest.max_id_chars", "kafka.max_message_bytes"), huge),
     Attack("bombs", BATCH, batches=_bombs),
-    Attack("clock", ("time.max_ahead_seconds", "time.allowed_lateness_hours"), clock),
     Attack("directory", (), directory),
 )  # fmt: skip
 SMALL_BOMBS = Attack("bombs", BATCH, batches=_small_bombs)

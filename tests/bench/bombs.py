@@ -12,7 +12,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import chain, repeat
+from itertools import repeat
 from typing import Any
 
 import cramjam
@@ -42,8 +42,8 @@ def record(content: bytes, offset: int = 0, *, headers: bytes = varint(0), key: 
 
 
 def zeros_record(size: int) -> Iterator[bytes]:
-    """Yield one record whose value is *size* zeros, piece by piece; the pieces of zeros are `zeros()`."""
-    inside = b"\0" + varint(0) + varint(0) + varint(-1) + varint(size)
+    """Yield one record with a key whose value is *size* zeros, piece by piece; the pieces of zeros are `zeros()`."""
+    inside = b"\0" + varint(0) + varint(0) + varint(1) + b"k" + varint(size)
     yield varint(len(inside) + size + 1) + inside
     whole, rest = divmod(size, _PIECE)
     yield from repeat(zeros(), whole)
@@ -117,8 +117,9 @@ def bomb(codec: str, size: int) -> bytes:
 
 def many(codec: str, number: int, value: bytes = b"") -> bytes:
     """Return a batch of *number* records of *value*."""
-    pieces = (record(value, offset) for offset in range(number))
-    return batch(codec, packed(codec, chain([b"".join(pieces)])), number)
+    content = b"".join(record(value, offset) for offset in range(number))
+    found = bytes(cramjam.zstd.compress(content, level=9)) if codec == "zstd" else packed(codec, [content])
+    return batch(codec, found, number)
 
 
 def headed(codec: str, value: bytes, headers: int) -> bytes:
