@@ -29,7 +29,7 @@ from tests.bench.ground import ground
 
 LIMITS: dict[str, Any] = {
     "ingest.max_created_per_org": 10_000, "ingest.max_created": 20_000, "ingest.max_parked": 10_000,
-    "latency.max_open_messages": 20_000, "dedupe.max_ids": 60_000, "metrics.org_limit": 50,
+    "latency.max_open_messages": 20_000, "metrics.org_limit": 50,
     "chat.max_messages": 100_000, "chat.max_samples": 20_000,
 }  # fmt: skip
 SIZES = {"bombs": 2, "huge": 1_500, "clock": 20_000, "directory": 40_000}

@@ -81,7 +81,7 @@ class Ground:
         for worker in self.workers:
             worker.terminate()
         for worker in self.workers:
-            worker.wait(30)
+            worker.wait(120)
         self.workers, self.ports = [], []
 
 
