@@ -28,11 +28,11 @@ from tests.bench.attacks import ATTACKS
 from tests.bench.ground import ground
 
 LIMITS: dict[str, Any] = {
-    "ingest.max_created_per_org": 10_000, "ingest.max_created": 20_000, "ingest.max_parked": 10_000,
-    "latency.max_open_messages": 20_000, "metrics.org_limit": 50,
-    "chat.max_messages": 100_000, "chat.max_samples": 20_000,
+    "ingest.max_created_per_org": 2_000, "ingest.max_created": 4_000, "ingest.max_parked": 2_000,
+    "latency.max_open_messages": 3_000, "metrics.org_limit": 50,
+    "chat.max_messages": 4_000, "chat.max_samples": 3_000,
 }  # fmt: skip
-SIZES = {"bombs": 2, "huge": 1_500, "clock": 20_000, "directory": 40_000}
+SIZES = {"bombs": 1, "huge": 1_500}
 """Of those that are not as large as `--size`: rounds of bombs, and what costs more by the message."""
 
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--brokers", help="a running Kafka (host:port) instead of an own one")
     parser.add_argument("--redis", help="the URL of a running Redis instead of an own one")
     parser.add_argument("--only", nargs="+", choices=[attack.name for attack in ATTACKS], help="these attacks alone")
-    parser.add_argument("--size", type=int, default=100_000, help="messages of an attack (100000)")
+    parser.add_argument("--size", type=int, default=20_000, help="messages of an attack (20000)")
     parser.add_argument("--json", help="write the figures to this file as well; - is standard output, without a table")
     wanted = parser.parse_args()
     chosen = [attack for attack in ATTACKS if not wanted.only or attack.name in wanted.only]

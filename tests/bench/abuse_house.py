@@ -34,7 +34,7 @@ from tests.faults.test_web_worker import resident_bytes
 
 MOMENTS = frozenset({"fence", "window_end", "calibration", "change", "updated", "as_of", "band"})
 CHANGES: dict[str, Any] = {
-    "kafka.partitions": 2, "calibration.min_population": 100_000_000, "calibration.every_seconds": 2.0,
+    "kafka.partitions": 2, "calibration.min_population": 100_000_000, "calibration.every_seconds": 4.0,
     "kafka.transaction_timeout_seconds": 60.0,  # the machine may be a busy one
     "ingest.flood_ratio": 1.0, "log.level": "warning",
 }  # fmt: skip

@@ -28,8 +28,8 @@ LIMITS: dict[str, Any] = {
     "ingest.max_created_per_org": PER_ORG, "ingest.max_created": CREATED, "ingest.max_parked": PARKED,
     "latency.max_open_messages": OPEN, "metrics.org_limit": ORGS_SHOWN,
 }  # fmt: skip
-MOST_GROWTH_MB = 400
-"""Generous: a worker that unpacked one of the bombs would have more."""
+MOST_GROWTH_MB = 400 if N == 0 else 900
+"""Generous: a worker that unpacked the largest of the bombs would have 500 MB more, in the long form 2,000."""
 BY_NAME = {attack.name: attack for attack in ATTACKS}
 
 
