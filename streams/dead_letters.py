@@ -19,7 +19,7 @@ from streams.source_bytes import Found, Place, SourceBytes
 from streams.transactions import Outgoing
 
 MAX_KEY_BYTES = 4096
-MAX_LETTERS_BYTES = 1 << 20
+MAX_LETTERS_BYTES = 4 << 20
 """Of the letters of one chunk, all together; further ones say where their message is, without its bytes. A chunk of
 large messages would else leave in a transaction of hundreds of megabytes, which takes longer than a commit may."""
 MAX_DETAIL_CHARS = 1000
