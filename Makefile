@@ -9,7 +9,7 @@ BIN := .venv/bin
 SOURCES := state streams agents reports deploy tests
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test faults security check format soak bench bench-peers profile lock audit sbom docs clean
+.PHONY: abuse help env demo test faults security check format soak bench bench-peers profile lock audit sbom docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ soak: env ## Load for MINUTES minutes (45) with a fault every two: flat memory, 
 
 bench: env ## Measure throughput and latency (minutes; wants an idle machine)
 	@for b in small_job full_pipeline live_latency memory shard_ticks scoring latency sinks recovery redis_writes growth directory capacity peers; do echo "== $$b"; $(BIN)/python -m tests.bench.$$b $(ARGS) || exit 1; done
+
+abuse: env ## Attack a real worker by messages and show what bounded each attack (ARGS="--only bombs --json out.json")
+	@$(BIN)/python -m tests.bench.abuse $(ARGS)
 
 bench-peers: env ## Measure the small job on other engines too (installs them on demand: 2.5 GB; ARGS=--help)
 	@$(BIN)/python -m tests.bench.peers $(ARGS)

@@ -28,6 +28,8 @@ from agents.shard_figures import ShardFigures
 from agents.turns import Turns
 from state.activity import Forget, decode_record, rows_of
 from state.effects import (
+    TOO_LATE,
+    TOO_MANY,
     Alert,
     ChatCounts,
     Effect,
@@ -60,7 +62,14 @@ _log = structlog.get_logger(__name__)
 Replay = Callable[[int, int, int], Awaitable[Any]]
 _EFFECTS_A_STEP = 250
 T = TypeVar("T")
-_TOO_LATE = Rejected("too_late", "beyond the allowed lateness of its shard")
+_REFUSED = {
+    TOO_LATE: Rejected(TOO_LATE, "beyond the allowed lateness of its shard"),
+    TOO_MANY: Rejected(
+        TOO_MANY,
+        "the directory does not know who did it, and its org or its shard has as many such users as "
+        "`ingest.max_created_per_org` and `ingest.max_created` allow",
+    ),
+}
 
 
 class FoldAgent:
@@ -246,17 +255,12 @@ class FoldAgent:
                 self._metrics.event_to_score.observe(max(0.0, now - at))
             for effect in effects:
                 if isinstance(effect, Late):
-                    self._metrics.dead_letters.add(len(effect.offsets), effect.topic, "too_late")
+                    self._metrics.dead_letters.add(len(effect.offsets), effect.topic, effect.reason)
             self._count(shard.partition, outcomes)
             self._ledger.show(shard.partition, SHARD)
             self._figures.show(shard, effects)
 
-        refused = [
-            Refused(_TOO_LATE, Place(effect.topic, effect.partition, offset), shard.partition)
-            for effect in effects
-            if isinstance(effect, Late)
-            for offset in effect.offsets
-        ]
+        refused = [refusal for effect in effects if isinstance(effect, Late) for refusal in _refusals(effect, shard)]
         further = partial(self._dead_letters.of_refused, refused) if refused else None
         return Outcome(out, shard.position, publish, further)
 
@@ -344,6 +348,13 @@ class FoldAgent:
             case LatencyMonth():
                 return self._documents.latency_month(effect, shard.position, shard.partition)
         raise TypeError(f"{type(effect).__name__} is no document")
+
+
+def _refusals(late: Late, shard: Shard) -> Iterator[Refused]:
+    """Yield what the letters of refused activities are made of; those of people too many may come in floods."""
+    for offset in late.offsets:
+        place = Place(late.topic, late.partition, offset)
+        yield Refused(_REFUSED[late.reason], place, shard.partition, late.reason == TOO_LATE)
 
 
 def shares_of(shard: Shard) -> Shares:

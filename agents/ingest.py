@@ -24,7 +24,7 @@ from state.packing import Packer
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters, FloodGuard
 from streams.parked import Parked, encode_parked
-from streams.reading import Reader, Reading, Rejected
+from streams.reading import Reader, Reading, Rejected, check_unpacked
 from streams.settings_work import IngestSettings
 from streams.suppression import Suppression
 from streams.transactions import Outgoing
@@ -62,6 +62,9 @@ class _Work:
     packer: Packer = field(default_factory=Packer)
     out: list[Outgoing] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    letter_bytes: int = 0
+    skipped: int = 0
+    """Messages of batches that could not be unpacked, but for one of each, whose place a record takes."""
 
 
 class Ingest:
@@ -104,9 +107,10 @@ class Ingest:
             counted = msgspec.structs.replace(rows, before=ledger.sent.get(target, 0))
             work.out += self._router.packed(target, counted)
         work.counts["forwarded"] = len(work.packer.at)
-        self._flood.watch(partition, len(chunk.records), work.counts["dead_lettered"])
+        # A batch that was skipped is one mistake, however many messages it claims to hold.
+        self._flood.watch(partition, len(chunk.records), work.counts["dead_lettered"] - work.skipped)
         sent = {target: len(rows.measure) for target, rows in split.items()}
-        ledger = ledger.after(len(chunk.records), work.counts, newest, sent)
+        ledger = ledger.after(len(chunk.records) + work.skipped, work.counts, newest, sent)
         work.out.append(self._ledger.keep_source(partition, self._source.name, ledger))
         return Outcome(work.out, chunk.next_offset, lambda: self._tell(partition, work.counts))
 
@@ -124,6 +128,7 @@ class Ingest:
             value = record.value
             try:
                 if value is None:
+                    check_unpacked(record)
                     if suppressed and suppressed.is_named_in(record.key):
                         work.counts["suppressed"] += 1  # the end of what a compacted topic held of them
                         continue
@@ -140,9 +145,13 @@ class Ingest:
                 if time_ms < floor:
                     raise Rejected("too_late", f"{(floor - time_ms) // 1000} s beyond the allowed lateness")
             except Rejected as error:
-                work.counts["dead_lettered"] += 1
-                work.counts["dead:" + error.reason] += 1
-                work.out.append(self._dead_letters.letter(error, self._source.name, chunk.tp.partition, record))
+                work.counts["dead_lettered"] += error.messages
+                work.counts["dead:" + error.reason] += error.messages
+                work.skipped += error.messages - 1
+                place = self._source.name, chunk.tp.partition
+                letter = self._dead_letters.letter(error, *place, record, work.letter_bytes)
+                work.letter_bytes += len(letter.value or b"")
+                work.out.append(letter)
                 continue
             if time_ms > newest:
                 newest = time_ms

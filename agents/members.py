@@ -23,7 +23,7 @@ from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters
 from streams.parked import Alias, encode_parked
 from streams.read_directory import DirectoryLimits, org_entry, user_entry
-from streams.reading import Rejected
+from streams.reading import Rejected, check_unpacked
 from streams.suppression import Suppression
 from streams.tables import ChunkTable
 from streams.transactions import Outgoing
@@ -105,8 +105,10 @@ class Members:
         counts: Counter[str] = Counter()
         take = self._take_user if self._kind == "users" else self._take_org
         suppressed = self._suppressed if self._kind == "users" else None
+        skipped = letter_bytes = 0
         for record in chunk.records:
             try:
+                check_unpacked(record)
                 if suppressed and (gone := self._refused(partition, record)) is not None:
                     out += gone
                     counts["suppressed"] += 1
@@ -114,10 +116,13 @@ class Members:
                 out += take(partition, record)
                 counts["directory"] += 1
             except Rejected as error:
-                counts["dead_lettered"] += 1
-                counts["dead:" + error.reason] += 1
-                out.append(self._dead_letters.letter(error, self._kind, partition, record))
-        ledger = self._ledger.source(partition, self._kind).after(len(chunk.records), counts, 0)
+                counts["dead_lettered"] += error.messages
+                counts["dead:" + error.reason] += error.messages
+                skipped += error.messages - 1
+                letter = self._dead_letters.letter(error, self._kind, partition, record, letter_bytes)
+                letter_bytes += len(letter.value or b"")
+                out.append(letter)
+        ledger = self._ledger.source(partition, self._kind).after(len(chunk.records) + skipped, counts, 0)
         out.append(self._ledger.keep_source(partition, self._kind, ledger))
         return Outcome(out, chunk.next_offset, lambda: self._tell(partition, counts))
 

@@ -21,6 +21,7 @@ from state.activity import subject_of
 from state.forgotten import digest_of
 from state.identity import via_of
 from state.ledger import PARK_OUTCOMES
+from state.limits import NO_LIMIT
 from state.packing import Packer
 from streams.chunks import Outcome
 from streams.dead_letters import DeadLetters, Refused
@@ -41,6 +42,7 @@ MAX_CLAIMS = 100
 
 
 _HEAD_BYTES = 8  # of a list
+_WAITING = PARK_OUTCOMES.index("waiting")
 _encode = msgspec.msgpack.Encoder().encode
 _waiting = msgspec.msgpack.Decoder(list[Parked])
 
@@ -85,6 +87,10 @@ class _Work:
     refused: list[Refused] = field(default_factory=list)
     waiting: dict[str, _Waiting] = field(default_factory=dict)
     claims: dict[str, list[Alias]] = field(default_factory=dict)
+    waited: int = 0
+    """Activities that waited in the partition before the chunk."""
+    more: int = 0
+    """How many more wait now; negative = fewer."""
 
 
 class Park:
@@ -98,14 +104,18 @@ class Park:
         ledger: Ledger,
         counted: Callable[[str, Counter[str]], None],
         suppressed: Suppression | None = None,
+        *,
+        max_waiting: int = NO_LIMIT,
     ) -> None:
+        self._max_waiting = max_waiting
         self._suppressed = suppressed if suppressed is not None else Suppression(None)
         self._router, self._table, self._dead_letters = router, table, dead_letters
         self._ledger, self._counted = ledger, counted
 
     def handle(self, chunk: Chunk) -> Outcome:
         """Return what *chunk* leads to."""
-        partition, work = chunk.tp.partition, _Work()
+        partition = chunk.tp.partition
+        work = _Work(waited=sum(share[_WAITING] for share in self._ledger.shares(partition, PARK).values()))
         for record in chunk.records:
             assert record.value is not None, "only orgpulse writes to unresolved"
             found = decode_parked(record.value)
@@ -126,14 +136,20 @@ class Park:
         claims = self._claims(partition, parked.alias, work)
         if claims and _can_go(parked, claims[0]):
             self._send_on([parked], claims[0], work)
+        elif work.waited + work.more >= self._max_waiting:
+            said = f"{work.waited + work.more} activities wait in this partition already (`ingest.max_parked`)"
+            self._refuse(parked, said, work, with_bytes=False)
         elif self._waiting(partition, parked.alias, work).add(parked):
             work.counts[f"{parked.topic}/{parked.partition}/waiting"] += 1
+            work.more += 1
         else:
-            work.counts[f"{parked.topic}/{parked.partition}/dropped"] += 1
             number = len(self._waiting(partition, parked.alias, work).parked)
-            error = Rejected("park_full", f"{number} activities wait for {parked.alias!r} already")
-            place = Place(parked.topic, parked.partition, parked.offset)
-            work.refused.append(Refused(error, place, parked.partition))
+            self._refuse(parked, f"{number} activities wait for {parked.alias!r} already", work)
+
+    def _refuse(self, parked: Parked, said: str, work: _Work, *, with_bytes: bool = True) -> None:
+        work.counts[f"{parked.topic}/{parked.partition}/dropped"] += 1
+        place = Place(parked.topic, parked.partition, parked.offset)
+        work.refused.append(Refused(Rejected("park_full", said), place, parked.partition, with_bytes))
 
     def _forget(self, partition: int, forgotten: Forgotten, work: _Work) -> None:
         """Let go of what waits under the aliases that *forgotten* means, and of who claims them."""
@@ -146,6 +162,7 @@ class Park:
             for parked in waiting.parked:
                 work.counts[f"{parked.topic}/{parked.partition}/waiting"] -= 1
                 work.counts[f"{parked.topic}/{parked.partition}/suppressed"] += 1
+            work.more -= len(waiting.parked)
             waiting.keep([])
             work.claims[alias] = []
 
@@ -167,6 +184,7 @@ class Park:
         if going:
             self._send_on(going, claims[0], work)
             work.counts.subtract(f"{p.topic}/{p.partition}/waiting" for p in going)
+            work.more -= len(going)
             waiting.keep([p for p in waiting.parked if not _can_go(p, claims[0])])
 
     def _send_on(self, waiting: list[Parked], alias: Alias, work: _Work) -> None:

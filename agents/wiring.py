@@ -107,7 +107,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
             limits=directory_limits_of(settings), counted=counted, suppressed=suppressed, ends_entries=aside == "no",
         )  # fmt: skip
         add_chunk_agent(app, topic, members.handle, name=f"members-{kind}")
-    park = Park(router, table["park"], dead, ledger, counted, suppressed)
+    park = Park(router, table["park"], dead, ledger, counted, suppressed, max_waiting=ingest.max_parked)
     add_chunk_agent(app, topics.unresolved, park.handle, name="park", kept=True)
     limits, shadow = limits_of(settings), load_shadow(settings.model.shadow, model)
     checkpoints = Checkpoints(
@@ -201,6 +201,8 @@ def limits_of(settings: Settings) -> Limits:
         target_ms=int(settings.latency.target_minutes * 60_000),
         keep_months=max(settings.latency.keep_months, settings.latency.rolling_months),
         max_lines=settings.latency.max_lines,
+        max_created_per_org=settings.ingest.max_created_per_org,
+        max_created=settings.ingest.max_created,
     )
 
 

@@ -223,12 +223,18 @@ class Gone(msgspec.Struct, array_like=True, tag="x"):
     user: str
 
 
+TOO_LATE, TOO_MANY = "too_late", "too_many_users"
+"""Why a shard refuses activities: beyond its allowed lateness; by a user too many that the directory doesn't know."""
+
+
 class Late(msgspec.Struct, array_like=True, tag="d"):
-    """Source offsets whose event came after its week was closed for good; not applied."""
+    """Source offsets whose event was not applied: it came after its week was closed for good, or there was no room."""
 
     topic: str
     partition: int
     offsets: list[int]
+    reason: str = TOO_LATE
+    """TOO_LATE or TOO_MANY."""
 
 
 class Gap(msgspec.Struct, array_like=True, tag="g"):

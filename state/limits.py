@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NO_LIMIT = 1 << 62
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -25,3 +27,5 @@ class Limits:
     target_ms: int = 4 * 3_600_000
     keep_months: int = 37
     max_lines: int = 64
+    max_created_per_org: int = NO_LIMIT
+    max_created: int = NO_LIMIT

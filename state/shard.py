@@ -26,7 +26,7 @@ from state.chat import Chat
 from state.closed_week import users_of
 from state.closing import Closing
 from state.dedupe import Dedupe
-from state.effects import Effect, Gap, Gone, Late, LatencyMap, LatencyMonth, WeekRow
+from state.effects import TOO_LATE, TOO_MANY, Effect, Gap, Gone, Late, LatencyMap, LatencyMonth, WeekRow
 from state.fold import Folder
 from state.forgetting import forget, without_forgotten
 from state.health import Matrix, Model
@@ -272,7 +272,10 @@ class Shard:
 
     def _take_rows(self, bundle: Sequence[Rows]) -> Steps[None]:
         """Fold packed chunks as one: each row is accepted, a duplicate, or late."""
-        on_time = [self._on_time(rows) for rows in bundle]
+        on_time = []
+        for at, rows in enumerate(bundle := list(bundle)):
+            bundle[at], columns = self._with_room(rows, self._on_time(rows))
+            on_time.append(columns)
         ids, times = (np.concatenate([getattr(part, name) for part in on_time]) for name in ("id", "time_ms"))
         new = np.split(self.dedupe.learn(ids, times), np.cumsum([len(part.at) for part in on_time])[:-1])
         accepted = []
@@ -290,17 +293,33 @@ class Shard:
     def _on_time(self, rows: Rows) -> Columns:
         """Return what is not late in *rows*, and note what is, and what is missing before them."""
         columns, source = unpack(rows), (rows.topic, rows.partition)
-        outcome = self.outcomes.setdefault(source, [0, 0, 0])
+        self.outcomes.setdefault(source, [0, 0, 0])
         missing = self.receipts.take(source, rows.before, len(columns.at))
         if missing:
             self.said.append(Gap(*source, rows.first_offset, missing))
-        on_time = columns.time_ms >= self.dedupe.floor_ms
-        if on_time.all():
+        return self._refuse(rows, columns, columns.time_ms < self.dedupe.floor_ms, TOO_LATE)
+
+    def _with_room(self, rows: Rows, columns: Columns) -> tuple[Rows, Columns]:
+        """Return *rows* and *columns* without the subjects for which there is no room, and note what they did."""
+        limits = self._limits
+        refused = self.subjects.refused(rows.subjects, limits.max_created_per_org, limits.max_created)
+        if not refused:
+            return rows, columns
+        columns = self._refuse(rows, columns, np.isin(columns.subject, refused), TOO_MANY)
+        stays = np.ones(len(rows.subjects), bool)
+        stays[refused] = False
+        columns.subject = (np.cumsum(stays) - 1)[columns.subject]
+        names = [name for name, stay in zip(rows.subjects, stays.tolist(), strict=True) if stay]
+        return msgspec.structs.replace(rows, subjects=names), columns
+
+    def _refuse(self, rows: Rows, columns: Columns, those: NDArray[np.bool_], reason: str) -> Columns:
+        """Return *columns* of *rows* without *those*, which are counted and told."""
+        if not those.any():
             return columns
-        late = columns.take(~on_time)
-        outcome[2] += len(late.at)
-        self.said.append(Late(rows.topic, rows.partition, (late.at + rows.first_offset).tolist()))
-        return columns.take(on_time)
+        refused = columns.take(those)
+        self.outcomes[rows.topic, rows.partition][2] += len(refused.at)
+        self.said.append(Late(rows.topic, rows.partition, (refused.at + rows.first_offset).tolist(), reason))
+        return columns.take(~those)
 
     def _placed(self, rows: Rows, columns: Columns) -> Columns:
         """Return *columns* of *rows* with slots and this model's measures, but for those who were forgotten."""

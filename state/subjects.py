@@ -7,6 +7,8 @@ never given to another subject.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +58,9 @@ class Subjects:
         self._display_names: dict[int, str] = {}  # slot → what people call them, where that is known
         self._dated: dict[int, tuple[int, int, int]] = {}  # slot → membership, from, until (ms)
         self._next_turn_ms = _FOREVER_MS
+        self.created = 0
+        """Users that the directory doesn't know, and orgs that it doesn't describe."""
+        self._created_in: Counter[int] = Counter()  # such users by org number
         self.guards = Guards()
         self._heirs: dict[int, int] = {}  # slot of somebody who was forgotten → that of their org
         self.zone_names: list[str] = ["UTC"]
@@ -79,6 +84,32 @@ class Subjects:
             name = names[at]
             found[at] = cached[name] if name in cached else self._give_origin(name)
         return found
+
+    def refused(self, names: Sequence[str], per_org: int, total: int) -> list[int]:
+        """Give slots to *names* (as `Rows` spell them) while there is room; return which of them have none, by place.
+
+        There is room for *per_org* created users in an org and for *total* of them in all, orgs that nobody described
+        among them. Whoever the directory knows, by any alias, has a slot in any case.
+        """
+        if self.created + 2 * len(names) <= min(per_org, total):
+            return []
+        return [at for at, name in enumerate(names) if not self._admit(name, per_org, total)]
+
+    def _admit(self, name: str, per_org: int, total: int) -> bool:
+        org, user, via, named = origin_of(name)
+        if name in self._by_origin or self._names.find(org + SEPARATOR + user) is not None:
+            return True
+        if user and (via != user or not named):
+            return True  # found in the directory, whose word on them is under way
+        if self.guards and self.guards.find(org, user) is not None:
+            return True  # nobody, for whom there is no name
+        number = self._org_numbers.get(org)
+        if self.created + 1 + bool(user and number is None) > total:
+            return False
+        if user and number is not None and self._created_in[number] >= per_org:
+            return False
+        self._give_origin(name)
+        return True
 
     def find(self, org: str, user: str) -> int | None:
         """Return the slot of a user, or of an org (no *user*); None when there is none."""
@@ -107,6 +138,7 @@ class Subjects:
         slot = int(self.slots([member.org + SEPARATOR + member.user])[0])
         if slot in self._heirs:
             return slot
+        self._uncount(slot)
         self.membership[slot] = GONE if member.gone else LICENSED if member.licensed else UNLICENSED
         self.job_of[slot] = self.job_types.number("" if member.gone else member.job_type)
         self._display_names.pop(slot, None)
@@ -127,10 +159,24 @@ class Subjects:
         self._make_nobody(slot)
 
     def _make_nobody(self, slot: int) -> None:
+        self._uncount(slot)
         self._heirs[slot] = self.orgs[int(self.org_of[slot])].slot
         self.membership[slot], self.job_of[slot] = GONE, self.job_types.number("")
         self._display_names.pop(slot, None)
         self._dated.pop(slot, None)
+
+    def _uncount(self, slot: int) -> None:
+        """Count a user no longer as created, if they were."""
+        if self.is_user[slot] and self.membership[slot] == UNLISTED:
+            self.created -= 1
+            self._created_in[int(self.org_of[slot])] -= 1
+
+    def _count_created(self) -> None:
+        """Count anew who was created."""
+        n = len(self)
+        theirs = self.org_of[:n][self.is_user[:n] & (self.membership[:n] == UNLISTED)]
+        self._created_in = Counter(theirs.tolist())
+        self.created = len(theirs) + sum(not entry.title for entry in self.orgs)
 
     def nameless(self, org: str) -> int:
         """Return a new slot of nobody in *org*."""
@@ -232,9 +278,11 @@ class Subjects:
             self.job_of[: len(self)] = np.frombuffer(job_of, np.uint16)
         for name, (title, zone, group_type) in segments["orgs"].items():
             self._describe(self._org_numbers[name], title, zone, group_type)
+        self._count_created()
 
     def _describe(self, number: int, title: str, zone: str, group_type: str) -> None:
         entry = self.orgs[number]
+        self.created += (not title) - (not entry.title)
         entry.title, entry.zone, entry.group_type = title, zone, group_type
         if zone not in self.zone_names:
             self.zone_names.append(zone)
@@ -287,5 +335,7 @@ class Subjects:
             self.orgs.append(OrgEntry(org, slot))
             self.zone_of = grown(self.zone_of, number + 1)
             self.group_of = grown(self.group_of, number + 1)
+        self.created += 1
+        self._created_in[number] += bool(user)
         self.org_of[slot], self.is_user[slot] = number, bool(user)
         return slot

@@ -19,8 +19,14 @@ from streams.source_bytes import Found, Place, SourceBytes
 from streams.transactions import Outgoing
 
 MAX_KEY_BYTES = 4096
+MAX_LETTERS_BYTES = 4 << 20
+"""Of the letters of one chunk, all together; further ones say where their message is, without its bytes. A chunk of
+large messages would else leave in a transaction of hundreds of megabytes, which takes longer than a commit may."""
 MAX_DETAIL_CHARS = 1000
 """What a letter keeps of them at most: with the value, it must fit in a record, or it could never leave."""
+
+
+_ELSEWHERE = "read the bytes at this offset of the source topic"
 
 
 class FloodError(OperatorError):
@@ -37,6 +43,8 @@ class Refused(NamedTuple):
     error: Rejected
     place: Place
     home: int
+    with_bytes: bool = True
+    """Whether its bytes are looked up in the source: that delays the commit, so what comes in floods has none."""
 
 
 class DeadLetters:
@@ -58,9 +66,14 @@ class DeadLetters:
         self._covers = covers
         self._topic, self._now, self._max_value_bytes, self._sources = topic, now, max_value_bytes, sources
 
-    def letter(self, error: Rejected, topic: str, partition: int, record: Any) -> Outgoing:
-        """Return the dead letter of *record*; of an oversized one the first bytes are kept, and that is said."""
+    def letter(self, error: Rejected, topic: str, partition: int, record: Any, before: int = 0) -> Outgoing:
+        """Return the dead letter of *record*; of an oversized one the first bytes are kept, and that is said.
+
+        *before* says how many bytes the letters have that leave with it.
+        """
         key, value, detail = record.key, record.value, cover(error.detail)[:MAX_DETAIL_CHARS]
+        if before > MAX_LETTERS_BYTES:
+            detail, key, value = f"{detail}; {_ELSEWHERE}", None, None
         if why := self._covers(key, value):
             return self._made(error.reason, f"{detail}; {why}", topic, partition, record.offset, None, None)
         if value is not None and len(value) > self._max_value_bytes:
@@ -70,15 +83,18 @@ class DeadLetters:
 
     async def of_refused(self, refused: Sequence[Refused]) -> list[Outgoing]:
         """Return the dead letters of events that were refused when only their places were known."""
-        found = await self._sources.of(one.place for one in refused) if self._sources is not None else {}
-        letters = []
+        wanted = [one.place for one in refused if one.with_bytes]
+        found = await self._sources.of(wanted) if wanted and self._sources is not None else {}
+        letters, size = list[Outgoing](), 0
         for one in refused:
             detail, record = one.error.detail, found.get(one.place)
             if record is None:
-                detail += "; read the bytes at this offset of the source topic"
+                detail += f"; {_ELSEWHERE}"
                 record = Found(one.place.offset, None, None)
-            letter = self.letter(Rejected(one.error.reason, detail), one.place.topic, one.place.partition, record)
+            place = one.place
+            letter = self.letter(Rejected(one.error.reason, detail), place.topic, place.partition, record, size)
             letters.append(letter._replace(partition=one.home))
+            size += len(letter.value or b"")
         return letters
 
     def _made(

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from faust.auth import SASLCredentials, SSLCredentials
 
+from streams.batch_bounds import set_bound
 from streams.kafka_lz4 import install_lz4
 from streams.settings_access import password_of, tls_of
 from streams.settings_wire import KafkaSettings
@@ -44,6 +45,7 @@ def aiokafka_options(brokers: Brokers) -> dict[str, Any]:
     >>> aiokafka_options("a:1")
     {'bootstrap_servers': ['a:1'], 'security_protocol': 'PLAINTEXT'}
     """
+    _bound_batches(brokers)
     return {"bootstrap_servers": addresses(brokers), **_security(brokers)}
 
 
@@ -54,6 +56,7 @@ def kafka_python_options(brokers: Brokers) -> dict[str, Any]:
 
 def faust_credentials(brokers: Brokers) -> SASLCredentials | SSLCredentials | None:
     """Return what Faust calls `broker_credentials`; None for an open listener."""
+    _bound_batches(brokers)
     options = _security(brokers)
     if "sasl_mechanism" in options:
         return SASLCredentials(
@@ -70,6 +73,12 @@ def tls_context(brokers: Brokers) -> ssl.SSLContext | None:
     if isinstance(brokers, str) or brokers.security not in ("ssl", "sasl_ssl"):
         return None
     return tls_of(brokers).context()
+
+
+def _bound_batches(brokers: Brokers) -> None:
+    """Let batches unpack as far as the settings say; one that is sent plain is in any case taken."""
+    if not isinstance(brokers, str):
+        set_bound(max(brokers.max_unpacked_bytes, brokers.max_message_bytes))
 
 
 def _security(brokers: Brokers) -> dict[str, Any]:

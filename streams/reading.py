@@ -14,9 +14,11 @@ from typing import Any, Final
 import msgspec
 
 from state.latency import ALL_ORGS
+from streams.batch_bounds import Skipped
 
 REASONS: Final = (
     "too_big",
+    "batch_too_big",
     "not_json",
     "too_deep",
     "not_syslog",
@@ -32,6 +34,7 @@ REASONS: Final = (
     "unknown_currency",
     "too_late",
     "park_full",
+    "too_many_users",
     "bad_state",
 )
 """Why a message may end in the dead letters."""
@@ -48,9 +51,10 @@ _TIME_PLACES = ("`$.time`", "`$.created`")
 class Rejected(Exception):  # noqa: N818  # it is an outcome, not a fault of the program
     """The message can't be read; `reason` is one of REASONS."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, messages: int = 1) -> None:
+        """Refuse *messages* at once, which is one but for a batch that can't be unpacked."""
         super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail, self.messages = reason, detail, messages
 
 
 class Reading(msgspec.Struct, gc=False):
@@ -74,6 +78,16 @@ class Reading(msgspec.Struct, gc=False):
 
 
 Reader = Callable[[bytes], Reading]
+
+
+def check_unpacked(record: Any) -> None:
+    """Check that *record*, which has no value, is one and not what stands for a batch that was skipped.
+
+    Raises:
+        Rejected: batch_too_big, for all messages of the batch.
+    """
+    if isinstance(record, Skipped):
+        raise Rejected("batch_too_big", record.detail, record.messages)
 
 
 def decoded(decoder: Any, value: bytes, *time_places: str) -> Any:

@@ -100,6 +100,16 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=393216, le=104857600, description="Largest record batch: `max.message.bytes` of every topic."),
     ] = 1048576
+    max_unpacked_bytes: Annotated[
+        int,
+        Meta(
+            ge=1048576,
+            le=1073741824,
+            description="To how many bytes a record batch may unpack. One that is compressed and would become more is "
+            "skipped: one dead letter, `batch_too_big`, names its offsets. Brokers limit batches as they are sent, "
+            "compressed, so they don't do this. A worker may need 30 times as many bytes for each partition.",
+        ),
+    ] = 8388608
     request_timeout_seconds: Annotated[
         float,
         Meta(gt=0, le=3600, description="How long one request to a broker may take. Not below the session timeout."),

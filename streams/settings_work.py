@@ -91,6 +91,33 @@ class IngestSettings(msgspec.Struct, frozen=True, kw_only=True):
     unknown_syslog: Annotated[_Unknown, Meta(description="The same for syslog activities.")] = "create"
     unknown_chat: Annotated[_Unknown, Meta(description="The same for chat messages.")] = "create"
     unknown_transactions: Annotated[_Unknown, Meta(description="The same for orgs of transactions.")] = "park"
+    max_created_per_org: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000000000,
+            description="Users of one org that the directory doesn't know and that `create` may make; the events of "
+            "further ones are dead letters, `too_many_users`.",
+        ),
+    ] = 50000
+    max_created: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000000000,
+            description="The same for all orgs of a partition together; orgs that the directory doesn't describe count "
+            "too. A user takes 1 to 3 kilobytes of a worker's memory. Equal on all workers.",
+        ),
+    ] = 250000
+    max_parked: Annotated[
+        int,
+        Meta(
+            ge=1000,
+            le=100000000,
+            description="Events that wait for the directory, per partition; further ones are dead letters, "
+            "`park_full`. At most 1,000 wait for one alias.",
+        ),
+    ] = 100000
     max_aliases: Annotated[
         int, Meta(ge=1, le=1000, description="A directory user with more aliases is a dead letter, `wrong_type`.")
     ] = 20

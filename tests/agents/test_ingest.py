@@ -16,7 +16,7 @@ from state.identity import EVENT, Directory, Link, OrgRecord, UserRecord, org_al
 from state.ledger import SourceLedger
 from state.membership import FOREVER_MS
 from streams.chunks import Outcome
-from streams.dead_letters import FloodError, FloodGuard
+from streams.dead_letters import MAX_LETTERS_BYTES, FloodError, FloodGuard
 from streams.metrics import Metrics
 from streams.read_directory import DirectoryLimits, link_entry
 from streams.read_product import product_reader
@@ -29,6 +29,19 @@ from tests.state.worlds import HOUR, examples, model_of
 CATALOGUE = model_of().catalogue
 NOW_MS = int(NOW * 1000)
 LIMITS = DirectoryLimits(40, 5, 1000)
+
+
+def test_the_letters_of_a_chunk_hold_so_many_bytes_and_the_rest_say_where_theirs_are() -> None:
+    place = Place()
+    outcome = place.handler.handle(chunk_of("product-events", [b"x" * 250] * 30_000, 100))
+    letters = [orjson.loads(record.value or b"") for record in outcome.records if record.topic == DEAD._topic]
+    assert [letter["offset"] for letter in letters] == list(range(100, 30_100))  # one each, as ever
+    whole = [letter for letter in letters if letter["value"] is not None]
+    assert letters[: len(whole)] == whole and 1000 < len(whole) < 20_000
+    assert sum(len(record.value or b"") for record in outcome.records) < 4 * MAX_LETTERS_BYTES
+    assert "read the bytes at this offset of the source topic" in letters[-1]["detail"]
+
+
 READERS = {
     "product-events": product_reader(CATALOGUE, 40),
     "syslog-activities": syslog_reader(CATALOGUE, {}, lambda: NOW, zone="UTC", year=0, max_id=40),

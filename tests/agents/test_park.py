@@ -13,6 +13,7 @@ from agents.park import MAX_CLAIMS, MAX_WAITING, MAX_WAITING_BYTES, Park
 from state.activity import Rows, origin_of
 from state.identity import org_alias, unlinked_alias
 from state.ledger import PARK_OUTCOMES
+from state.limits import NO_LIMIT
 from streams.metrics import Metrics
 from streams.parked import Alias, Forgotten, Parked, encode_parked, read_claims
 from streams.suppression import Suppression
@@ -25,10 +26,10 @@ from tests.state.worlds import examples
 class Place:
     """The handler of one partition of `unresolved`."""
 
-    def __init__(self, suppressed: Suppression | None = None) -> None:
+    def __init__(self, suppressed: Suppression | None = None, max_waiting: int = NO_LIMIT) -> None:
         self.table, self.counted, self.next = Table(), Counted(), 0
         self.ledger = Ledger(self.table, Metrics())
-        self.handler = Park(router(), self.table, DEAD, self.ledger, self.counted, suppressed)
+        self.handler = Park(router(), self.table, DEAD, self.ledger, self.counted, suppressed, max_waiting=max_waiting)
 
     def send(self, *records: Parked | Alias | Forgotten) -> Sent:
         outcome = self.handler.handle(chunk_of("unresolved", [encode_parked(r) for r in records], self.next))
@@ -253,3 +254,15 @@ def test_what_an_operator_unlinked_waits_until_it_is_linked_again() -> None:
     assert sent.acts == [("a", "11", "search", 5)]
     (rows,) = [record for _, record in sent.activities if isinstance(record, Rows)]
     assert origin_of(rows.subjects[0]) == ("a", "11", "zoe", False)
+
+
+def test_only_so_many_wait_in_a_partition_however_many_aliases_they_wait_for() -> None:
+    #  3 wait │ 2 more ► no room │ one is known, leaves │ one more waits
+    place = Place(max_waiting=3)
+    place.send(*(parked(f"stranger{n}", n) for n in range(3)))
+    place.send(*(parked(f"stranger{n}", n) for n in range(3, 5)))
+    assert place.total("product-events/1/waiting") == 3 and place.total("product-events/1/dropped") == 2
+    assert place.send(Alias("stranger1", "a", "10")).acts == [("a", "10", "search", 1)]  # who has room goes on
+    place.send(parked("stranger6", 6), parked("stranger7", 7))
+    assert place.total("product-events/1/waiting") == 3 and place.total("product-events/1/dropped") == 3
+    assert place.send(parked("stranger1", 9)).acts == [("a", "10", "search", 9)]  # and whoever is known needs none

@@ -63,7 +63,7 @@ class Ground:
             environment = {**os.environ, **environment_of(settings)}
             command = [sys.executable, "-m", "agents.cli", "worker"]
             self.workers.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not all(is_ready(port) for port in self.ports):
             if time.monotonic() > deadline or any(w.poll() is not None for w in self.workers):
                 lines = [line for log in sorted(self.directory.glob("*.log")) for line in log.read_text().splitlines()]
@@ -81,7 +81,7 @@ class Ground:
         for worker in self.workers:
             worker.terminate()
         for worker in self.workers:
-            worker.wait(30)
+            worker.wait(120)
         self.workers, self.ports = [], []
 
 

@@ -30,7 +30,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
 MOST_BYTES = 20_000
 LATENESS_HOURS = 48
-ELSEWHERE = {"bad_state"}  # said of rows of tables, not of messages: tests/agents/test_quarantine.py
+# Said of rows of tables (tests/agents/test_quarantine.py), of whole batches, of people too many (faults/test_abuse.py).
+ELSEWHERE = {"bad_state", "batch_too_big", "too_many_users"}
 
 
 class Bad(NamedTuple):

@@ -137,8 +137,10 @@ class StrictHouse(House):
 
 
 def check_letter(letter: dict[str, Any], key: bytes | None, value: bytes | None) -> None:
-    """Check that a dead letter tells why, and holds the bytes of its message as far as they fit."""
+    """Check that a dead letter tells why, and holds the bytes of its message as far as they fit, or where they are."""
     assert letter["reason"] in REASONS and len(letter["detail"]) < MAX_DETAIL_CHARS + 200
+    if letter["value"] is None and letter["detail"].endswith("read the bytes at this offset of the source topic"):
+        return
     kept = None if letter["value"] is None else base64.b64decode(letter["value"])
     assert kept == (None if value is None else value[:65_536])
     assert len(value or b"") <= 65_536 or "first 65536 bytes are kept" in letter["detail"]

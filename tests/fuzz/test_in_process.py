@@ -48,6 +48,7 @@ def test_every_fuzzed_message_ends_in_exactly_one_place() -> None:
     assert sum(house.outcomes[end] for end in ends) == taken.total()
     assert house.outcomes["dead_lettered"] == reasons.total() > taken.total() / 4
     assert min(house.outcomes[end] for end in ends) > 0 and house.spelled > 1000
-    assert set(REASONS) - reasons.keys() <= {"park_full", "bad_state"}  # the latter is said of rows of tables
+    # Said of rows of tables, of whole batches, of people too many.
+    assert set(REASONS) - reasons.keys() <= {"park_full", "bad_state", "batch_too_big", "too_many_users"}
     house.check_restored()
     assert slowest < LONGEST_CHUNK_SECONDS
