@@ -44,7 +44,7 @@ def positions_of(app: ChunkApp, ends: Mapping[TP, int] | None = None) -> dict[TP
         handled = app.chunks.handled.get(tp, app.consumer._committed_offset[tp] or 0)
         # A position moves over markers without a chunk; then everything before it is handled.
         behind = tp in held or app.consumer.last_handed_out(tp) > handled
-        known = max(fetched if end is None else end, ends.get(tp, 0))
+        known = max(fetched if end is None else end, ends.get(tp, 0), app.asked_ends.get(tp, 0) if tp in held else 0)
         found[tp] = Position(handled if behind else fetched, known)
     return found
 

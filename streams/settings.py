@@ -10,6 +10,7 @@ import re
 import typing
 import zoneinfo
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -108,6 +109,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log: LogSettings = msgspec.field(default_factory=LogSettings)
 
 
+@cache  # looking hints up takes milliseconds, and nobody changes what is returned
 def setting_types() -> dict[str, dict[str, Any]]:
     """Return section → key → annotated type, in the order of declaration."""
     sections = typing.get_type_hints(Settings)

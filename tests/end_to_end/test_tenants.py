@@ -20,10 +20,10 @@ from tests.faults.system import Size, System, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-PER_SECOND, BURST_SECONDS, FLOOD = 400, 1.0, 60_000
+PER_SECOND, BURST_SECONDS, FLOOD = 80, 1.0, 30_000
 CHUNK_SECONDS = 0.25
 """What is taken at once may be so much of a second's quota more than is left."""
-SIZE = Size(12, 60, 2)
+SIZE = Size(6, 48, 1)
 QUOTA = {"quota.events_per_second": PER_SECOND, "quota.burst_seconds": BURST_SECONDS}
 
 
@@ -46,6 +46,12 @@ def taken_by(system: System) -> float:
     return sum(
         n for labels, n in found.items() if ("outcome", "consumed") in labels and "product-events" in str(labels)
     )
+
+
+def all_that_waits(system: System) -> bool:
+    """Say whether the lag shows all of the flood that was not taken, whether it was fetched or not."""
+    lag = read_metrics(system.workers.urls[0], ["orgpulse_lag_messages"])["orgpulse_lag_messages"]
+    return sum(lag.values()) + taken_by(system) >= FLOOD
 
 
 def page_of(system: System, path: str) -> str:
@@ -80,8 +86,7 @@ def test_a_noisy_tenant_is_held_to_its_quota_and_a_quiet_one_has_what_it_sent(
         shown = read_metrics(noisy.workers.urls[0], ["orgpulse_quota", "orgpulse_lag"])
         assert shown["orgpulse_quota_events_per_second"][()] == PER_SECOND and shown["orgpulse_quota_held"][()] == 1
         assert shown["orgpulse_quota_held_seconds_total"][()] > 0
-        waits = sum(shown["orgpulse_lag_messages"].values())
-        assert waits >= FLOOD - taken_by(noisy), "what waits is known to wait, also what was fetched"
+        wait_until(lambda: "" if all_that_waits(noisy) else "not known to wait: what is not fetched, or not let on", 60)
         assert all('tenant="noisy"' in line for line in page_of(noisy, "/metrics").splitlines() if line[0] != "#")
         assert all(json.loads(line)["tenant"] == "noisy" for line in _lines(noisy))
         stopped = time.monotonic()
