@@ -18,12 +18,13 @@ from rich.table import Table
 
 from agents.cli import config_in_use
 from agents.cli_errors import EXIT_FAILED, EXIT_USAGE, ToldError
+from streams.generation import with_generation
 from streams.published_workers import WorkerCard
 from streams.reader_errors import ReaderError
 from streams.redis_access import reader_of
 from streams.settings import Settings, load_settings, tenant_names
 from streams.tenant_remains import Remains, remains_of, remove_from_kafka, remove_from_redis
-from streams.topics import create_topics
+from streams.topics import create_topics, topic_specs
 
 QUOTA_CHECK = "quota"
 """Name of a worker's check that tells how it stands with the quota."""
@@ -91,8 +92,6 @@ def create(ctx: click.Context, names: tuple[str, ...], repair: bool) -> None:
       orgpulse tenants create
       orgpulse tenants create acme
     """
-    from streams.generation import with_generation
-
     path, known = _declared(ctx)
     for name in names or known:
         settings = with_generation(load_settings(path, tenant=name), patience_seconds=0)
@@ -156,10 +155,13 @@ def _declared(ctx: click.Context) -> tuple[Path, tuple[str, ...]]:
 def _standing(settings: Settings) -> Standing:
     """Ask Kafka and Redis how a tenant is served."""
     remains: Remains | None = None
+    missing: int | None = None
     cards: list[WorkerCard] = []
     problems: list[str] = []
     try:
         remains = remains_of(settings, wait_seconds=_WAIT_SECONDS)
+        needed = {spec.name for spec in topic_specs(with_generation(settings, patience_seconds=0))}
+        missing = len(needed.difference(remains.topics))
     except Exception as error:
         if not hasattr(error, "remedy"):
             raise
@@ -176,7 +178,7 @@ def _standing(settings: Settings) -> Standing:
         tenant=settings.worker.tenant, kafka=settings.kafka.prefix, redis=settings.redis.prefix,
         events_per_second=settings.quota.events_per_second, bytes_per_second=settings.quota.bytes_per_second,
         topics=None if remains is None else len(remains.topics),
-        missing_topics=None if remains is None else remains.missing,
+        missing_topics=missing,
         workers=tuple(card.name for card in cards), last_seen=last_seen,
         lag_messages=sum(lags) if lags else None, held_back=any(map(_is_held, cards)), problem="; ".join(problems),
     )  # fmt: skip

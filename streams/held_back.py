@@ -49,13 +49,16 @@ class HeldBack:
         self._mine = 0
         """Raw partitions that are this worker's."""
 
-    def use(self, generation: int, owned: Collection[TP]) -> None:
-        """Go by an assignment; what was kept of a former one is read again, so it is let go."""
+    def use(self, generation: int, owned: Callable[[], Collection[TP]]) -> None:
+        """Go by the assignment *generation*, which gives the partitions *owned*.
+
+        What was kept of a former one is read again, so it is let go.
+        """
         if generation == self._generation:
             return
         self.forget()
         self._generation = generation
-        self._mine = sum(tp.topic in self._topics for tp in owned)
+        self._mine = sum(tp.topic in self._topics for tp in owned())
         if self._mine:
             self._allowance.use(self._mine / self._all, self._clock())
 

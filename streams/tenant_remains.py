@@ -6,17 +6,19 @@ somebody works on it, nothing is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
 from streams.errors import OperatorError
+from streams.kafka_rights import BACKFILL
 from streams.redis_access import redis_client
 from streams.redis_rights import escaped
 from streams.settings import Settings
 from streams.tenants import kafka_namespace, redis_namespace
-from streams.topics import connected_admin, delete_topics, members_of_group, topic_specs
+from streams.topics import TopicNames, connected_admin, delete_topics, members_of_group
 
 _KEYS_AT_ONCE = 1000
 
@@ -32,8 +34,6 @@ class Remains(msgspec.Struct, frozen=True):
     groups: tuple[str, ...]
     members: tuple[str, ...]
     """Who is in one of the groups, or "nobody can tell"."""
-    missing: int
-    """Topics that a worker needs and that are not there."""
 
 
 def remains_of(settings: Settings, *, wait_seconds: float = 10.0) -> Remains:
@@ -44,14 +44,25 @@ def remains_of(settings: Settings, *, wait_seconds: float = 10.0) -> Remains:
         BrokerError: If no broker answers.
     """
     _checked(settings)
-    kafka = settings.kafka
+    group, is_his = settings.kafka.application, _topics_of(settings)
     with connected_admin(settings, wait_seconds=wait_seconds) as admin:
-        there = set(admin.list_topics())
-        topics = tuple(sorted(name for name in there if name.startswith((kafka.prefix, f"{kafka.application}-"))))
+        topics = tuple(sorted(name for name in admin.list_topics() if is_his.fullmatch(name)))
         found = sorted(each["group_id"] for each in admin.list_groups())
-        groups = tuple(each for each in found if each == kafka.application or each.startswith(f"{kafka.application}-"))
-        members = tuple(said for group in groups if (said := members_of_group(admin, group)))
-    return Remains(topics, groups, members, sum(spec.name not in there for spec in topic_specs(settings)))
+        groups = tuple(each for each in found if each == group or each.startswith(f"{group}-"))
+        members = tuple(said for each in groups if (said := members_of_group(admin, each)))
+    return Remains(topics, groups, members)
+
+
+def _topics_of(settings: Settings) -> re.Pattern[str]:
+    """Return what the names of a tenant's topics look like: of every generation and backfill, and changelogs.
+
+    By whole names: another installation on the cluster, with a prefix, may have a tenant of the same name.
+    """
+    kinds = "|".join(
+        field.replace("_", "-") for field in TopicNames.__struct_fields__ if not field.endswith("_changelog")
+    )
+    prefix, group = re.escape(settings.kafka.prefix), re.escape(settings.kafka.application)
+    return re.compile(rf"{prefix}({re.escape(BACKFILL)}[a-z0-9-]+\.)?({kinds})(-g\d+)?|{group}-.+")
 
 
 def remove_from_kafka(settings: Settings, found: Remains) -> None:

@@ -123,7 +123,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust carries no 
         wait = RECOVERY_WAIT_SECONDS if self.app.in_recovery else LIVE_WAIT_SECONDS
         held: HeldBack | None = self.app.held_back
         if held is not None:
-            held.use(generation, self.assignment())
+            held.use(generation, self.assignment)
             for chunk in held.due(tps):
                 if self._is_stale(generation):
                     return

@@ -45,7 +45,7 @@ class Clock:
 def held_back(clock: Clock, partitions: int = 4, **quota: float) -> HeldBack:
     """Return one that owns every partition of the raw topic."""
     found = HeldBack(QuotaSettings(**quota), [RAW], partitions, clock)  # type: ignore[arg-type]
-    found.use(1, [TP(RAW, number) for number in range(partitions)])
+    found.use(1, lambda: [TP(RAW, number) for number in range(partitions)])
     return found
 
 
@@ -88,16 +88,16 @@ def test_partitions_take_turns_and_one_that_is_not_read_now_waits_without_hinder
 def test_a_worker_has_the_share_of_its_partitions() -> None:
     held = held_back(Clock(), events_per_second=100, bytes_per_second=1000)
     assert (held.events_per_second, held.chunk_records(10_000)) == (100, 25)
-    held.use(2, [TP(RAW, 0), TP(LOG, 0), TP(LOG, 1)])
+    held.use(2, lambda: [TP(RAW, 0), TP(LOG, 0), TP(LOG, 1)])
     assert (held.events_per_second, held.bytes_per_second, held.chunk_records(10_000)) == (25, 250, 6)
-    held.use(3, [])
+    held.use(3, lambda: [])
     assert held.events_per_second == 0 and "nothing is read here" in held.told()
 
 
 def test_what_is_kept_of_a_former_assignment_is_let_go_for_it_is_read_again() -> None:
     held = held_back(Clock(), events_per_second=10)
     keep(held, Chunk(TP(RAW, 0), 0))
-    held.use(2, [TP(RAW, 0)])
+    held.use(2, lambda: [TP(RAW, 0)])
     assert not held.waiting() and not list(held.due({TP(RAW, 0)})) and not held.holding
 
 
@@ -123,7 +123,7 @@ def test_other_assignments_give_no_new_burst() -> None:
     held = held_back(clock, events_per_second=10, burst_seconds=10)
     got = 0
     for _ in range(20):
-        held.use(next(generations), [TP(RAW, 0)])
+        held.use(next(generations), lambda: [TP(RAW, 0)])
         keep(held, *(Chunk(TP(RAW, 0), number) for number in range(10)))
         got += len(list(held.due({TP(RAW, 0)})))
     assert got * 10 <= 10 * 10 / 4 + 10
