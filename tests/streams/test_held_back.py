@@ -90,7 +90,7 @@ def test_a_worker_has_the_share_of_its_partitions() -> None:
     assert (held.events_per_second, held.chunk_records(10_000)) == (100, 25)
     held.use(2, lambda: [TP(RAW, 0), TP(LOG, 0), TP(LOG, 1)])
     assert (held.events_per_second, held.bytes_per_second, held.chunk_records(10_000)) == (25, 250, 6)
-    held.use(3, lambda: [])
+    held.use(3, list)
     assert held.events_per_second == 0 and "nothing is read here" in held.told()
 
 
