@@ -99,7 +99,19 @@ def test_a_noisy_tenant_is_held_to_its_quota_and_a_quiet_one_has_what_it_sent(
         assert sum(each.consumed for each in accounts) == quiet.sent and not any(each.gap for each in accounts)
         if N:
             assert not proof.differences(quiet)
+            _everything_comes_in_once_the_quota_is_gone(noisy)
         _nothing_outside(quiet, noisy, redis_server.url)
+
+
+def _everything_comes_in_once_the_quota_is_gone(noisy: System) -> None:
+    """Kill a worker while it holds messages back; then let in what waits, and see that nothing was lost or doubled."""
+    noisy.workers.start(0)
+    wait_until(lambda: "" if "held to its quota" in page_of(noisy, "/ready") else "not held back", 60)
+    noisy.workers.kill(0)
+    noisy.workers.change({"quota.events_per_second": 0})
+    noisy.workers.start(0)
+    noisy.rest()
+    assert not proof.ledger(noisy)
 
 
 def _lines(system: System) -> list[str]:
