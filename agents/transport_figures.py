@@ -39,6 +39,8 @@ class TransportFigures:
         self._retries = retries
         if (held := app.held_back) is not None:
             self._bring_quota(held)
+        else:
+            metrics.quota_held.set(0)
         committed = dict(app.transactions.committed)
         for tp in app.live:
             if committed.get(tp) != self._committed.get(tp):
