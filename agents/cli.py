@@ -14,7 +14,15 @@ import click
 
 from agents.cli_errors import EXIT_FAILED, cover_tracebacks, told
 from agents.cli_group import LazyGroup
-from streams.settings import Settings, config_path, load_settings
+from streams.settings import (
+    Settings,
+    SettingsError,
+    config_path,
+    load_settings,
+    tenant_in_environment,
+    tenant_names,
+)
+from streams.tenants import NO_TENANT
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("agents.cli_demo:demo", "See it all work: own Kafka and Redis, a simulated company base, a live view."),
@@ -46,9 +54,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sink": ("agents.cli_sink:sink", "Keep history in PostgreSQL or as Parquet files, from Kafka."),
     "web-password": ("agents.cli_web_password:web_password", "Make the hash of a password, or a token, for the page."),
     "acl": ("agents.cli_acl:acl", "Print what users of Kafka and Redis must be allowed, by role."),
+    "tenants": ("agents.cli_tenants:tenants", "Show the tenants; create or remove what is theirs."),
     "settings": ("agents.cli_settings:settings_command", "Show the settings in effect."),
 }
 """Command → (where it lives, what it does in one line)."""
+
+WITHOUT_TENANT = ("demo", "tenants", "settings", "web-password")
+"""Commands that need not be told whose they are, where there are tenants."""
 
 _HELP_KEY = "orgpulse.help_wanted"
 
@@ -101,14 +113,36 @@ class OrgpulseGroup(LazyGroup):
     type=click.Path(path_type=Path, dir_okay=False),
     help="Settings file (TOML). Default: $ORGPULSE_CONFIG, else ./orgpulse.toml if there is one.",
 )
+@click.option(
+    "--tenant",
+    metavar="NAME",
+    help="Whose data it is about, of [tenants]; `none`: what runs without one. Default: $ORGPULSE_TENANT.",
+)
 @click.version_option(package_name="orgpulse", prog_name="orgpulse", message="%(prog)s %(version)s")
 @click.pass_context
-def orgpulse(ctx: click.Context, config: Path | None) -> None:
+def orgpulse(ctx: click.Context, config: Path | None, tenant: str | None) -> None:
     """Health scores per user and organisation, and reply latency by hour of week, live from Kafka."""
     # The Kafka client warns about each refused connection; commands tell the outcome once instead.
     logging.getLogger("kafka").setLevel(logging.ERROR)
     if not ctx.meta[_HELP_KEY]:
-        ctx.obj = load_settings(config_in_use(config))
+        ctx.obj = settings = load_settings(config_in_use(config), tenant=tenant)
+        if not settings.worker.tenant and ctx.invoked_subcommand not in WITHOUT_TENANT:
+            _ask_whose(config_in_use(config), tenant)
+
+
+def _ask_whose(path: Path | None, tenant: str | None) -> None:
+    """Refuse to go on where there are tenants and nobody said which one is meant, or that none is.
+
+    Raises:
+        SettingsError: If so. To guess would read, or write, what is somebody else's.
+    """
+    names = tenant_names(path)
+    if names and (tenant or tenant_in_environment()) != NO_TENANT:
+        raise SettingsError(
+            f"{path} has tenants, and it is not said whose data this is about",
+            f"Say `orgpulse --tenant NAME …` or set ORGPULSE_TENANT; there are: {', '.join(names)}. "
+            f"`--tenant {NO_TENANT}` is what runs without one.",
+        )
 
 
 def config_in_use(named: Path | None) -> Path | None:

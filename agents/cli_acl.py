@@ -61,6 +61,7 @@ def kafka(settings: Settings, role: Role, principal: str | None, form: str) -> N
       orgpulse acl kafka > worker.sh && sh worker.sh    beside kafka-acls.sh
       orgpulse acl kafka --role sink --principal User:warehouse
       orgpulse acl kafka --format strimzi | kubectl apply -f -
+      orgpulse --tenant acme acl kafka --role listen    with a quota of the brokers, from bytes_per_second
     """
     rights = rights_of(settings, role)
     whom = principal or f"User:{settings.kafka.application}-{role}"
@@ -136,16 +137,29 @@ def _commands(settings: Settings, role: Role, whom: str, rights: tuple[Right, ..
     for right in rights:
         options = " ".join(shlex.quote(option) for option in kafka_acls_options(right))
         lines.append(f"{call} --add --allow-principal {shlex.quote(whom)} {options}")
+    if rate := _producer_bytes(settings, role):
+        name = shlex.quote(whom.removeprefix("User:"))
+        lines.append("# What its producers may write a second, each broker by itself; beyond it they are slowed down.")
+        lines.append(
+            f"kafka-configs.sh --bootstrap-server {where} --command-config admin.properties --alter"
+            f" --add-config producer_byte_rate={rate} --entity-type users --entity-name {name}"
+        )
     return "\n".join(lines) + "\n"
+
+
+def _producer_bytes(settings: Settings, role: Role) -> int:
+    """Return to how many bytes a second brokers should hold a role that brings raw messages; 0 = to none."""
+    return settings.quota.bytes_per_second if role in ("listen", "import") else 0
 
 
 def _strimzi(settings: Settings, role: Role, rights: tuple[Right, ...]) -> str:
     """Return a KafkaUser object as JSON, which kubectl takes too; the workers' is named as in deploy/kubernetes."""
     name = settings.kafka.application if role == "worker" else f"{settings.kafka.application}-{role}"
+    quotas = {"quotas": {"producerByteRate": rate}} if (rate := _producer_bytes(settings, role)) else {}
     user = {
         "apiVersion": "kafka.strimzi.io/v1",
         "kind": "KafkaUser",
         "metadata": {"name": name, "labels": {"strimzi.io/cluster": "kafka"}},
-        "spec": {"authorization": {"type": "simple", "acls": strimzi_rules(rights)}},
+        "spec": {"authorization": {"type": "simple", "acls": strimzi_rules(rights)}, **quotas},
     }
     return msgspec.json.format(msgspec.json.encode(user)).decode() + "\n"

@@ -48,7 +48,7 @@ def listen(settings: Settings, only: str | None) -> None:
             "listen.tokens names nobody who may send over HTTP",
             "Name them (docs/bridges.md), or take only syslog: orgpulse listen --only syslog",
         )
-    configure(settings.log.level, settings.log.format)
+    configure(settings.log.level, settings.log.format, settings.worker.tenant)
     try:
         import uvloop
     except ImportError:  # not on every platform; only a matter of speed

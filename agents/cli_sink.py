@@ -108,7 +108,7 @@ def parquet(settings: Settings, from_start: bool, started_anew: str) -> None:
 
 
 def _begin(settings: Settings) -> None:
-    configure(settings.log.level, settings.log.format)
+    configure(settings.log.level, settings.log.format, settings.worker.tenant)
     faulthandler.enable()
     try:
         import uvloop

@@ -45,7 +45,7 @@ def worker(settings: Settings, started_anew: str, leashed: bool) -> None:
     Gate(settings.web, settings.web.host, "[web] ")  # what is wrong there is said before all the rest is loaded
     from agents.run_worker import Worker
 
-    configure(settings.log.level, settings.log.format)
+    configure(settings.log.level, settings.log.format, settings.worker.tenant)
     faulthandler.enable()  # should native code bring the process down, the log says where
     try:
         import uvloop

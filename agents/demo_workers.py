@@ -6,6 +6,7 @@ again ends the demo, with the last lines of its log.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -17,7 +18,15 @@ from agents.demo_figures import parse, read_page
 from deploy.local.errors import LocalError
 from deploy.local.ports import HOST
 from deploy.local.processes import ChildProcess
-from streams.settings import Settings, environment_of, override, setting_types, variable_of
+from streams.settings import (
+    CONFIG_VARIABLE,
+    TENANT_VARIABLE,
+    Settings,
+    environment_of,
+    override,
+    setting_types,
+    variable_of,
+)
 
 STOP_SECONDS = 7.0
 _POLL_SECONDS = 0.1
@@ -148,8 +157,11 @@ class Crew:
 
 
 def blank_environment() -> dict[str, str]:
-    """Return every setting's variable, empty: that counts as not set, so nothing of ours reaches a child by chance."""
-    return dict.fromkeys(_variables(), "")
+    """Return every setting's variable, empty: that counts as not set, so nothing of ours reaches a child by chance.
+
+    Nor does a settings file that lies where it runs.
+    """
+    return {**dict.fromkeys(_variables(), ""), TENANT_VARIABLE: "", CONFIG_VARIABLE: os.devnull}
 
 
 def _variables() -> Iterator[str]:

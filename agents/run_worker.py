@@ -73,7 +73,9 @@ class Worker:
         self.settings, self.clock = settings, clock or WallClock()
         shown = settings.metrics
         self._settled = Settled()
-        self.metrics = Metrics(shown.orgs, shown.org_limit, series_limit=shown.series_limit)
+        self.metrics = Metrics(
+            shown.orgs, shown.org_limit, series_limit=shown.series_limit, tenant=settings.worker.tenant
+        )
         self.metrics.started.set(self.clock.now())
         self.pipeline: Pipeline = build(settings, load_model(settings.model.file), self.clock, self.metrics)
         pipe, topics = self.pipeline, self.pipeline.topics
@@ -148,6 +150,10 @@ class Worker:
             ("partitions", app.flowing and bool(live), f"{len(live)} assigned and recovered"),
             ("redis", *((True, "not told: aside") if self.settings.worker.aside != "no" else self.sink.status)),
         ]
+        if app.held_back is not None:
+            found.append(("quota", True, app.held_back.told()))
+        if self.settings.worker.tenant:
+            found.append(("tenant", True, self.settings.worker.tenant))
         return [(name, well, cover(detail)) for name, well, detail in found]
 
     def card(self) -> WorkerCard:

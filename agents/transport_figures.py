@@ -10,6 +10,7 @@ from __future__ import annotations
 from faust.types import TP
 
 from streams.faust_app import ChunkApp
+from streams.held_back import HeldBack
 from streams.metrics import Metrics
 
 
@@ -21,6 +22,7 @@ class TransportFigures:
         self._rebalances, self._retries = 0, 0
         self._committed: dict[TP, int] = {}
         self._live: frozenset[TP] = frozenset()
+        self._held_seconds = 0.0
 
     def bring(self, now: float) -> None:
         """Set the metrics as of *now* (seconds since the epoch)."""
@@ -41,8 +43,25 @@ class TransportFigures:
         if retries != self._retries:
             metrics.kafka_retries.add(retries - self._retries, "transaction")
         self._retries = retries
+        if (held := app.held_back) is not None:
+            self._bring_quota(held)
+        else:
+            metrics.quota_held.set(0)
         committed = dict(app.transactions.committed)
         for tp in live:
             if committed.get(tp) != self._committed.get(tp):
                 metrics.last_commit.set(now, tp.topic, tp.partition)
         self._committed = committed
+
+    def _bring_quota(self, held: HeldBack) -> None:
+        metrics, seconds = self._metrics, held.held_seconds
+        for level, rate in (
+            (metrics.quota_events, held.events_per_second), (metrics.quota_bytes, held.bytes_per_second),
+        ):  # fmt: skip
+            if rate:
+                level.set(rate)
+            else:
+                level.drop()
+        metrics.quota_held.set(int(held.holding))
+        metrics.quota_held_seconds.add(max(0.0, seconds - self._held_seconds))
+        self._held_seconds = seconds

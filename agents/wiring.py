@@ -47,6 +47,7 @@ from streams.chunks import add_chunk_agent
 from streams.clock import Clock
 from streams.dead_letters import DeadLetters, FloodGuard
 from streams.faust_app import ChunkApp, make_app
+from streams.held_back import HeldBack
 from streams.metrics import Metrics
 from streams.model_file import load_shadow
 from streams.pseudonyms import pseudonyms_of
@@ -87,6 +88,7 @@ def build(settings: Settings, model: Model, clock: Clock, metrics: Metrics) -> P
     for each in (*table.values(), census_table):
         app.tables.add(each)
     app.remember_origins()
+    app.held_back = held_back_of(settings, topics)
     directory, ledger = Directory(), Ledger(table["ledger"], metrics)
     router = router_of(settings)
     app.bundle = router.bundled
@@ -204,6 +206,14 @@ def limits_of(settings: Settings) -> Limits:
         max_created_per_org=settings.ingest.max_created_per_org,
         max_created=settings.ingest.max_created,
     )
+
+
+def held_back_of(settings: Settings, topics: TopicNames) -> HeldBack | None:
+    """Return what holds raw messages to the quota; None without one, and for what an operator computes aside."""
+    quota = settings.quota
+    if settings.worker.aside != "no" or not (quota.events_per_second or quota.bytes_per_second):
+        return None
+    return HeldBack(quota, topics.sources, settings.kafka.partitions)
 
 
 def chat_zones(settings: Settings) -> dict[str, str]:

@@ -18,6 +18,7 @@ from faust.types import TP
 
 import streams.transport  # noqa: F401  # registers the broker scheme kchunk
 from streams.chunks import ChunkDriver
+from streams.held_back import HeldBack
 from streams.kafka_access import Brokers, addresses, faust_credentials
 from streams.lanes import LaneOf, own_lane, torn_lanes
 from streams.origins import Origins
@@ -86,6 +87,10 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
         self.expected_topics: dict[str, int] = {}
         #: Those among them that only the app writes.
         self.kept_topics: set[str] = set()
+        #: What holds raw messages back, where there is a quota.
+        self.held_back: HeldBack | None = None
+        #: What the brokers said last: what is held back is not fetched, so fetches do not tell how much waits.
+        self.asked_ends: dict[TP, int] = {}
         #: What may become one record of those that go out in one transaction.
         self.bundle: Callable[[Sequence[Outgoing]], Sequence[Outgoing]] = lambda records: records
         #: Where the state comes from, if the app remembers that.
@@ -128,6 +133,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]  # Faust carries no usable type
     async def ask_ends(self) -> dict[TP, int]:
         """Return the end of what may be read of each live source partition, from the brokers."""
         found: dict[TP, int] = await self.consumer._thread.ends(self._live)
+        self.asked_ends = found
         return found
 
     def positions(self, ends: Mapping[TP, int] | None = None) -> dict[TP, Position]:

@@ -26,7 +26,7 @@ _SAME_AGAIN_SECONDS = 5.0
 _MOST_REMEMBERED = 200
 
 
-def configure(level: str = "info", log_format: LogFormat = "json") -> None:
+def configure(level: str = "info", log_format: LogFormat = "json", tenant: str = "") -> None:
     """Send everything that is logged, ours and the libraries', to standard error in one form.
 
     May be called again, with the last call winning; Faust installs its own handlers at start, so a
@@ -35,9 +35,10 @@ def configure(level: str = "info", log_format: LogFormat = "json") -> None:
     Args:
         level: ``debug``, ``info``, ``warning`` or ``error``; libraries stay at warning unless ``debug``.
         log_format: ``json`` (one object a line) or ``console``.
+        tenant: On whose behalf this process runs; on every line then.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    shared = _shared_processors()
+    shared = [*_shared_processors(), *([_naming(tenant)] if tenant else [])]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -114,6 +115,15 @@ def _cover(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(map(_cover, value)) if type(value) in (list, tuple) else value
     return value
+
+
+def _naming(tenant: str) -> Processor:
+    """Return what puts the tenant on an event."""
+
+    def name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {**event, "tenant": tenant}
+
+    return name
 
 
 def _shared_processors() -> list[Processor]:

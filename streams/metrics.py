@@ -10,12 +10,12 @@ import platform
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from state.effects import GroupTotal
 from streams.metric_kinds import Count, Level, Spread
 from streams.org_metrics import OrgMetrics
+from streams.tenant_label import registry_of
 
 EVENT_TO_SCORE_BOUNDS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600)
 CHUNK_BOUNDS_RECORDS = (1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000, 50_000)
@@ -26,7 +26,7 @@ class Metrics:
 
     def __init__(
         self, allowed_orgs: Collection[str] = (), org_limit: int = 20, version: str = "0.1.0",
-        series_limit: int = 100_000,
+        series_limit: int = 100_000, tenant: str = "",
     ) -> None:  # fmt: skip
         """Start with nothing counted.
 
@@ -35,6 +35,7 @@ class Metrics:
             org_limit: How many orgs get series of their own at most.
             version: The application's, for ``orgpulse_build_info``.
             series_limit: How many series of one worker Prometheus takes (its `sample_limit`).
+            tenant: Whose figures these are: a label of every series.
         """
         self._declare_ledger()
         self._declare_progress()
@@ -49,7 +50,7 @@ class Metrics:
         )
         self.series_limit.set(series_limit)
         self.orgs = OrgMetrics(tuple(allowed_orgs), org_limit)
-        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry = registry_of(tenant)
         self.others: list[Any] = []
         """Further collectors of the registry: their series count, too."""
         self.registry.register(self)
@@ -90,6 +91,14 @@ class Metrics:
             "orgpulse_event_to_score_seconds",
             "From a message's arrival in Kafka to its score's commit, seconds.",
             EVENT_TO_SCORE_BOUNDS_SECONDS,
+        )
+        self.quota_events = Level(
+            "orgpulse_quota_events_per_second", "Raw messages a second that this worker takes at most."
+        )
+        self.quota_bytes = Level("orgpulse_quota_bytes_per_second", "The same in bytes.")
+        self.quota_held = Level("orgpulse_quota_held", "1 while raw messages wait for the quota, else 0.")
+        self.quota_held_seconds = Count(
+            "orgpulse_quota_held_seconds", "How long raw messages waited for the quota, seconds."
         )
         self.chunk_records = Spread("orgpulse_chunk_records", "Records per fetched chunk.", CHUNK_BOUNDS_RECORDS)
         self.recovery_duration = Level(

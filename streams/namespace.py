@@ -20,6 +20,7 @@ from streams.kafka_rights import BACKFILL
 from streams.log_state import TopicMissingError, content_of
 from streams.plain_sender import send_all
 from streams.settings import Settings, override
+from streams.tenants import kafka_namespace
 from streams.topic_specs import topic_names
 from streams.topics import delete_group, delete_topics
 from streams.transactions import Outgoing
@@ -94,7 +95,7 @@ def namespace_of(live: Settings, name: str) -> Settings:
     ('backfill.check.', 'orgpulse-backfill-check')
     """
     kafka = live.kafka
-    if BACKFILL in kafka.prefix:
+    if BACKFILL in kafka.prefix.removeprefix(kafka_namespace(live.worker.tenant)):  # a tenant may be called so
         raise NamespaceError(
             f"the settings are those of a backfill already: [kafka] prefix is {kafka.prefix}",
             "Use the settings of the live system.",

@@ -31,6 +31,7 @@ class Position(NamedTuple):
 def positions_of(app: ChunkApp, ends: Mapping[TP, int] | None = None) -> dict[TP, Position]:
     """Return where each live source partition stands; how much waits is known from the last fetch, or from *ends*."""
     ends = ends or {}
+    held = app.held_back.waiting() if app.held_back is not None else frozenset()
     found: dict[TP, Position] = {}
     for tp in app.live:
         state = app.consumer._thread.state_of(tp)
@@ -42,8 +43,8 @@ def positions_of(app: ChunkApp, ends: Mapping[TP, int] | None = None) -> dict[TP
         end = state.lso if state.lso is not None and state.lso >= 0 else state.highwater
         handled = app.chunks.handled.get(tp, app.consumer._committed_offset[tp] or 0)
         # A position moves over markers without a chunk; then everything before it is handled.
-        behind = app.consumer.last_handed_out(tp) > handled
-        known = max(fetched if end is None else end, ends.get(tp, 0))
+        behind = tp in held or app.consumer.last_handed_out(tp) > handled
+        known = max(fetched if end is None else end, ends.get(tp, 0), app.asked_ends.get(tp, 0) if tp in held else 0)
         found[tp] = Position(handled if behind else fetched, known)
     return found
 

@@ -21,17 +21,22 @@ from streams.redaction import redacted_url, remember
 from streams.settings_access import access_problems
 from streams.settings_bridges import ListenSettings, MixpanelSettings, S3Settings
 from streams.settings_file import (
+    VARIABLE_PREFIX,
     SettingsError,
     Source,
     checked_value,
+    file_value,
     is_secret,
-    only_from_environment,
     read_source,
     table_of,
     unknown_name,
+    variable_of,
 )
 from streams.settings_privacy import PrivacySettings
+from streams.settings_quota import QuotaSettings
 from streams.settings_sink import SinkSettings
+from streams.settings_tenants import SECTION as TENANTS
+from streams.settings_tenants import tenants_in, unknown_tenant
 from streams.settings_web import WebSettings
 from streams.settings_wire import (
     KafkaSettings,
@@ -50,6 +55,7 @@ from streams.settings_work import (
     ModelSettings,
     TimeSettings,
 )
+from streams.tenants import NO_TENANT, Problem, base_problems, derived, tenant_problems
 
 __all__ = [
     "Settings",
@@ -57,18 +63,22 @@ __all__ = [
     "config_path",
     "environment_of",
     "load_settings",
+    "of_tenant",
     "override",
     "redacted_url",
+    "secret_in",
     "setting_types",
+    "tenant_in_environment",
+    "tenant_names",
     "variable_of",
 ]
 
-VARIABLE_PREFIX = "ORGPULSE_"
 CONFIG_VARIABLE = "ORGPULSE_CONFIG"
+TENANT_VARIABLE = "ORGPULSE_TENANT"
 DEFAULT_CONFIG = Path("orgpulse.toml")
 
-# Not settings: where the file is, where downloads are kept (deploy/local), what a test run uses.
-_NOT_SETTINGS = re.compile(r"^ORGPULSE_(CONFIG|CACHE|TEST_\w+)$")
+# Not settings: where the file is, whose they are, where downloads are kept (deploy/local), what a test run uses.
+_NOT_SETTINGS = re.compile(r"^ORGPULSE_(CONFIG|TENANT|CACHE|TEST_\w+)$")
 
 # Kubernetes puts variables of this form into every container when a service is called orgpulse-something.
 _SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)$")
@@ -80,6 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka: KafkaSettings = msgspec.field(default_factory=KafkaSettings)
     redis: RedisSettings = msgspec.field(default_factory=RedisSettings)
     worker: WorkerSettings = msgspec.field(default_factory=WorkerSettings)
+    quota: QuotaSettings = msgspec.field(default_factory=QuotaSettings)
     web: WebSettings = msgspec.field(default_factory=WebSettings)
     time: TimeSettings = msgspec.field(default_factory=TimeSettings)
     ingest: IngestSettings = msgspec.field(default_factory=IngestSettings)
@@ -98,20 +109,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log: LogSettings = msgspec.field(default_factory=LogSettings)
 
 
-@cache
+@cache  # looking hints up takes milliseconds, and nobody changes what is returned
 def setting_types() -> dict[str, dict[str, Any]]:
     """Return section → key → annotated type, in the order of declaration."""
     sections = typing.get_type_hints(Settings)
     return {name: typing.get_type_hints(section, include_extras=True) for name, section in sections.items()}
-
-
-def variable_of(section: str, key: str) -> str:
-    """Return the environment variable of a setting.
-
-    >>> variable_of("kafka", "brokers")
-    'ORGPULSE_KAFKA_BROKERS'
-    """
-    return f"{VARIABLE_PREFIX}{section}_{key}".upper()
 
 
 def config_path(environ: Mapping[str, str] | None = None) -> Path | None:
@@ -122,27 +124,69 @@ def config_path(environ: Mapping[str, str] | None = None) -> Path | None:
     return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
 
 
+def tenant_in_environment() -> str:
+    """Return the tenant that ORGPULSE_TENANT names; empty if it is not set."""
+    return os.environ.get(TENANT_VARIABLE, "")
+
+
 def secret_in(variable: str) -> str:
     """Return what a variable named by the user holds, such as an address with its password; empty if not set."""
     return os.environ.get(variable, "")
 
 
-def load_settings(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    path: Path | None, environ: Mapping[str, str] | None = None, *, tenant: str | None = None
+) -> Settings:
     """Return the settings: defaults, over them the file, over that the environment.
 
     Args:
         path: The TOML file, or None for none.
         environ: Variables to read; the process's own when None. An empty variable counts as not set.
+        tenant: Whose settings are wanted: its tables of the file stand over the file's others, and its names follow
+            from its own. "none" = nobody's; when None, ORGPULSE_TENANT says it.
 
     Raises:
         SettingsError: If a name is unknown or a value doesn't fit, with its place and what is wanted.
     """
+    environ = os.environ if environ is None else environ
     values: dict[tuple[str, str], Any] = {}
     places: dict[tuple[str, str], str] = {}
-    if path is not None:
-        _take_file(read_source(path), values, places)
-    _take_environment(os.environ if environ is None else environ, values, places)
-    return _checked(_built(Settings(), values), places)
+    source = None if path is None else read_source(path)
+    known = {} if source is None else tenants_in(source, setting_types())
+    if source is not None:
+        _take_file(source, values, places)
+    name = environ.get(TENANT_VARIABLE, "") if tenant is None else tenant
+    if name in ("", NO_TENANT):
+        name = ""
+    elif name not in known:
+        raise unknown_tenant(name, known, path)
+    else:
+        values |= {setting: said.value for setting, said in known[name].items()}
+        places |= {setting: said.place for setting, said in known[name].items()}
+    _take_environment(environ, values, places)
+    settings = _built(Settings(), values)
+    if name and settings.worker.tenant:
+        raise SettingsError("it is said twice whose the settings are", f"Unset {variable_of('worker', 'tenant')}.")
+    if known and not settings.worker.tenant:
+        _refuse(base_problems(settings), places)
+    return _checked(of_tenant(settings, name) if name else settings, places)
+
+
+def tenant_names(path: Path | None) -> tuple[str, ...]:
+    """Return the tenants that a settings file names, in its order.
+
+    Raises:
+        SettingsError: If what it says of them can't be used.
+    """
+    return () if path is None else tuple(tenants_in(read_source(path), setting_types()))
+
+
+def of_tenant(base: Settings, name: str) -> Settings:
+    """Return the settings of a tenant, in its namespace."""
+    changes, kinds = derived(base, name), setting_types()
+    for (section, key), value in changes.items():
+        checked_value(value, kinds[section][key], f'tenant "{name}"', f"{section}.{key}")
+    return _built(base, changes)
 
 
 def override(settings: Settings, changes: Mapping[str, object]) -> Settings:
@@ -206,18 +250,15 @@ def _take_file(source: Source, values: dict[tuple[str, str], Any], places: dict[
     """Read the known keys of the file into *values*; anything else is refused."""
     kinds = setting_types()
     for section in source.tables:
+        if section == TENANTS:
+            continue
         if section not in kinds:
-            raise unknown_name(source.place(section), "section", section, kinds)
+            raise unknown_name(source.place(section), "section", section, [*kinds, TENANTS])
         for key, raw in table_of(source.tables, section, source.place(section)).items():
             place = source.place(section, key)
             if key not in kinds[section]:
                 raise unknown_name(place, f"key in [{section}]", key, kinds[section])
-            if raw and only_from_environment(kinds[section][key]):
-                raise SettingsError(
-                    f"{place}: {section}.{key} may not stand in a settings file",
-                    f"Put it into a file of its own and name that as {key}_file, or set {variable_of(section, key)}.",
-                )
-            values[section, key] = checked_value(raw, kinds[section][key], place, f"{section}.{key}")
+            values[section, key] = file_value(raw, kinds[section][key], place, section, key)
             places[section, key] = place
 
 
@@ -235,7 +276,7 @@ def _take_environment(
         if name is None:
             name = known.get(variable.removesuffix("_FILE"))
             if name is None or not variable.endswith("_FILE") or not is_secret(kinds[name[0]][name[1]]):
-                raise unknown_name("environment", "variable", variable, [*known, CONFIG_VARIABLE])
+                raise unknown_name("environment", "variable", variable, [*known, CONFIG_VARIABLE, TENANT_VARIABLE])
             if environ.get(variable_of(*name)):
                 raise SettingsError(f"{place}: {variable_of(*name)} is set too", "Set only one of the two.")
             text = _secret_file(Path(text), place)
@@ -269,14 +310,20 @@ def _checked(settings: Settings, places: Mapping[tuple[str, str], str]) -> Setti
         for key, annotation in keys.items():
             if is_secret(annotation) and (value := getattr(getattr(settings, section), key)):
                 remember(value)
-    for (section, key), problem, remedy in _contradictions(settings):
-        raise SettingsError(f"{places.get((section, key), 'default')}: {section}.{key} {problem}", remedy)
+    _refuse(_contradictions(settings), places)
     return settings
 
 
-def _contradictions(settings: Settings) -> Iterator[tuple[tuple[str, str], str, str]]:
+def _refuse(problems: Iterator[Problem], places: Mapping[tuple[str, str], str]) -> None:
+    """Raise the first of *problems*, with its place."""
+    for (section, key), problem, remedy in problems:
+        raise SettingsError(f"{places.get((section, key), 'default')}: {section}.{key} {problem}", remedy)
+
+
+def _contradictions(settings: Settings) -> Iterator[Problem]:
     """Yield (setting, what is wrong, what to do)."""
     yield from access_problems(settings.kafka, settings.redis)
+    yield from tenant_problems(settings)
     kafka, ingest = settings.kafka, settings.ingest
     for broker in kafka.brokers.split(","):
         if not _is_host_port(broker.strip()):

@@ -31,9 +31,23 @@ else `./orgpulse.toml`) → the environment. Each setting has a variable, named 
 as not set. Lists are comma separated there, tables are `name=value,name=value`. A secret may also stand in a file
 that `<variable>_FILE` names.
 
+`[tenants.NAME]` tables hold a tenant's quota and what it has otherwise than the rest; `--tenant` and `ORGPULSE_TENANT`
+say whose settings are wanted: [tenants.md](tenants.md).
+
 An unknown name or a value that doesn't fit stops the start, with the file, the line and what is wanted.
 `orgpulse settings` shows what is in effect; `orgpulse.example.toml` is a commented file to start from.
 """
+
+
+_TENANTS = (
+    "",
+    "# A tenant: its quota, and what it has otherwise than the rest. Then every command wants --tenant NAME",
+    "# (docs/tenants.md).",
+    "# [tenants.acme]",
+    "# events_per_second = 5000",
+    "# [tenants.acme.metrics]",
+    "# org_limit = 20",
+)
 
 
 def markdown() -> str:
@@ -74,7 +88,7 @@ def example_toml() -> str:
             else:
                 lines += ["", *_comment(description(annotation)), f"# {key} = {toml_value(value)}"]
         lines += tables
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_TENANTS]) + "\n"
 
 
 def effective_toml(settings: Settings, *, only_changed: bool = False) -> str:

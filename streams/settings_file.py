@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+VARIABLE_PREFIX = "ORGPULSE_"
+
 
 class SettingsError(Exception):
     """Say that the configuration can't be used: *message* is what is wrong, *remedy* what to do."""
@@ -202,6 +204,30 @@ def checked_value(raw: object, annotation: Any, place: str, name: str, *, from_t
         raise SettingsError(
             f"{place}: {name} = {_shown(raw, annotation)} can't be used", f"It takes {wanted(annotation)}."
         ) from None
+
+
+def file_value(raw: object, annotation: Any, place: str, section: str, key: str) -> Any:
+    """Return what a settings file says as the setting's type.
+
+    Raises:
+        SettingsError: If it may not stand in a file, or type or range don't fit.
+    """
+    if raw and only_from_environment(annotation):
+        raise SettingsError(
+            f"{place}: {section}.{key} may not stand in a settings file",
+            next((extra["remedy"] for meta in metas_of(annotation) if "remedy" in (extra := meta.extra or {})), "")
+            or f"Put it into a file of its own and name that as {key}_file, or set {variable_of(section, key)}.",
+        )
+    return checked_value(raw, annotation, place, f"{section}.{key}")
+
+
+def variable_of(section: str, key: str) -> str:
+    """Return the environment variable of a setting.
+
+    >>> variable_of("kafka", "brokers")
+    'ORGPULSE_KAFKA_BROKERS'
+    """
+    return f"{VARIABLE_PREFIX}{section}_{key}".upper()
 
 
 def _with_text_ids(raw: object) -> object:

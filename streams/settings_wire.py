@@ -186,6 +186,15 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(pattern=_NAME_TEXT, max_length=100, description="This worker's name in logs and in the group. Unique."),
     ] = "worker-1"
+    tenant: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z0-9-]*$",
+            max_length=32,
+            description="Whose process this is; set by `--tenant` and ORGPULSE_TENANT, and never by hand.",
+            extra={"environment_only": True, "remedy": "Say it with `orgpulse --tenant NAME …`, or ORGPULSE_TENANT."},
+        ),
+    ] = ""
     generation: Annotated[
         int,
         Meta(

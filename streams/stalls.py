@@ -130,7 +130,8 @@ class StallWatch(TaskService):
         long = self._long_chunks()
         if app.flowing:
             positions = app.positions(ends)
-            self._stalls.check(positions, now, {tp for tp in positions if tp.topic in long})
+            held = app.held_back.waiting() if app.held_back is not None else frozenset()
+            self._stalls.check(positions, now, {tp for tp in positions if tp.topic in long or tp in held})
 
     def _long_chunks(self) -> set[str]:
         """Return the topics whose handler is in the same chunk as at the last look, and got on with it."""

@@ -21,6 +21,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.consumer_thread import ChunkThread, Fetched, Wanted
+from streams.held_back import HeldBack
 
 #: Chunks waiting for one agent; more would only hide that it is slow.
 QUEUED_CHUNKS = 8
@@ -120,6 +121,18 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust carries no 
             await self.sleep(RECOVERY_WAIT_SECONDS)
             return
         wait = RECOVERY_WAIT_SECONDS if self.app.in_recovery else LIVE_WAIT_SECONDS
+        held: HeldBack | None = self.app.held_back
+        if held is not None:
+            held.use(generation, self.assignment)
+            for chunk in held.due(tps):
+                if self._is_stale(generation):
+                    return
+                yield self._handed(chunk)
+            if waiting := held.waiting():
+                tps, wait = tps - waiting, min(wait, held.wait_seconds())
+            if not tps:
+                await self.sleep(max(wait, RECOVERY_WAIT_SECONDS))
+                return
         wanted = Wanted(tps, lambda: self._is_stale(generation))
         fetched: Fetched = await self._thread.fetch(wanted, wait)
         if self._is_stale(generation):
@@ -128,9 +141,16 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust carries no 
         for chunk in self._cut(fetched, generation):
             if self._is_stale(generation):
                 return
-            chunk.begin = self._handed_out.get(chunk.tp, self._reading_from.get(chunk.tp, chunk.first_offset))
-            self._handed_out[chunk.tp] = chunk.next_offset
-            yield chunk.tp, chunk
+            if held is not None and held.holds(chunk.tp):
+                held.keep(chunk)
+            else:
+                yield self._handed(chunk)
+
+    def _handed(self, chunk: Chunk) -> tuple[TP, Chunk]:
+        """Note that *chunk* is the next of its partition that an agent gets."""
+        chunk.begin = self._handed_out.get(chunk.tp, self._reading_from.get(chunk.tp, chunk.first_offset))
+        self._handed_out[chunk.tp] = chunk.next_offset
+        return chunk.tp, chunk
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Hand chunks to the streams until the fetcher stops.
@@ -157,14 +177,16 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust carries no 
         return bool(self.should_stop or not self.flow_active or generation != self.app.consumer_generation_id)
 
     def _cut(self, fetched: Fetched, generation: int) -> Iterator[Chunk]:
-        """Cut each partition's records to `max_chunk` and go round the partitions."""
-        size: int = self.app.max_chunk
+        """Cut each partition's records to `max_chunk`, or what the quota says, and go round the partitions."""
+        most: int = self.app.max_chunk
+        held: HeldBack | None = self.app.held_back
         rows = []
         for tp, records in fetched.records.items():
             if self._is_changelog_tp(tp):
                 continue
             after = fetched.positions.get(tp, records[-1].offset + 1)
             row = []
+            size = held.chunk_records(most) if held is not None and held.holds(tp) else most
             for begin in range(0, len(records), size):
                 some = records[begin : begin + size]
                 is_last = begin + size >= len(records)
@@ -176,6 +198,8 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # Faust carries no 
     async def perform_seek(self) -> None:
         """Seek the source partitions to where their next records are (see `seek_sources`)."""
         tps = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
+        if self.app.held_back is not None:
+            self.app.held_back.forget()
         if not tps:
             return
         origins = self.app.origins

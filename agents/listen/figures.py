@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from streams.metric_kinds import Count, Level, Spread
+from streams.tenant_label import registry_of
 
 ACKNOWLEDGE_BOUNDS_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -19,8 +19,8 @@ ACKNOWLEDGE_BOUNDS_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1
 class Figures:
     """The listener's figures: plain attributes to add to and set, read through `registry`."""
 
-    def __init__(self, look: Callable[[Figures], None] = lambda figures: None) -> None:
-        """Start with nothing counted; *look* is called before each reading, to set levels."""
+    def __init__(self, look: Callable[[Figures], None] = lambda figures: None, tenant: str = "") -> None:
+        """Start with nothing counted; *look* is called before each reading, to set levels. *tenant* labels all."""
         self.look = look
         self.requests = Count("orgpulse_listen_requests", "Requests by form and status.", ("form", "status"))
         self.accepted = Count(
@@ -42,7 +42,7 @@ class Figures:
         self.oldest = Level("orgpulse_listen_oldest_wait_seconds", "How long the oldest of them has been waiting.")
         self.kafka_up = Level("orgpulse_listen_kafka_up", "1 while Kafka takes what is accepted.")
         self.connections = Level("orgpulse_listen_connections", "Open connections.", ("kind",))
-        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry = registry_of(tenant)
         self.registry.register(self)
 
     def collect(self) -> Iterable[Metric]:

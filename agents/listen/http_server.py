@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import ssl
 import time
 import traceback
@@ -25,6 +26,7 @@ from agents.listen.rows import Refused, Sorted
 from streams.clock import Clock
 from streams.http import ListenError
 from streams.outbox import Outbox
+from streams.quota import Allowance
 from streams.settings import Settings
 
 _PIECE_BYTES = 65_536
@@ -65,7 +67,7 @@ class HttpIntake:
         """Prepare; *topics* maps events, transactions and chat to topics."""
         self._listen, self._longest = settings.listen, settings.ingest.max_value_bytes
         self._topics, self._tokens, self._outbox, self._figures, self._clock = topics, tokens, outbox, figures, clock
-        self._bodies = Bodies(self._listen)
+        self._bodies, self._quota = Bodies(self._listen), Allowance(settings.quota, clock.now())
         self._stopping = False
         self._runner: web.ServerRunner | None = None
         self._doors: _Doors | None = None
@@ -136,6 +138,9 @@ class HttpIntake:
             return web.json_response({"error": "POST only"}, status=405, headers={"Allow": "POST"})
         if (closed := self._closed(form)) is not None:
             return closed
+        if (wait := self._quota.wait_seconds(self._clock.now())) > 0:
+            self._figures.refused.add(1, form.name, "quota")
+            return replies.over_quota(math.ceil(wait), form)
         found: list[Sorted] = []
         try:
             self._look_at_header(request)
@@ -179,6 +184,8 @@ class HttpIntake:
         delivery = self._outbox.offer([(self._topics[kind], key, value) for kind, key, value in found.messages])
         if delivery is None:
             return self._full(form)
+        size = sum(len(key or b"") + len(value) for _, key, value in found.messages)
+        self._quota.take(len(found.messages), size, self._clock.now())
         try:
             await asyncio.wait_for(asyncio.shield(delivery), self._listen.acknowledge_seconds)
         except TimeoutError:

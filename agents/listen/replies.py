@@ -62,6 +62,12 @@ def later(why: str, seconds: int, form: Form | None = None) -> web.Response:
     return _json(503, _whole(error, form), {"Retry-After": str(seconds)})
 
 
+def over_quota(seconds: int, form: Form) -> web.Response:
+    """Return the answer to a request of which nothing was read, because more came than the quota lets in."""
+    error = Refused("quota", "more comes than the quota lets in", f"Send the same again in {seconds} s.")
+    return _json(429, _whole(error, form), {"Retry-After": str(seconds), "Connection": "close"})
+
+
 def taken(found: Sorted, form: Form, query: Mapping[str, str]) -> web.Response:
     """Return the answer to a request whose accepted rows Kafka has."""
     if found.vendor and form.name == "mixpanel":

@@ -39,7 +39,7 @@ class Listener:
         topics = {"events": names.product_events, "transactions": names.transactions, "chat": names.chat_messages}
         used = [*(topics.values() if http else ()), *([names.syslog_activities] if syslog else ())]
         self.outbox = Outbox(settings.kafka, used, max_bytes=listen.max_buffer_bytes, client_id="orgpulse-listen")
-        self.figures, pace = Figures(self._look), Pace(listen.max_lines_per_second)
+        self.figures, pace = Figures(self._look, settings.worker.tenant), Pace(listen.max_lines_per_second)
         self.http = HttpIntake(settings, topics, tokens, self.outbox, self.figures, WallClock()) if http else None
         self.tcp: list[SyslogTcp] = []
         self.udp: SyslogUdp | None = None

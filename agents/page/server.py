@@ -39,6 +39,7 @@ class Page:
         self._settings, self._card, self._clock = settings, card, clock
         self._assets = Assets()
         self._templates = make_environment(self._assets)
+        self._templates.globals["tenant"] = settings.worker.tenant
         self._openapi = openapi.text().encode()
 
     def extend(self, app: web.Application) -> None:

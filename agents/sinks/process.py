@@ -47,7 +47,7 @@ class Process:
     def __init__(self, settings: Settings, kind: str, clock: Clock | None = None) -> None:
         self.settings, self.kind, self.clock = settings, kind, clock or WallClock()
         self.topics = topic_names(settings)
-        self.metrics, self.figures = Metrics(), SinkFigures(kind)
+        self.metrics, self.figures = Metrics(tenant=settings.worker.tenant), SinkFigures(kind)
         self.metrics.started.set(self.clock.now())
         self.metrics.registry.register(self.figures)
         self.patience = Patience(kind, self.clock, self.figures, settings.sink.longest_pause_seconds)

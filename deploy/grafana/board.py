@@ -59,7 +59,7 @@ def render(board: Board) -> str:
         .refresh("30s")
         .editable()
         .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
-        .variables([_page(), *board.variables])
+        .variables([_page(), _filters(), *board.variables])
         .build()
     )
     built.panels, built.links = _placed(board.rows), _links()
@@ -90,6 +90,16 @@ def page_links() -> list[dict[str, object]]:
 
 def _page() -> build.ConstantVariable:
     return build.ConstantVariable("page").label("Address of a worker's page").value(PAGE)
+
+
+def _filters() -> build.AdHocVariable:
+    """Return what Grafana puts into every query by itself: one tenant's figures, say, or one worker's."""
+    return (
+        build.AdHocVariable("only")
+        .label("Only")
+        .description("Figures with these labels alone: tenant = NAME where there are tenants.")
+        .datasource(SOURCE)
+    )
 
 
 def _links() -> list[dashboard.DashboardLink]:

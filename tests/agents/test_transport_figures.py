@@ -21,6 +21,7 @@ def app_of(**state: Any) -> Any:
     plain = {
         "positions": lambda: {FOLD: Position(5, 9)}, "partitions": 4, "transactions": transactions, "rebalances": 2,
         "recovering": False, "recovery_seconds": 1.5, "live": frozenset({FOLD, RAW}),
+        "held_back": None,
     }  # fmt: skip
     return SimpleNamespace(**plain | state)
 
@@ -98,3 +99,17 @@ def test_an_app_recovers_from_its_assignment_until_chunks_flow_or_it_is_taken_aw
     assert not seen[0] and not seen[-1]
     assert seen[1:5] == [True] * 4  # each step of the first recovery
     assert seen[6] is False  # flows
+
+
+def test_what_a_quota_lets_through_and_how_long_it_held_is_shown_and_adds_up() -> None:
+    held = SimpleNamespace(events_per_second=250.0, bytes_per_second=0.0, holding=True, held_seconds=3.0)
+    metrics, app = Metrics(), app_of(held_back=held)
+    figures = TransportFigures(app, metrics, "x-activities")
+    figures.bring(1.0)
+    held.holding, held.held_seconds = False, 5.0
+    figures.bring(2.0)
+    assert metrics.quota_events.value() == 250 and metrics.quota_bytes.value() is None
+    assert (metrics.quota_held.value(), metrics.quota_held_seconds.value()) == (0, 5.0)
+    held.events_per_second = 0.0  # no raw partition is this worker's any more
+    figures.bring(3.0)
+    assert metrics.quota_events.value() is None

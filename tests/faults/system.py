@@ -27,7 +27,7 @@ from reports.collect import Rest, by_label, read_metrics, read_raw, wait_at_rest
 from reports.recount import Options, Recount, recount
 from state.shard import Shard
 from streams.sender import Sender
-from streams.settings import Settings, override
+from streams.settings import Settings, of_tenant, override
 from streams.topic_specs import topic_names
 from streams.topics import create_topics
 from tests.end_to_end.durable import restored_shards
@@ -72,19 +72,30 @@ class System:
         workers: int = 2,
         size: Size | None = None,
         changes: Mapping[str, Any] | None = None,
+        tenant: str = "",
+        like: System | None = None,
     ) -> None:
-        """Describe it; *changes* are settings (dotted name → value) that differ from the tests' own."""
+        """Describe it.
+
+        Args:
+            changes: Settings (dotted name → value) that differ from the tests' own.
+            tenant: Whose it is; empty = it has no tenants.
+            like: Another one, of whose installation this is a tenant, with the same orgs and people.
+        """
         self.seed = fresh_seed()
         self.chance = random.Random(self.seed)
         self.size, self._logs = size or Size(), logs
-        name = f"f{self.chance.randrange(10**9)}x{time.monotonic_ns() % 10**6}-"
+        name = like.name if like else f"f{self.chance.randrange(10**9)}x{time.monotonic_ns() % 10**6}-"
         model = logs / "health.toml"
         model.write_text(model_text(), "utf-8")
         self.settings = override(
             quick_settings(brokers, redis_url, name), {"model.file": str(model), **dict(changes or {})}
         )
+        self.name = name
+        if tenant:
+            self.settings = of_tenant(self.settings, tenant)
         self.workers = Workers(self.settings, workers, logs)
-        self.base = make_base(self.seed, self.size.orgs, self.size.users)
+        self.base = like.base if like else make_base(self.seed, self.size.orgs, self.size.users)
         self.sent = 0
         self.talks = False
         """Whether hard talk was sent."""

@@ -34,7 +34,7 @@ from streams.kafka_access import kafka_python_options
 from streams.kafka_granted import missing_rights
 from streams.kafka_rights import ROLES, Right, Role, rights_of
 from streams.sender import Sender
-from streams.settings import Settings, override
+from streams.settings import Settings, of_tenant, override
 from streams.settings_child import child_environment
 from streams.topic_specs import topic_names, topic_specs
 from streams.topics import connected_admin
@@ -50,15 +50,17 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1500)]
 class House:
     """The two servers with a user for each role, who has what `orgpulse acl` prints and nothing more."""
 
-    def __init__(self, kafka: SecureKafka, redis: SecureRedis, folder: Path, prefix: str) -> None:
-        self.kafka, self.redis, self.folder, self.prefix = kafka, redis, folder, prefix
+    def __init__(self, kafka: SecureKafka, redis: SecureRedis, folder: Path, prefix: str, tenant: str = "") -> None:
+        self.kafka, self.redis, self.folder, self.prefix = kafka, redis, folder, f"{prefix}{tenant}"
         self.plain = override(
             Settings(),
             {"kafka.partitions": 2, "kafka.prefix": prefix, "kafka.application": f"{prefix}app",
              "kafka.session_timeout_seconds": 6.0, "redis.prefix": f"{prefix}:", "calibration.every_seconds": 2.0},
         )  # fmt: skip
+        if tenant:
+            self.plain = of_tenant(self.plain, tenant)
         for role in ROLES:
-            self.password(role).write_text(f"{prefix}password-of-{role}\n")
+            self.password(role).write_text(f"{self.prefix}password-of-{role}\n")
             kafka.add_user(self.user(role), self.password(role).read_text().strip())
             kafka.allow(self.user(role), self.printed(role))
         for name in ("worker", "reader", "operator"):

@@ -141,6 +141,14 @@ class Broker:
         log = self._logs.get(tp, [])
         return [entry.record for entry in log[start:] if entry.record is not None], len(log)
 
+    def dump(self, begin: str) -> dict[TP, list[Record | None]]:
+        """Return every place of all topics that *begin* so, markers as None."""
+        return {tp: [entry.record for entry in log] for tp, log in self._logs.items() if tp.topic.startswith(begin)}
+
+    def offsets(self, begin: str) -> dict[TP, int]:
+        """Return the committed offsets of these topics."""
+        return {tp: offset for tp, offset in self._committed.items() if tp.topic.startswith(begin)}
+
     def _append(self, tp: TP, key: bytes | None, value: bytes | None, transaction: Transaction | None) -> int:
         log = self._logs.setdefault(tp, [])
         log.append(Entry(Record(len(log), key, value, self.now_ms), transaction))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
+
+import msgspec
 
 from streams.fenced_write import Queued, Stamped, Write
 from streams.pending_writes import PendingWrites
@@ -16,6 +18,20 @@ from streams.pending_writes import PendingWrites
 
 class AwayError(ConnectionError):
     """Redis does not answer."""
+
+
+class Redis(Protocol):
+    """What a sink asks of a server."""
+
+    @property
+    def run_id(self) -> int:
+        """Which server this is."""
+
+    def ask_run_id(self) -> int:
+        """Return which server this is."""
+
+    def script(self, queued: Iterable[Queued]) -> None:
+        """Apply writes, each wholly or not at all."""
 
 
 class FakeRedis:
@@ -77,6 +93,30 @@ class FakeRedis:
         return found | {key: dict(members) for key, members in self.ranks.items() if members}
 
 
+class Space:
+    """A part of a server: everything is under a prefix, as the real sink puts it."""
+
+    def __init__(self, redis: FakeRedis, prefix: str) -> None:
+        self._redis, self._prefix = redis, prefix
+
+    @property
+    def run_id(self) -> int:
+        """Which server this is."""
+        return self._redis.run_id
+
+    def ask_run_id(self) -> int:
+        """Return which server this is."""
+        return self._redis.ask_run_id()
+
+    def script(self, queued: Iterable[Queued]) -> None:
+        """Apply writes under the prefix."""
+        self._redis.script([(self._under(write), earlier) for write, earlier in queued])
+
+    def _under(self, write: Write) -> Write:
+        ranks = tuple((self._prefix + ranking, member, score) for ranking, member, score in write.ranks)
+        return msgspec.structs.replace(write, key=self._prefix + write.key, ranks=ranks)
+
+
 _RANK = {"at_risk": 1, "watch": 2, "healthy": 3}
 
 
@@ -94,7 +134,7 @@ def _leading_from(entry: Mapping[str, str], band: str | None) -> dict[str, str]:
 class SimSink:
     """Stands in for `RedisSink`: the real `PendingWrites`, and steps instead of a background task."""
 
-    def __init__(self, redis: FakeRedis, most: int, resync: Callable[[], Iterable[Write]]) -> None:
+    def __init__(self, redis: Redis, most: int, resync: Callable[[], Iterable[Write]]) -> None:
         self._redis, self._resync = redis, resync
         self._pending = PendingWrites(most)
         self._run_id = 0

@@ -13,7 +13,7 @@ from reports.recount import Options
 from state.model import build_model
 from streams.settings import Settings, override
 from streams.tables import ChunkTable
-from streams.topic_specs import topic_names
+from streams.topic_specs import TopicNames, topic_names
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -64,13 +64,17 @@ SHARD_MODEL = build_model(MODEL)
 LIMITS = limits_of(SETTINGS)
 OPTIONS = Options(lateness_hours=LATENESS_HOURS, min_population=MIN_POPULATION, teams=TEAMS)
 SOURCES = (NAMES.product_events, NAMES.syslog_activities, NAMES.chat_messages, NAMES.transactions)
-TABLES = {
-    "ledger": NAMES.ledger_changelog,
-    "members": NAMES.members_changelog,
-    "park": NAMES.park_changelog,
-    "shard": NAMES.shard_changelog,
-    "census": NAMES.census_changelog,
-}
+
+
+def tables_of(names: TopicNames) -> dict[str, str]:
+    """Return table → changelog."""
+    return {
+        "ledger": names.ledger_changelog,
+        "members": names.members_changelog,
+        "park": names.park_changelog,
+        "shard": names.shard_changelog,
+        "census": names.census_changelog,
+    }
 
 
 class LogTable(ChunkTable):

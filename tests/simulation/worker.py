@@ -31,22 +31,22 @@ from streams.clock import FixedClock
 from streams.dead_letters import DeadLetters, FloodGuard
 from streams.fenced_write import Write
 from streams.metrics import Metrics
+from streams.settings import Settings
+from streams.topic_specs import TopicNames, topic_names
 from streams.transactions import Outgoing
 from tests.agents.by_hand import all_records
 from tests.simulation.broker import Broker, Producer, Record
-from tests.simulation.fake_redis import FakeRedis, SimSink
+from tests.simulation.fake_redis import Redis, SimSink
 from tests.simulation.ground import (
     CHECKPOINT_ROWS,
     CHECKPOINT_SECONDS,
     LIMITS,
     MIN_POPULATION,
-    NAMES,
     PARTITIONS,
     SETTINGS,
     SHARD_MODEL,
-    SOURCES,
-    TABLES,
     LogTable,
+    tables_of,
 )
 
 CENSUS = -1
@@ -55,7 +55,6 @@ UNITS = (*range(PARTITIONS), CENSUS)
 COMMIT_STEPS = ("begin", "send", "send rest", "offset", "end", "publish")
 """Before each of them a worker may crash or fall asleep."""
 MOST_PENDING = 10  # few enough that sinks have to drop writes and tell everything again
-_TOPICS = (*SOURCES, NAMES.users, NAMES.orgs, NAMES.unresolved, NAMES.activities)
 
 
 class CrashedError(RuntimeError):
@@ -82,11 +81,11 @@ class Stop(NamedTuple):
     asleep: bool = False
 
 
-def tps_of(unit: int) -> list[TP]:
+def tps_of(unit: int, names: TopicNames) -> list[TP]:
     """Return the input partitions of a unit of assignment."""
     if unit == CENSUS:
-        return [TP(NAMES.summaries, 0)]
-    return [TP(topic, unit) for topic in _TOPICS]
+        return [TP(names.summaries, 0)]
+    return [TP(topic, unit) for topic in (*names.sources, *names.directory, names.unresolved, names.activities)]
 
 
 def run_now(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -105,18 +104,19 @@ class Worker:
     offset_in_transaction = True  # the mutations switch these off
     recovers_committed = True
 
-    def __init__(self, broker: Broker, redis: FakeRedis, clock: FixedClock) -> None:
-        self._broker, self._clock = broker, clock
-        self.tables = {name: LogTable(changelog) for name, changelog in TABLES.items()}
+    def __init__(self, broker: Broker, redis: Redis, clock: FixedClock, settings: Settings = SETTINGS) -> None:
+        self._broker, self._clock, self._settings = broker, clock, settings
+        self._names = topic_names(settings)
+        self.tables = {name: LogTable(changelog) for name, changelog in tables_of(self._names).items()}
         self.directory = Directory()
-        ingest = SETTINGS.ingest
-        self._known = DirectoryReader(self.directory, NAMES, directory_limits_of(SETTINGS))
-        self._followed = {TP(topic, p): 0 for topic in (NAMES.orgs, NAMES.users) for p in range(PARTITIONS)}
+        ingest = self._settings.ingest
+        self._known = DirectoryReader(self.directory, self._names, directory_limits_of(self._settings))
+        self._followed = {TP(topic, p): 0 for topic in (self._names.orgs, self._names.users) for p in range(PARTITIONS)}
         metrics = Metrics()
         self.ledger = Ledger(self.tables["ledger"], metrics)
-        router = Router(NAMES, PARTITIONS, SETTINGS.kafka.max_message_bytes)
-        dead = DeadLetters(NAMES.dead_letters, clock.now, ingest.max_value_bytes)
-        documents = Documents(SHARD_MODEL, NAMES, 0, SETTINGS.latency.min_count)
+        router = Router(self._names, PARTITIONS, self._settings.kafka.max_message_bytes)
+        dead = DeadLetters(self._names.dead_letters, clock.now, ingest.max_value_bytes)
+        documents = Documents(SHARD_MODEL, self._names, 0, self._settings.latency.min_count)
         self._handlers: dict[str, Any] = self._readers(router, dead)
         checkpoints = Checkpoints(
             self.tables["shard"], clock.now, CHECKPOINT_SECONDS, CHECKPOINT_ROWS,
@@ -128,15 +128,15 @@ class Worker:
             documents,
             dead,
             self.ledger,
-            NAMES.summaries,
+            self._names.summaries,
             metrics,
             clock,
         )
         self.people = CountPeople(
             lambda: Census(MIN_POPULATION), self.tables["census"], documents, metrics,
-            NAMES.activities, PARTITIONS, map_settings_of(SETTINGS),
+            self._names.activities, PARTITIONS, map_settings_of(self._settings),
         )  # fmt: skip
-        self._handlers |= {NAMES.activities: self.fold.handle, NAMES.summaries: self.people.handle}
+        self._handlers |= {self._names.activities: self.fold.handle, self._names.summaries: self.people.handle}
         self.sink = SimSink(redis, MOST_PENDING, self._everything)
         self.fold.sink = self.people.sink = self.sink
         self._producers: dict[TP, Producer] = {}
@@ -148,25 +148,25 @@ class Worker:
         self.follow()
 
     def _readers(self, router: Router, dead: DeadLetters) -> dict[str, Any]:
-        ingest, time = SETTINGS.ingest, SETTINGS.time
+        ingest, time = self._settings.ingest, self._settings.time
         found: dict[str, Any] = {}
 
         def counted(topic: str, counts: Counter[str]) -> None:
             """Nothing looks at metrics here."""
 
-        for source in sources(SETTINGS, SHARD_MODEL, NAMES, self._clock):
+        for source in sources(self._settings, SHARD_MODEL, self._names, self._clock):
             found[source.topic] = Ingest(
                 source, router, self.directory, self.ledger, dead,
                 FloodGuard(source.name, ingest.flood_ratio, ingest.flood_window_events), now=self._clock.now,
                 max_value_bytes=ingest.max_value_bytes, max_ahead_ms=time.max_ahead_seconds * 1000,
                 lateness_ms=time.allowed_lateness_hours * 3_600_000, max_aliases=20, counted=counted,
             ).handle  # fmt: skip
-        for kind, topic in (("users", NAMES.users), ("orgs", NAMES.orgs)):
+        for kind, topic in (("users", self._names.users), ("orgs", self._names.orgs)):
             found[topic] = Members(
                 kind, router, self.tables["members"], dead, self.ledger,
-                limits=directory_limits_of(SETTINGS), counted=counted,
+                limits=directory_limits_of(self._settings), counted=counted,
             ).handle  # fmt: skip
-        found[NAMES.unresolved] = Park(router, self.tables["park"], dead, self.ledger, counted).handle
+        found[self._names.unresolved] = Park(router, self.tables["park"], dead, self.ledger, counted).handle
         return found
 
     def _everything(self) -> Iterator[Write]:
@@ -182,7 +182,7 @@ class Worker:
 
     def take_over(self, units: list[int], crash_after: int | None = None) -> None:
         """Become the owner of *units*: rights first, then tables, then shards; *crash_after* that many steps."""
-        tps = [tp for unit in units for tp in tps_of(unit)]
+        tps = [tp for unit in units for tp in tps_of(unit, self._names)]
         steps: list[Callable[[], None]] = [lambda: self._own(tps)]
         steps += [lambda unit=unit: self._fill_tables(unit) for unit in units]
         steps += [lambda unit=unit: self._recover(unit) for unit in units]
@@ -208,16 +208,16 @@ class Worker:
         return read(tp, start)[0]
 
     def _recover(self, unit: int) -> None:
-        for tp in tps_of(unit):
+        for tp in tps_of(unit, self._names):
             self.positions[tp] = committed = self._broker.committed(tp)
-            if tp.topic == NAMES.activities:
+            if tp.topic == self._names.activities:
                 run_now(self.fold.restore(tp.partition, committed, self._replay))
-            elif tp.topic == NAMES.summaries:
+            elif tp.topic == self._names.summaries:
                 self.people.restore(committed)
 
     async def _replay(self, partition: int, start: int, end: int) -> AsyncIterator[tuple[int, bytes]]:
         async def stretch() -> AsyncIterator[tuple[int, bytes]]:
-            for record in self._recovered(TP(NAMES.activities, partition), start):
+            for record in self._recovered(TP(self._names.activities, partition), start):
                 if record.offset < end and record.value is not None:
                     yield record.offset, record.value
 
@@ -287,7 +287,7 @@ class Worker:
             self.commit(tp)
         for unit in self.units:
             if unit in self.fold.shards:
-                tp, shard = TP(NAMES.activities, unit), self.fold.shards[unit]
+                tp, shard = TP(self._names.activities, unit), self.fold.shards[unit]
                 self._transact(tp, self.fold.final(unit), shard.position, [], stop)
                 self.fold.drop(unit)
             elif unit == CENSUS:

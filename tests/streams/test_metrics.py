@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from state.effects import GroupTotal
 from streams.metrics import Metrics
 from streams.org_metrics import REPLY_BOUNDS_SECONDS, ChatFigures, WeekLatency
+from streams.web_figures import WebFigures
 
 PROMISED = {
     "orgpulse_org_health_ratio",
@@ -243,3 +246,18 @@ def test_an_open_alert_is_shown_with_its_beginning_until_it_ends() -> None:
     assert series(shown, "orgpulse_org_alert_since_timestamp_seconds") == {("acme",): 1_790_000_000.5}
     metrics.orgs.set_alert(0, "acme", 0)
     assert not series(scraped(metrics), "orgpulse_org_alert_since_timestamp_seconds")
+
+
+def test_every_sample_carries_the_tenant_and_without_one_not_a_byte_differs() -> None:
+    def told(tenant: str) -> str:
+        metrics = Metrics(tenant=tenant)
+        metrics.events.add(3, "product-events", "consumed")
+        metrics.event_to_score.observe(0.2)
+        WebFigures(metrics.registry, lambda: 0)
+        metrics.lag.set(5, "t.acme.weeks", 0)
+        return generate_latest(metrics.registry).decode()
+
+    plain, named = told(""), told("acme")
+    samples = [line for line in named.splitlines() if not line.startswith("#")]
+    assert len(samples) > 20 and all('tenant="acme"' in line for line in samples)
+    assert re.sub(r',?tenant="acme"', "", named).replace("{}", "") == plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -51,6 +52,7 @@ def test_one_that_waits_for_a_long_chunk_that_gets_on_is_not_and_one_whose_chunk
     class App:
         started = flowing = True
         rebalances, chunks = 0, Chunks()
+        held_back: Any = None
 
         async def ask_ends(self) -> dict[TP, int]:
             return {}
@@ -60,7 +62,8 @@ def test_one_that_waits_for_a_long_chunk_that_gets_on_is_not_and_one_whose_chunk
 
     now = 0.0
     monkeypatch.setattr("streams.stalls.time.monotonic", lambda: now)
-    watch = StallWatch(App(), lambda: True, lambda: 0, lambda error: None, limit_seconds=10.0)  # type: ignore[arg-type]
+    app = App()
+    watch = StallWatch(app, lambda: True, lambda: 0, lambda error: None, limit_seconds=10.0)  # type: ignore[arg-type]
 
     async def look(*, seconds: int, gets_on: bool, calls: bool = False) -> None:
         nonlocal now
@@ -76,6 +79,8 @@ def test_one_that_waits_for_a_long_chunk_that_gets_on_is_not_and_one_whose_chunk
     asyncio.run(look(seconds=2, gets_on=True))
     with pytest.raises(StalledError, match="stands at 5 for 11 s"):  # the handler is well: others' chunks come and go
         asyncio.run(look(seconds=12, gets_on=True, calls=True))
+    app.held_back = SimpleNamespace(waiting=lambda: frozenset(tps))  # for the quota: nothing has got stuck
+    asyncio.run(look(seconds=60, gets_on=False))
 
 
 def test_a_recovery_that_gets_nowhere_is_noticed_and_one_that_goes_on_is_not() -> None:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
-from streams.settings import Settings, override
+from streams.settings import Settings, of_tenant, override
 from streams.topic_specs import topic_names
 from streams.topics import create_topics
 from tests.agents.listen.process import ACME_TOKEN, CHAT_TOKEN, TOKEN, Listening, ends, get, post, records
@@ -238,3 +238,21 @@ def test_what_was_sent_again_is_the_same_message(listening: Listening) -> None:
         assert post(f"{url}/segment/v1/track", call, ACME_TOKEN)[0] == 202
     found = values(listening, topic_names(listening.settings).product_events)
     assert len(found) == 4 and len(set(found)) == 2
+
+
+def test_above_the_quota_the_answer_is_429_and_when_to_send_again_and_nothing_is_taken(
+    kafka: Any, tmp_path: Any
+) -> None:
+    name = f"t{uuid.uuid4().hex[:10]}-"
+    plain = {"kafka.brokers": kafka.bootstrap, "kafka.prefix": name, "kafka.partitions": 1}
+    quota = {"quota.events_per_second": 1, "quota.burst_seconds": 10.0}
+    settings = of_tenant(override(Settings(), {**plain, "kafka.application": f"{name}app", **quota}), "acme")
+    create_topics(settings)
+    with Listening(settings, tmp_path / "listen.log", "--only", "http") as listening:
+        rows = [EVENT | {"event_id": str(n)} for n in range(10_000)]
+        assert post(f"{listening.url}/v1/events", rows) == (202, {"accepted": 10_000})  # ahead of time, for two hours
+        status, said = post(f"{listening.url}/v1/events", EVENT)
+        assert status == 429 and said["error"]["reason"] == "quota" and said["accepted"] == 0
+        assert 5_000 < int(said["retry_after"]) <= 9_990
+        assert len(records(settings, topic_names(settings).product_events)) == 10_000
+        assert listening.figure("orgpulse_listen_refused_total", tenant="acme", reason="quota") == 1

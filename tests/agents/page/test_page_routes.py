@@ -381,3 +381,15 @@ def test_the_health_page_shows_the_other_workers_and_links_only_to_web_addresses
     assert "gap of 4" in text and "4s ago" in text
     found = empty.get("/api/v1/health").json
     assert [each["name"] for each in found["others"]] == ["<b>evil</b>", "worker-2"]
+
+
+def test_a_tenants_page_says_whose_it_is_and_knows_nobody_elses_orgs(served: Served, reader: Reader) -> None:
+    (first,) = reader.orgs_by_score(Ranking(1))
+    names = {"worker.tenant": "acme", "kafka.prefix": "t.acme.", "kafka.application": "t.acme.orgpulse"}
+    space = "t:acme:" + served.settings.redis.prefix
+    with Served(served.settings.redis.url, space, FixedClock(NOW), **names) as page:
+        accounts = page.get("/")
+        assert "<title>Accounts · acme · orgpulse</title>" in accounts.text and first.org not in accounts.text
+        for path in (f"/orgs/{first.org}", f"/api/v1/orgs/{first.org}"):
+            assert (page.get(path).status, served.get(path).status) == (404, 200)
+    assert "acme" not in served.get("/health").text
