@@ -22,6 +22,7 @@ import numpy as np
 from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
+from streams.settings import Settings
 from tests.bench.ground import Ground, directory, events, ground, load, run
 
 STEP_SECONDS = 0.02
@@ -110,12 +111,19 @@ def main() -> None:
     parser.add_argument("--orgs", type=int, default=2_000)
     parser.add_argument("--users", type=int, default=200_000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--partitions", type=int, default=Settings().kafka.partitions)
+    parser.add_argument("--commit-seconds", type=float, default=Settings().kafka.commit_seconds)
     parser.add_argument("--checkpoint-seconds", type=float, default=300.0)
     wanted = parser.parse_args()
     with ground(
         wanted.brokers,
         wanted.redis,
-        {"ingest.unknown_product_events": "create", "checkpoint.every_seconds": wanted.checkpoint_seconds},
+        {
+            "ingest.unknown_product_events": "create",
+            "checkpoint.every_seconds": wanted.checkpoint_seconds,
+            "kafka.partitions": wanted.partitions,
+            "kafka.commit_seconds": wanted.commit_seconds,
+        },
     ) as place:
         settings = place.settings
         people = directory(settings.kafka.prefix, wanted.orgs, wanted.users)
