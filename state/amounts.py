@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from state.arrays import grown, packed, unpacked
+from state.arrays import distinct, grown, packed, unpacked
 from state.cells import Counts, narrow
 from state.measures import MAX_MEASURES
 from state.week import HOUR_MS
@@ -195,7 +195,7 @@ class _Answers:
             rows = int(slots.max()) + 1
             self._values, self._known = grown(self._values, rows), grown(self._known, rows)
             self._fresh = grown(self._fresh, rows)
-        stale = np.unique(slots[~self._fresh[slots]])
+        stale = distinct(slots[~self._fresh[slots]])
         if len(stale):
             self._values[stale], self._known[stale] = ask(stale)
             self._fresh[stale] = True
@@ -220,7 +220,7 @@ class HourlyAmounts:
         slots, measures, times_ms = slots[kept], measures[kept], times_ms[kept]
         amounts, weights = amounts[kept], weights[kept]
         beginnings = times_ms // HOUR_MS * HOUR_MS
-        for beginning in np.unique(beginnings).tolist():
+        for beginning in distinct(beginnings).tolist():
             here = beginnings == beginning
             bag = self._bags.setdefault(beginning, Bag())
             bag.add(slots[here], measures[here], times_ms[here] - beginning, amounts[here], weights[here])

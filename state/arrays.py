@@ -5,7 +5,7 @@ Owns nothing but the chores that every part of the shard needs.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 BLOCK = 16_000
 """Rows worked on at a time, so that what is worked out stays in the processor's caches; columns of a power of two would
 keep falling on the same lines of them."""
+T = TypeVar("T", bound=np.generic)
 _DOUBLED = 4096  # shorter arrays double instead
 
 
@@ -33,6 +34,23 @@ def grown(array: NDArray[Any], rows: int) -> NDArray[Any]:
     bigger = np.zeros((max(rows, room, 64), *array.shape[1:]), array.dtype)
     bigger[: len(array)] = array
     return bigger
+
+
+def distinct(values: NDArray[T]) -> NDArray[T]:
+    """Return the distinct *values* (shape n, no NaN), ascending.
+
+    numpy's own `unique` collects them in a hash table since 2.3, which takes 20 times as long for 100,000 of them.
+
+    >>> distinct(np.array([3, 1, 3])).tolist()
+    [1, 3]
+    """
+    ordered = np.sort(values)
+    if len(ordered) < 2:
+        return ordered
+    first = np.empty(len(ordered), bool)
+    first[0] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
 
 
 def packed(array: NDArray[Any]) -> tuple[str, list[int], bytes]:

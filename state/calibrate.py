@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from state.arrays import distinct
+
 FEWEST_ORGS = 10
 """Orgs that left, and as many that stayed, below which nothing is proposed."""
 RESAMPLINGS = 500
@@ -48,7 +50,7 @@ class Cases:
 
     def orgs(self, *, left: bool) -> int:
         """Return how many orgs have a positive case, or none."""
-        leaving = np.unique(self.org[self.left])
+        leaving = distinct(self.org[self.left])
         return len(leaving) if left else len(np.setdiff1d(self.org, leaving))
 
 
@@ -156,7 +158,7 @@ def backtest(cases: Cases, horizon: int, thresholds: Sequence[int], costs: Costs
     (weeks) was over by then: whether those are positive was known, and whoever left later is a stayer in them.
     """
     chosen, alerts = np.zeros(len(cases), bool), np.zeros(len(cases), bool)
-    for week in np.unique(cases.week).tolist():
+    for week in distinct(cases.week).tolist():
         known = cases.take(cases.week + horizon <= week)
         if too_little(known):
             continue
@@ -196,7 +198,7 @@ def _by_org(cases: Cases, marks: NDArray[np.bool_], orgs: int) -> Floats:
 
 def _draws(cases: Cases, orgs: int, seed: int) -> Floats:
     """Return how often each org is drawn in each resampling, shape (RESAMPLINGS, orgs)."""
-    present = np.unique(cases.org)
+    present = distinct(cases.org)
     if not len(present):
         return np.zeros((0, orgs))
     drawn = np.random.default_rng(seed).choice(present, (RESAMPLINGS, len(present)))

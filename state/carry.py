@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from state.arrays import grown
+from state.arrays import distinct, grown
 from state.closed_week import WeekView
 from state.health import Mask, Matrix, Model
 from state.history import History
@@ -85,7 +85,7 @@ class Carry:
         self._fresh, self._last = grown(self._fresh, rows), grown(self._last, rows)
         self._values, self._known = grown(self._values, rows), grown(self._known, rows)
         old = ~self._fresh[slots] | (self._last[slots] != last)
-        for week in np.unique(last[old]).tolist():
+        for week in distinct(last[old]).tolist():
             stale = slots[old & (last == week)]
             self._values[stale], self._known[stale] = self._look_up(stale, week)
             self._fresh[stale], self._last[stale] = True, week

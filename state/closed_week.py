@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from state.active_hours import Words
 from state.amounts import Answer
+from state.arrays import distinct
 from state.cells import Counts
 from state.health import Mask, Matrix, Model
 from state.history import History
@@ -146,7 +147,7 @@ def score_week(
 def blocks(subjects: Subjects, orgs: Slots) -> Iterator[Slots]:
     """Yield *orgs* (numbers) some at a time: with MOST_USERS users at most, or one org that has more."""
     block = np.cumsum(subjects.members_of(orgs)[1]) // MOST_USERS
-    for number in np.unique(block).tolist():
+    for number in distinct(block).tolist():
         yield orgs[block == number]
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.activity import Calibration
-from state.arrays import grown, packed, unpacked
+from state.arrays import distinct, grown, packed, unpacked
 from state.carry import Carry
 from state.closed_week import Closed, blocks, score_week, users_of
 from state.health import Mask, Matrix, Model
@@ -107,7 +107,7 @@ class Closing:
         if week == last:
             self._make_former(closed, end_ms)
         self._tell_newcomers(touched, week_end_ms(last, zone))
-        return closed, np.union1d(closed.users[closed.moved], touched[self._subjects.is_user[touched]])
+        return closed, distinct(np.concatenate([closed.users[closed.moved], touched[self._subjects.is_user[touched]]]))
 
     def forget_before(self, week: int) -> None:
         """Forget what only the restatement of weeks before *week* needs."""
@@ -216,7 +216,7 @@ class Closing:
         subjects, since = self._subjects, self._board.since[slots].astype(np.int64)
         found = np.full(len(slots), NEVER, np.int64)
         zones = subjects.zone_of[subjects.org_of[slots]]
-        for zone in np.unique(zones).tolist():
+        for zone in distinct(zones).tolist():
             here = (zones == zone) & (since >= 0) & subjects.is_user[slots]
             # An hour that two weeks share (in zones of half hours) counts in the later one.
             local = local_ms_array((since[here] + 1) * HOUR_MS - 1, subjects.zone_names[zone])

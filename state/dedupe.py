@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from state.arrays import packed, unpacked
+from state.arrays import distinct, packed, unpacked
 from state.week import HOUR_MS
 
 Ids = NDArray[np.uint64]
@@ -179,7 +179,7 @@ class Dedupe:
         """Add *ids*, distinct and new, to the periods of their times (both of shape n)."""
         periods = times_ms // self._width_ms
         blocks = np.empty(len(ids), np.uint16)
-        for period in np.unique(periods).tolist():
+        for period in distinct(periods).tolist():
             here = np.flatnonzero(periods == period)
             blocks[here] = self._blocks(period, len(here))
         ticks = ((times_ms - periods * self._width_ms) // self._tick_ms).astype(np.uint16)

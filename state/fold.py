@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from state.activity import Correction
-from state.arrays import SchemaError
+from state.arrays import SchemaError, distinct
 from state.history import History
 from state.hour_lines import Activities, HourLines
 from state.latency import Latency
@@ -154,7 +154,7 @@ class Folder:
         """Return each row's calendar week in its org's zone, and its hour there (`places_in_week`)."""
         zones = self._subjects.zone_of[self._subjects.org_of[slots]]
         weeks, hours = np.empty(len(slots), np.int64), np.empty(len(slots), np.int64)
-        for zone in np.unique(zones).tolist():
+        for zone in distinct(zones).tolist():
             here = zones == zone
             weeks[here], hours[here] = places_in_week(times[here], self._subjects.zone_names[zone])
         return weeks, hours

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from state.active_hours import Words
 from state.amounts import Answer, Bag, bags_in, medians, newest, segments_of
-from state.arrays import packed, unpacked
+from state.arrays import distinct, packed, unpacked
 from state.cells import Cells, Counts, Keys
 from state.measures import MAX_MEASURES
 from state.ring import Slots
@@ -76,7 +76,7 @@ class History:
             single &= ~lacking
         keys = (slots * MAX_MEASURES + measures).astype(np.uint64)
         summed, active = self._summed[measures], self._active[measures]
-        for week in np.unique(weeks).tolist():
+        for week in distinct(weeks).tolist():
             here = weeks == week
             counts, sums = self._weeks.setdefault(week, (Cells(), Cells()))
             counts.add(keys[here], weights[here])
@@ -86,7 +86,7 @@ class History:
                 of_then, weight = amounts[kept] * weights[kept], weights[kept]
                 bag = self._amounts.setdefault(week, Bag())
                 bag.add(slots[kept], measures[kept], times_ms[kept] - _origin_ms(week), of_then, weight)
-            self._touch(week, np.unique(slots[here]))
+            self._touch(week, distinct(slots[here]))
 
     def watch(self, see: Callable[[int, Slots], None]) -> None:
         """Have *see* called with a week and slots (distinct) whenever something of theirs changed in it."""
@@ -101,7 +101,7 @@ class History:
             if later in self._weeks:
                 starts = slots * MAX_MEASURES
                 which, _, _ = self._weeks[later][0].between(starts, starts + MAX_MEASURES)
-                self._dirty.setdefault(later, []).append(slots[np.unique(which)])
+                self._dirty.setdefault(later, []).append(slots[distinct(which)])
 
     def add_hours(self, week: int, slots: Slots, hours: Slots, weights: Counts) -> None:
         """Note activities (all of shape n) in hours of *week*."""
@@ -150,7 +150,7 @@ class History:
         The others stay touched.
         """
         touched = self._dirty.pop(week, [])
-        slots = np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int64)
+        slots = distinct(np.concatenate(touched)) if touched else np.empty(0, np.int64)
         if not among[slots].all():
             self._dirty[week] = [slots[~among[slots]]]
         return slots[among[slots]]
@@ -170,7 +170,7 @@ class History:
         for bag in self._amounts.values():
             bag.drop(slot)
         for week, touched in list(self._dirty.items()):
-            left = np.unique(np.concatenate(touched))
+            left = distinct(np.concatenate(touched))
             left = left[left != slot]
             self._dirty[week] = [left]
             if not len(left):
@@ -234,7 +234,7 @@ class History:
         for week in self.weeks():
             found[f"week/{week}"] = [packed(array) for cells in self._weeks[week] for array in cells.columns()]
             if week in self._dirty:
-                found[f"week-dirty/{week}"] = packed(np.unique(np.concatenate(self._dirty[week])))
+                found[f"week-dirty/{week}"] = packed(distinct(np.concatenate(self._dirty[week])))
         for week, hours in sorted(self._hours.items()):
             found[f"week-hours/{week}"] = hours.segment()
         found |= segments_of(self._amounts, _AMOUNTS)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.activity import Rows
+from state.arrays import distinct
 
 
 @dataclass(slots=True)
@@ -81,7 +82,7 @@ def only_used(places: list[str], place: NDArray[Any]) -> tuple[list[str], NDArra
     """
     if not place.any():
         return [], np.zeros(len(place), "<u2")
-    used = np.union1d(np.zeros(1, np.int64), place)
+    used = distinct(np.concatenate([np.zeros(1, np.int64), place]))
     return [places[at] for at in used.tolist()], np.searchsorted(used, place).astype("<u2")
 
 
@@ -148,7 +149,7 @@ class Packer:
         measures, places = list(self.measures), list(self.places)
         of_row = targets[subject] if len(subject) else subject
         found = {}
-        for target in np.unique(targets).tolist():
+        for target in distinct(targets).tolist():
             here = of_row == target
             mine = np.flatnonzero(targets == target)
             renumbered = np.zeros(len(names), "<u2")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.activity import Calibration
+from state.arrays import distinct
 from state.groups import NO_GROUP, OTHER
 from state.health import Cuts, Mask, Matrix, Model
 from state.ring import Slots
@@ -88,7 +89,7 @@ def are_renamed(groups: Slots, names: Sequence[str], former: CutPoints, cuts: Cu
     """Return which of *groups* (numbers of *names*, shape (n,)) have other documents by *cuts* than by *former*."""
     if former is cuts:
         return np.zeros(len(groups), bool)
-    changed = [each for each in np.unique(groups).tolist() if former.label(names[each]) != cuts.label(names[each])]
+    changed = [each for each in distinct(groups).tolist() if former.label(names[each]) != cuts.label(names[each])]
     return np.isin(groups, changed)
 
 
@@ -136,13 +137,13 @@ def score_among_peers(
 
 def score_in_groups(model: Model, weeks: Weeks, groups: Slots, names: Sequence[str], cuts: CutPoints) -> Scores:
     """Return the scores of n users, each by the cut points of their group (a number of *names*; shape (n,))."""
-    own = [number for number in np.unique(groups).tolist() if names[number] in cuts.by_group]
+    own = [number for number in distinct(groups).tolist() if names[number] in cuts.by_group]
     if not own:
         return score_users(model, weeks.values, weeks.known, cuts.everybody, weeks.stands)
     ranked_in = np.where(np.isin(groups, own), groups, NO_GROUP)
     nothing = np.zeros(len(groups), np.int64)
     found = Scores(nothing.copy(), np.zeros(weeks.values.shape, np.int16), nothing)
-    for number in np.unique(ranked_in).tolist():
+    for number in distinct(ranked_in).tolist():
         here = ranked_in == number
         some = weeks.of(here)
         part = score_users(model, some.values, some.known, cuts.of(names[number]), some.stands)

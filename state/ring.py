@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from state.active_hours import WORDS, Words, rotated
 from state.amounts import Answer, HourlyAmounts
-from state.arrays import grown, packed, unpacked
+from state.arrays import distinct, grown, packed, unpacked
 from state.cells import Cells, Counts, Keys, sum_by_key
 from state.columns import NarrowColumns
 from state.measures import MAX_MEASURES, Measure
@@ -81,7 +81,7 @@ class RollingWeek:
             self._bucket(hour)[0].add(found, values)
             self._mark(hour, found)
             if (values < 0).any():
-                self._mark_anew(hour, np.unique(found[values < 0] // np.uint64(MAX_MEASURES)).astype(np.int64))
+                self._mark_anew(hour, distinct(found[values < 0] // np.uint64(MAX_MEASURES)).astype(np.int64))
         for hour, found, values in _by_hour(sum_keys, sums, base):
             self._bucket(hour)[1].add(found, values)
         self._to_totals(*_of_all_hours(keys, totals), *_of_all_hours(sum_keys, sums))
@@ -103,7 +103,7 @@ class RollingWeek:
             for cells in self._hours[over]:
                 cells.squeeze()
         self._amounts.drop_before((hour - WEEK_HOURS) * HOUR_MS)
-        return np.unique(np.concatenate(touched)) if touched else np.empty(0, np.int64)
+        return distinct(np.concatenate(touched)) if touched else np.empty(0, np.int64)
 
     def forget(self, slot: int) -> None:
         """Remove everything that *slot* did."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from state.arrays import distinct
 from state.change import Members, effects_of_users, movers, split_of_user, splits_of_orgs
 from state.effects import GroupScore, OrgScore, UserScore
 from state.group_scores import figures_by_job_type
@@ -77,7 +78,7 @@ def user_scores(board: Scoreboard, slots: Slots, window_end_ms: int) -> Iterator
 def _peers(board: Scoreboard, slots: Slots) -> list[str]:
     """Return what each of *slots* is ranked among."""
     groups = peer_groups(board.model, board.subjects, slots)
-    labels = {number: board.label(number) for number in np.unique(groups).tolist()}
+    labels = {number: board.label(number) for number in distinct(groups).tolist()}
     return [labels[number] for number in groups.tolist()]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.activity import Calibration
-from state.arrays import BLOCK, grown, packed, unpacked
+from state.arrays import BLOCK, distinct, grown, packed, unpacked
 from state.effects import OrgScore, UserScore
 from state.health import BAND_NAMES, Mask, Matrix, Model
 from state.kinds import attribute_values
@@ -197,7 +197,7 @@ class Scoreboard:
             rows = slice(at, at + BLOCK)
             self._score(seen[rows], groups[rows], names)
         self._note_peers(seen, groups)
-        self._restless_orgs.update(np.unique(self.subjects.org_of[everyone]).tolist())
+        self._restless_orgs.update(distinct(self.subjects.org_of[everyone]).tolist())
         if orgs:
             self._score_orgs(np.array(sorted(self._restless_orgs), np.int64))
             self._restless_orgs = set()

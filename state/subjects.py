@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.activity import SEPARATOR, Member, Org, origin_of
-from state.arrays import grown
+from state.arrays import distinct, grown
 from state.forgotten import Guards
 from state.groups import Names
 from state.name_table import NameTable
@@ -218,7 +218,7 @@ class Subjects:
 
     def zones(self) -> set[str]:
         """Return the zones in use; UTC when there is no org yet."""
-        return {self.zone_names[z] for z in np.unique(self.zone_of[: len(self.orgs)]).tolist()} or {"UTC"}
+        return {self.zone_names[z] for z in distinct(self.zone_of[: len(self.orgs)]).tolist()} or {"UTC"}
 
     def members_of(self, numbers: Slots) -> tuple[Slots, Slots]:
         """Return the slots of all users of the orgs *numbers* (n,), one org after the other, and how many each has.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from state.arrays import grown
+from state.arrays import distinct, grown
 from state.health import Matrix
 from state.history import History
 from state.ring import Slots
@@ -41,7 +41,7 @@ def recent_scores(history: History, slots: Slots, last: Matrix, first: Matrix) -
         first: The week in which each was first seen, shape (n,); NEVER for orgs.
     """
     found = np.full((len(slots), WEEKS), NONE, np.int64)
-    for week in np.unique(last).tolist():
+    for week in distinct(last).tolist():
         here = last == week
         for column in range(WEEKS):
             found[here, column] = history.scores_at(week - WEEKS + 1 + column, slots[here])

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from state.arrays import distinct
 from state.cells import Cells, Counts, WideCells, sum_by_key
 from state.week import HOUR_MS, QUARTER_MS, WEEK_HOURS, hours_of_week, month_of, month_start_ms
 from state.week_grid import (
@@ -69,14 +70,14 @@ class Waits:
     def add_events(self, times_ms: Longs, weights: Counts) -> None:
         """Count what happened at *times_ms* (shape n)."""
         quarters = times_ms // QUARTER_MS - _FIRST_QUARTER
-        self._days.update(np.unique(quarters // 96).tolist())
+        self._days.update(distinct(quarters // 96).tolist())
         self._events.add(quarters.astype(np.uint64), weights)
 
     def add_waits(self, asked_ms: Longs, waits_ms: Longs, firsts: NDArray[np.bool_], weights: Counts) -> None:
         """Count waits (all of shape n) that began at *asked_ms*."""
         waits = waits_ms if self.exact else rounded_ms(waits_ms)
         quarters = asked_ms // QUARTER_MS - _FIRST_QUARTER
-        self._days.update(np.unique(quarters // 96).tolist())
+        self._days.update(distinct(quarters // 96).tolist())
         keys = keys_of(quarters, firsts, waits)
         if self.exact and (weights < 0).any():
             back = weights < 0
@@ -99,7 +100,7 @@ class Waits:
         """Return the calendar months in *zone* in which anything happened, ascending."""
         self._flush()
         quarters = np.concatenate([self._events.read()[0].astype(np.int64), places_of(self._left()[0])])
-        days = np.unique((quarters + _FIRST_QUARTER) // 96) * 96 * QUARTER_MS
+        days = distinct((quarters + _FIRST_QUARTER) // 96) * 96 * QUARTER_MS
         edges = np.concatenate([days, days + 24 * HOUR_MS - 1])  # of one UTC day both ends: its local days
         if zone == "UTC" or not len(days):
             return sorted({month_of(int(at), zone) for at in edges})
@@ -209,7 +210,7 @@ class Waits:
         """Round once there were more than EXACT_WAITS distinct entries."""
         if not self.exact or len(self._waits) + len(self._back) <= EXACT_WAITS:
             return
-        if len(np.union1d(self._waits.read()[0], self._back.read()[0])) > EXACT_WAITS:
+        if len(distinct(np.concatenate([self._waits.read()[0], self._back.read()[0]]))) > EXACT_WAITS:
             self._round()
 
     def _round(self) -> None:

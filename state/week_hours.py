@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from state.active_hours import WORDS, Words, reverse, rotated
-from state.arrays import decode, encode, grown, packed, unpacked
+from state.arrays import decode, distinct, encode, grown, packed, unpacked
 from state.cells import Cells, Counts, sum_by_key
 from state.ring import Slots
 from state.week import HOUR_MS, WEEK_HOURS, local_ms_array, week_end_ms
@@ -139,7 +139,7 @@ class WeekHours:
         if not len(slots):
             return slots
         self._row_of = grown(self._row_of, int(slots[-1]) + 1)
-        new = np.unique(slots[self._row_of[slots] == 0])
+        new = distinct(slots[self._row_of[slots] == 0])
         if len(new):
             self._bits = grown(self._bits, self._rows + len(new))
             self._row_of[new] = np.arange(self._rows, self._rows + len(new)) + 1

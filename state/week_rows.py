@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from state.arrays import distinct
 from state.cells import Counts, sum_by_key
 from state.closed_week import Closed, blocks, users_of
 from state.effects import WeekRow
@@ -39,8 +40,8 @@ def final_rows(shard: Shard, closed: Closed) -> list[WeekRow]:
     subjects = shard.subjects
     slots = np.concatenate([closed.users, subjects.org_slots()[closed.orgs]])
     counts, _ = shard.history.cells(closed.week, slots)
-    told = np.union1d(slots[np.unique(counts[0])], touched)
-    orgs = np.unique(subjects.org_of[told]).astype(np.int64)
+    told = distinct(np.concatenate([slots[distinct(counts[0])], touched]))
+    orgs = distinct(subjects.org_of[told]).astype(np.int64)
     return _rows(shard, closed.week, "final", told[subjects.is_user[told]], orgs, closed)
 
 
@@ -53,9 +54,9 @@ def restated_rows(shard: Shard, week: int) -> list[WeekRow]:
     subjects, found = shard.subjects, list[WeekRow]()
     zones = subjects.zone_of[subjects.org_of[touched]]
     # By name: numbers of zones are others after a restart.
-    for zone, number in sorted((subjects.zone_names[number], number) for number in np.unique(zones).tolist()):
+    for zone, number in sorted((subjects.zone_names[number], number) for number in distinct(zones).tolist()):
         here = touched[zones == number]
-        for orgs in blocks(subjects, np.unique(subjects.org_of[here]).astype(np.int64)):
+        for orgs in blocks(subjects, distinct(subjects.org_of[here]).astype(np.int64)):
             own = here[np.isin(subjects.org_of[here], orgs)]
             closed, users = None, own[subjects.is_user[own]]
             if shard.closing.can_restate(week, zone):
@@ -67,7 +68,7 @@ def restated_rows(shard: Shard, week: int) -> list[WeekRow]:
 def provisional_rows(shard: Shard, week: int) -> list[WeekRow]:
     """Return rows of the orgs for which *week* is open and in which something is new."""
     touched = shard.history.take_dirty(week, _among(shard, np.flatnonzero(~shard.are_over(week))))
-    orgs = np.unique(shard.subjects.org_of[touched]).astype(np.int64)
+    orgs = distinct(shard.subjects.org_of[touched]).astype(np.int64)
     return _rows(shard, week, "provisional", touched[:0], orgs, None)
 
 
@@ -136,7 +137,7 @@ def _active_users(shard: Shard, week: int, orgs: Slots) -> list[int]:
     users = users_of(shard.subjects, orgs)
     (where, measures, _), _ = shard.history.cells(week, users)
     counts = np.array([not m.passive for m in shard.model.catalogue.measures])[measures]
-    active = users[np.unique(where[counts])]
+    active = users[distinct(where[counts])]
     found = np.bincount(np.searchsorted(orgs, shard.subjects.org_of[active]), minlength=len(orgs))
     return [int(n) for n in found + shard.history.former_active(week, shard.subjects.org_slots()[orgs])]
 
