@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import redis
 
 from tests.bench import small_job
-from tests.bench.ground import Ground, directory, events, ground, load, run
+from tests.bench.ground import Ground, changes_of, directory, events, ground, load, run, settings_option
 
 
 def pipeline_rate(
@@ -78,9 +78,9 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--small-job", action="store_true")
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting")
+    settings_option(parser)
     wanted = parser.parse_args()
-    changes = {n: int(v) if v.isdigit() else v for n, v in (pair.split("=") for pair in wanted.set)}
+    changes = changes_of(wanted.set)
     with ground(wanted.brokers, wanted.redis, changes) as place:
         figures = {}
         if wanted.small_job:

@@ -5,6 +5,7 @@ Servers are the embedded ones unless `--brokers` and `--redis` name others.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import os
@@ -14,7 +15,7 @@ import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,6 +127,26 @@ def is_ready(port: int) -> bool:
             return bool(reply.status == 200)
     except OSError:
         return False
+
+
+def settings_option(parser: argparse.ArgumentParser) -> None:
+    """Add an option that changes settings for a run (see `changes_of`)."""
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting")
+
+
+def changes_of(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return the settings in *pairs*.
+
+    >>> changes_of(["kafka.partitions=2", "kafka.commit_seconds=0.05"])
+    {'kafka.partitions': 2, 'kafka.commit_seconds': 0.05}
+    """
+    found: dict[str, Any] = {}
+    for name, value in (pair.split("=", 1) for pair in pairs):
+        try:
+            found[name] = float(value) if "." in value else int(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 async def load(bootstrap: str, partitions: int, messages: Iterable[tuple[str, int, bytes | None, bytes]]) -> int:

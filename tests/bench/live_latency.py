@@ -5,7 +5,7 @@ probe: an event of a user that nobody has seen before. Timed from the batch bein
 is in Redis (polled every 10 ms). Says whose processor time it took, how far behind the load itself came, and how it
 went on: a row for each twentieth of the time.
 
-    python -m tests.bench.live_latency --rate 10000 --seconds 600
+    python -m tests.bench.live_latency --rate 10000 --users 5000 --orgs 250 --seconds 600 --set kafka.partitions=2
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ import numpy as np
 from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
-from streams.settings import Settings
-from tests.bench.ground import Ground, directory, events, ground, load, run
+from tests.bench.ground import Ground, changes_of, directory, events, ground, load, run, settings_option
 
 STEP_SECONDS = 0.02
 PARTS = 20
@@ -111,9 +110,8 @@ def main() -> None:
     parser.add_argument("--orgs", type=int, default=2_000)
     parser.add_argument("--users", type=int, default=200_000)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--partitions", type=int, default=Settings().kafka.partitions)
-    parser.add_argument("--commit-seconds", type=float, default=Settings().kafka.commit_seconds)
     parser.add_argument("--checkpoint-seconds", type=float, default=300.0)
+    settings_option(parser)
     wanted = parser.parse_args()
     with ground(
         wanted.brokers,
@@ -121,8 +119,7 @@ def main() -> None:
         {
             "ingest.unknown_product_events": "create",
             "checkpoint.every_seconds": wanted.checkpoint_seconds,
-            "kafka.partitions": wanted.partitions,
-            "kafka.commit_seconds": wanted.commit_seconds,
+            **changes_of(wanted.set),
         },
     ) as place:
         settings = place.settings
