@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import agents
+import state
 import streams
 from state.identity import OrgRecord, UserRecord
 from state.measures import NO_DURATION
@@ -190,7 +191,7 @@ def test_bad_input_gets_its_reason(source: str, raw: bytes, reason: str) -> None
 
 def test_every_reason_of_the_contract_is_one_that_the_code_can_give() -> None:
     used = set()
-    for package in (streams, agents):
+    for package in (streams, agents, state):
         for path in Path(package.__path__[0]).glob("*.py"):
             text = path.read_text("utf-8")
             used |= {r for r in REASONS if re.search(rf'(?<=["\']){r}(?=["\'])', text.split("REASONS")[-1])}
