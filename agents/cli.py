@@ -14,15 +14,7 @@ import click
 
 from agents.cli_errors import EXIT_FAILED, cover_tracebacks, told
 from agents.cli_group import LazyGroup
-from streams.settings import (
-    Settings,
-    SettingsError,
-    config_path,
-    load_settings,
-    tenant_in_environment,
-    tenant_names,
-)
-from streams.tenants import NO_TENANT
+from streams.settings import Settings, config_path, load_settings
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("agents.cli_demo:demo", "See it all work: own Kafka and Redis, a simulated company base, a live view."),
@@ -125,24 +117,8 @@ def orgpulse(ctx: click.Context, config: Path | None, tenant: str | None) -> Non
     # The Kafka client warns about each refused connection; commands tell the outcome once instead.
     logging.getLogger("kafka").setLevel(logging.ERROR)
     if not ctx.meta[_HELP_KEY]:
-        ctx.obj = settings = load_settings(config_in_use(config), tenant=tenant)
-        if not settings.worker.tenant and ctx.invoked_subcommand not in WITHOUT_TENANT:
-            _ask_whose(config_in_use(config), tenant)
-
-
-def _ask_whose(path: Path | None, tenant: str | None) -> None:
-    """Refuse to go on where there are tenants and nobody said which one is meant, or that none is.
-
-    Raises:
-        SettingsError: If so. To guess would read, or write, what is somebody else's.
-    """
-    names = tenant_names(path)
-    if names and (tenant or tenant_in_environment()) != NO_TENANT:
-        raise SettingsError(
-            f"{path} has tenants, and it is not said whose data this is about",
-            f"Say `orgpulse --tenant NAME …` or set ORGPULSE_TENANT; there are: {', '.join(names)}. "
-            f"`--tenant {NO_TENANT}` is what runs without one.",
-        )
+        whose = ctx.invoked_subcommand not in WITHOUT_TENANT
+        ctx.obj = load_settings(config_in_use(config), tenant=tenant, must_say_whose=whose)
 
 
 def config_in_use(named: Path | None) -> Path | None:

@@ -19,6 +19,7 @@ from rich.table import Table
 from agents.cli import config_in_use
 from agents.cli_errors import EXIT_FAILED, EXIT_USAGE, ToldError
 from streams.generation import with_generation
+from streams.held_back import CHECK, HELD
 from streams.published_workers import WorkerCard
 from streams.reader_errors import ReaderError
 from streams.redis_access import reader_of
@@ -26,8 +27,6 @@ from streams.settings import Settings, load_settings, tenant_names
 from streams.tenant_remains import Remains, remains_of, remove_from_kafka, remove_from_redis
 from streams.topics import create_topics, topic_specs
 
-QUOTA_CHECK = "quota"
-"""Name of a worker's check that tells how it stands with the quota."""
 _WAIT_SECONDS = 10.0
 
 
@@ -185,7 +184,7 @@ def _standing(settings: Settings) -> Standing:
 
 
 def _is_held(card: WorkerCard) -> bool:
-    return any(check.name == QUOTA_CHECK and check.detail.startswith("held") for check in card.checks)
+    return any(check.name == CHECK and check.detail.startswith(HELD) for check in card.checks)
 
 
 def _show(found: list[Standing]) -> None:

@@ -17,6 +17,7 @@ from psycopg import sql
 from agents.forget_names import Names
 from agents.sinks.pg_connect import Connection, connect, let_go
 from streams.redis_access import redis_client
+from streams.redis_rights import escaped
 from streams.settings import Settings
 
 _SCAN = 1_000
@@ -44,7 +45,7 @@ def in_redis(settings: Settings, names: Names) -> tuple[list[str], int]:
     prefix = settings.redis.prefix.encode()
     with _redis(settings) as client:
         found, looked = list[str](), 0
-        for key in client.scan_iter(match=_escaped(prefix) + b"*", count=_SCAN):
+        for key in client.scan_iter(match=escaped(settings.redis.prefix) + "*", count=_SCAN):
             looked += 1
             shown = key[len(prefix) :].decode("utf-8", "replace")
             if names.is_in(key[len(prefix) :]):
@@ -114,10 +115,6 @@ def remove_from_redis(settings: Settings, names: Names, orgs: set[str]) -> int:
             if fields.get(b"subject") in subjects:
                 removed += client.xdel(prefix + "changes", entry)
         return removed
-
-
-def _escaped(prefix: bytes) -> bytes:
-    return b"".join(b"\\" + bytes([c]) if c in b"*?[]\\" else bytes([c]) for c in prefix)
 
 
 _TABLES = {

@@ -22,7 +22,7 @@ from state.activity import SEPARATOR, subject_of
 from state.identity import EVENT, Directory, Link, org_alias, spelled
 from state.packing import Packer
 from streams.chunks import Outcome
-from streams.dead_letters import DeadLetters, FloodGuard
+from streams.dead_letters import ChunkLetters, DeadLetters, FloodGuard
 from streams.parked import Parked, encode_parked
 from streams.reading import Reader, Reading, Rejected, check_unpacked
 from streams.settings_work import IngestSettings
@@ -59,12 +59,10 @@ class Source:
 class _Work:
     """What one chunk has led to so far."""
 
+    letters: ChunkLetters
+    counts: Counter[str]
     packer: Packer = field(default_factory=Packer)
     out: list[Outgoing] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    letter_bytes: int = 0
-    skipped: int = 0
-    """Messages of batches that could not be unpacked, but for one of each, whose place a record takes."""
 
 
 class Ingest:
@@ -97,7 +95,8 @@ class Ingest:
         """Return what *chunk* leads to."""
         partition = chunk.tp.partition
         ledger = self._ledger.source(partition, self._source.name)
-        work = _Work()
+        counts: Counter[str] = Counter()
+        work = _Work(ChunkLetters(self._dead_letters, self._source.name, partition, counts), counts)
         newest = self._read_all(chunk, work, ledger.watermark_ms)
         arrived = chunk.records[0].timestamp / 1000
         split = work.packer.split(
@@ -108,9 +107,9 @@ class Ingest:
             work.out += self._router.packed(target, counted)
         work.counts["forwarded"] = len(work.packer.at)
         # A batch that was skipped is one mistake, however many messages it claims to hold.
-        self._flood.watch(partition, len(chunk.records), work.counts["dead_lettered"] - work.skipped)
+        self._flood.watch(partition, len(chunk.records), work.counts["dead_lettered"] - work.letters.skipped)
         sent = {target: len(rows.measure) for target, rows in split.items()}
-        ledger = ledger.after(len(chunk.records) + work.skipped, work.counts, newest, sent)
+        ledger = ledger.after(len(chunk.records) + work.letters.skipped, work.counts, newest, sent)
         work.out.append(self._ledger.keep_source(partition, self._source.name, ledger))
         return Outcome(work.out, chunk.next_offset, lambda: self._tell(partition, work.counts))
 
@@ -145,13 +144,7 @@ class Ingest:
                 if time_ms < floor:
                     raise Rejected("too_late", f"{(floor - time_ms) // 1000} s beyond the allowed lateness")
             except Rejected as error:
-                work.counts["dead_lettered"] += error.messages
-                work.counts["dead:" + error.reason] += error.messages
-                work.skipped += error.messages - 1
-                place = self._source.name, chunk.tp.partition
-                letter = self._dead_letters.letter(error, *place, record, work.letter_bytes)
-                work.letter_bytes += len(letter.value or b"")
-                work.out.append(letter)
+                work.out.append(work.letters.of(error, record))
                 continue
             if time_ms > newest:
                 newest = time_ms

@@ -20,7 +20,7 @@ from state.identity import OrgRecord, UserRecord, org_alias, with_claims
 from state.membership import ALWAYS_MS, FOREVER_MS, Membership, joined, last_stints
 from state.records import record_of
 from streams.chunks import Outcome
-from streams.dead_letters import DeadLetters
+from streams.dead_letters import ChunkLetters, DeadLetters
 from streams.parked import Alias, encode_parked
 from streams.read_directory import DirectoryLimits, org_entry, user_entry
 from streams.reading import Rejected, check_unpacked
@@ -105,7 +105,7 @@ class Members:
         counts: Counter[str] = Counter()
         take = self._take_user if self._kind == "users" else self._take_org
         suppressed = self._suppressed if self._kind == "users" else None
-        skipped = letter_bytes = 0
+        letters = ChunkLetters(self._dead_letters, self._kind, partition, counts)
         for record in chunk.records:
             try:
                 check_unpacked(record)
@@ -116,13 +116,8 @@ class Members:
                 out += take(partition, record)
                 counts["directory"] += 1
             except Rejected as error:
-                counts["dead_lettered"] += error.messages
-                counts["dead:" + error.reason] += error.messages
-                skipped += error.messages - 1
-                letter = self._dead_letters.letter(error, self._kind, partition, record, letter_bytes)
-                letter_bytes += len(letter.value or b"")
-                out.append(letter)
-        ledger = self._ledger.source(partition, self._kind).after(len(chunk.records) + skipped, counts, 0)
+                out.append(letters.of(error, record))
+        ledger = self._ledger.source(partition, self._kind).after(len(chunk.records) + letters.skipped, counts, 0)
         out.append(self._ledger.keep_source(partition, self._kind, ledger))
         return Outcome(out, chunk.next_offset, lambda: self._tell(partition, counts))
 

@@ -27,6 +27,7 @@ from agents.wiring import Pipeline, build
 from agents.worker_card import CardWriter, make_card, page_address
 from streams.clock import Clock, WallClock
 from streams.faust_app import ChunkApp
+from streams.held_back import CHECK
 from streams.http import HttpServer
 from streams.kafka_watch import KafkaWatch
 from streams.log_reader import Follower, read_stretch
@@ -151,7 +152,7 @@ class Worker:
             ("redis", *((True, "not told: aside") if self.settings.worker.aside != "no" else self.sink.status)),
         ]
         if app.held_back is not None:
-            found.append(("quota", True, app.held_back.told()))
+            found.append((CHECK, True, app.held_back.told()))
         if self.settings.worker.tenant:
             found.append(("tenant", True, self.settings.worker.tenant))
         return [(name, well, cover(detail)) for name, well, detail in found]

@@ -29,7 +29,7 @@ from streams.task_service import TaskService
 _log = structlog.get_logger(__name__)
 _LIVE_SECONDS = 3600.0
 _IDLE_SECONDS = 5.0
-_LOOKS_A_TICK = 5
+_LOOKS_A_TICK = 5  # how often in a tick's time is looked who is due: what comes waits for the look, too
 _BACKLOG_MESSAGES = 25_000
 _QUIET_TICK_SECONDS = 0.5
 _ORGS_SECONDS = 1.0  # an org has many users: its figures change with nearly every tick

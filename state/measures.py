@@ -67,6 +67,10 @@ class Catalogue:
     measures: tuple[Measure, ...]
     by_event: dict[str, str]  # product event name → measure name
     by_action: dict[str, str]  # syslog action → measure name
+    _index: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_index", {measure.name: number for number, measure in enumerate(self.measures)})
 
     @property
     def names(self) -> list[str]:
@@ -84,4 +88,4 @@ class Catalogue:
         >>> Catalogue(BUILT_IN, {}, {}).index("nonsense")
         0
         """
-        return next((i for i, m in enumerate(self.measures) if m.name == name), 0)
+        return self._index.get(name, 0)

@@ -72,7 +72,6 @@ class Shard:
         """Offset of the next record to apply."""
         self.watermark_ms = 0
         self.subjects = Subjects()
-        self._measures = {name: number for number, name in enumerate(model.catalogue.names)}
         measures, models = model.catalogue.measures, [model] if shadow is None else [model, shadow]
         single = sorted({m for each in models for m in single_measures(each)})
         carried = [CARRY_WEEKS * any(a.missing == "carry" for a in each.attributes) for each in models]
@@ -327,10 +326,10 @@ class Shard:
         """Return the columns of each with slots and this model's measures, but for those who were forgotten."""
         # All at once: to look up sixty names takes hardly longer than to look up three.
         slots = self.subjects.slots([name for rows, _ in accepted for name in rows.subjects])
-        found, begin = [], 0
+        catalogue, found, begin = self.model.catalogue, list[Columns](), 0
         for rows, columns in accepted:
             mine, begin = slots[begin : begin + len(rows.subjects)], begin + len(rows.subjects)
-            measures = np.array([self._measures.get(name, 0) for name in rows.measures], np.int64)
+            measures = np.array([catalogue.index(name) for name in rows.measures], np.int64)
             columns.subject, columns.measure = mine[columns.subject], measures[columns.measure]
             if forgotten := self.subjects.forgotten:  # they were under way when somebody was forgotten
                 columns = columns.take(~np.isin(columns.subject, forgotten))

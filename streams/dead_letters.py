@@ -7,6 +7,7 @@ bad deploy can't drain a topic into the dead letters, because the worker stops.
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -72,7 +73,7 @@ class DeadLetters:
         *before* says how many bytes the letters have that leave with it.
         """
         key, value, detail = record.key, record.value, cover(error.detail)[:MAX_DETAIL_CHARS]
-        if before > MAX_LETTERS_BYTES:
+        if before > MAX_LETTERS_BYTES and (key, value) != (None, None):
             detail, key, value = f"{detail}; {_ELSEWHERE}", None, None
         if why := self._covers(key, value):
             return self._made(error.reason, f"{detail}; {why}", topic, partition, record.offset, None, None)
@@ -114,6 +115,26 @@ class DeadLetters:
             "time": self._now(),
         }
         return Outgoing(self._topic, partition, key, orjson.dumps(letter))
+
+
+class ChunkLetters:
+    """The letters of one chunk: bounded together, and counted."""
+
+    def __init__(self, dead_letters: DeadLetters, topic: str, partition: int, counts: Counter[str]) -> None:
+        """Begin; *counts* are the chunk's outcomes, to be added to."""
+        self._dead_letters, self._topic, self._partition, self._counts = dead_letters, topic, partition, counts
+        self._bytes = 0
+        self.skipped = 0
+        """Messages of batches that could not be unpacked, but for one of each, whose place a record takes."""
+
+    def of(self, error: Rejected, record: Any) -> Outgoing:
+        """Return the letter of *record*, which was refused with *error*."""
+        self._counts["dead_lettered"] += error.messages
+        self._counts["dead:" + error.reason] += error.messages
+        self.skipped += error.messages - 1
+        letter = self._dead_letters.letter(error, self._topic, self._partition, record, self._bytes)
+        self._bytes += len(letter.value or b"")
+        return letter
 
 
 class FloodGuard:

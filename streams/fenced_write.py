@@ -202,12 +202,8 @@ def pack(batch: Sequence[Queued], prefix: str) -> tuple[list[str], bytes]:
 
 
 def _missed(found: Missed) -> tuple[str, str, object]:
-    return "", outcome_of_missed(found), {band: _flat(entry) for band, entry in found.items()}
-
-
-def outcome_of_missed(found: Missed) -> str:
-    """Return the band that the entries of *found* lead to, all of them to the same."""
-    return next(iter(found.values())).get("to", "")
+    outcome = next(iter(found.values())).get("to", "")  # all of them lead to the same
+    return "", outcome, {band: _flat(entry) for band, entry in found.items()}
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:

@@ -21,8 +21,17 @@ from streams.settings_quota import QuotaSettings
 if TYPE_CHECKING:
     from streams.transport import Chunk
 
+CHECK = "quota"
+"""What a worker calls the check that tells how it stands with the quota."""
+HELD = "held to its quota"
+"""How what that check tells begins while messages wait."""
 _CHUNKS_PER_SECOND = 4
 """Into so many chunks what may be taken in a second is cut, so that it is taken evenly."""
+
+
+def waiting_in(held: HeldBack | None) -> frozenset[TP]:
+    """Return the partitions of which something waits; none where there is no quota."""
+    return frozenset() if held is None else held.waiting()
 
 
 class HeldBack:
@@ -131,7 +140,7 @@ class HeldBack:
         """Return for people how it stands."""
         parts = [(self.events_per_second, "messages/s"), (self.bytes_per_second, "bytes/s")]
         rates = " and ".join(f"{rate:,.0f} {unit}" for rate, unit in parts if rate) or "nothing is read here"
-        return f"held to its quota of {rates}; the rest waits in Kafka" if self.holding else f"below its quota: {rates}"
+        return f"{HELD} of {rates}; the rest waits in Kafka" if self.holding else f"below its quota: {rates}"
 
     def _take(self, chunk: Chunk) -> None:
         size = 0

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from faust.types import TP
 
+from streams.held_back import waiting_in
+
 if TYPE_CHECKING:
     from streams.faust_app import ChunkApp
 
@@ -31,7 +33,7 @@ class Position(NamedTuple):
 def positions_of(app: ChunkApp, ends: Mapping[TP, int] | None = None) -> dict[TP, Position]:
     """Return where each live source partition stands; how much waits is known from the last fetch, or from *ends*."""
     ends = ends or {}
-    held = app.held_back.waiting() if app.held_back is not None else frozenset()
+    held = waiting_in(app.held_back)
     found: dict[TP, Position] = {}
     for tp in app.live:
         state = app.consumer._thread.state_of(tp)

@@ -89,4 +89,5 @@ class Allowance:
 
     def wait_seconds(self, now: float) -> float:
         """Return how long to wait until something may be taken; 0 = now."""
-        return max(0.0, *(each.wait_seconds(now) for each in (self._events, self._bytes) if each is not None), 0.0)
+        buckets = (each for each in (self._events, self._bytes) if each is not None)
+        return max((each.wait_seconds(now) for each in buckets), default=0.0)

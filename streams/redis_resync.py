@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 
 from streams.fenced_write import Write
 from streams.metrics import Metrics
+from streams.redis_rights import escaped
 
 PROGRESS_SECONDS = 2.0  # how often a resync says how far it is
 SCAN_KEYS = 500  # keys looked at per round trip
@@ -153,7 +154,7 @@ class Sweep:
 
     def __init__(self, unknown: Callable[[Sequence[str]], Iterable[Write]], prefix: str) -> None:
         self._unknown, self._prefix = unknown, prefix
-        self._pattern = "".join(f"[{c}]" if c in "*?[" else f"\\{c}" if c == "\\" else c for c in prefix) + "*"
+        self._pattern = escaped(prefix) + "*"
         self._cursor, self._seen_all = 0, False
         self._ranks: list[tuple[str, int]] = []  # sorted sets still to be looked at, from a cursor on
         self.removed = 0

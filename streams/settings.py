@@ -36,7 +36,7 @@ from streams.settings_privacy import PrivacySettings
 from streams.settings_quota import QuotaSettings
 from streams.settings_sink import SinkSettings
 from streams.settings_tenants import SECTION as TENANTS
-from streams.settings_tenants import tenants_in, unknown_tenant
+from streams.settings_tenants import tenants_in, unknown_tenant, unsaid_tenant
 from streams.settings_web import WebSettings
 from streams.settings_wire import (
     KafkaSettings,
@@ -68,7 +68,6 @@ __all__ = [
     "redacted_url",
     "secret_in",
     "setting_types",
-    "tenant_in_environment",
     "tenant_names",
     "variable_of",
 ]
@@ -124,18 +123,17 @@ def config_path(environ: Mapping[str, str] | None = None) -> Path | None:
     return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
 
 
-def tenant_in_environment() -> str:
-    """Return the tenant that ORGPULSE_TENANT names; empty if it is not set."""
-    return os.environ.get(TENANT_VARIABLE, "")
-
-
 def secret_in(variable: str) -> str:
     """Return what a variable named by the user holds, such as an address with its password; empty if not set."""
     return os.environ.get(variable, "")
 
 
 def load_settings(
-    path: Path | None, environ: Mapping[str, str] | None = None, *, tenant: str | None = None
+    path: Path | None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    tenant: str | None = None,
+    must_say_whose: bool = False,
 ) -> Settings:
     """Return the settings: defaults, over them the file, over that the environment.
 
@@ -144,6 +142,8 @@ def load_settings(
         environ: Variables to read; the process's own when None. An empty variable counts as not set.
         tenant: Whose settings are wanted: its tables of the file stand over the file's others, and its names follow
             from its own. "none" = nobody's; when None, ORGPULSE_TENANT says it.
+        must_say_whose: Where the file has tenants, one must be named, or "none": to guess would read, or write, what
+            is somebody else's.
 
     Raises:
         SettingsError: If a name is unknown or a value doesn't fit, with its place and what is wanted.
@@ -155,21 +155,23 @@ def load_settings(
     known = {} if source is None else tenants_in(source, setting_types())
     if source is not None:
         _take_file(source, values, places)
-    name = environ.get(TENANT_VARIABLE, "") if tenant is None else tenant
-    if name in ("", NO_TENANT):
-        name = ""
-    elif name not in known:
+    said = environ.get(TENANT_VARIABLE, "") if tenant is None else tenant
+    name = "" if said == NO_TENANT else said
+    if name and name not in known:
         raise unknown_tenant(name, known, path)
-    else:
-        values |= {setting: said.value for setting, said in known[name].items()}
-        places |= {setting: said.place for setting, said in known[name].items()}
+    if name:
+        values |= {setting: entry.value for setting, entry in known[name].items()}
+        places |= {setting: entry.place for setting, entry in known[name].items()}
     _take_environment(environ, values, places)
     settings = _built(Settings(), values)
     if name and settings.worker.tenant:
         raise SettingsError("it is said twice whose the settings are", f"Unset {variable_of('worker', 'tenant')}.")
     if known and not settings.worker.tenant:
         _refuse(base_problems(settings), places)
-    return _checked(of_tenant(settings, name) if name else settings, places)
+    settings = _checked(of_tenant(settings, name) if name else settings, places)
+    if must_say_whose and known and not (said or settings.worker.tenant):
+        raise unsaid_tenant(known, path)
+    return settings
 
 
 def tenant_names(path: Path | None) -> tuple[str, ...]:

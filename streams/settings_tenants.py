@@ -63,6 +63,15 @@ def unknown_tenant(name: str, known: Mapping[str, Table], file: object) -> Setti
     )
 
 
+def unsaid_tenant(known: Mapping[str, Table], file: object) -> SettingsError:
+    """Build the error for somebody who did not say which of the tenants is meant, or that none is."""
+    return SettingsError(
+        f"{file} has tenants, and it is not said whose data this is about",
+        f"Say `orgpulse --tenant NAME …` or set ORGPULSE_TENANT; there are: {', '.join(known)}. "
+        f"`--tenant {NO_TENANT}` is what runs without one.",
+    )
+
+
 def _table(source: Source, section: str, table: Mapping[str, Any], kinds: Kinds) -> Table:
     found: Table = {}
     for name, raw in table.items():

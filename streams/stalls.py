@@ -16,6 +16,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from streams.faust_app import ChunkApp
+from streams.held_back import waiting_in
 from streams.positions import standing_of
 from streams.task_service import TaskService
 
@@ -130,7 +131,7 @@ class StallWatch(TaskService):
         long = self._long_chunks()
         if app.flowing:
             positions = app.positions(ends)
-            held = app.held_back.waiting() if app.held_back is not None else frozenset()
+            held = waiting_in(app.held_back)
             self._stalls.check(positions, now, {tp for tp in positions if tp.topic in long or tp in held})
 
     def _long_chunks(self) -> set[str]:

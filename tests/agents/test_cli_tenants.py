@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from redis import Redis
 
 from agents import cli
-from agents.cli_tenants import QUOTA_CHECK
 from agents.worker_card import make_card
+from streams.held_back import CHECK
 from streams.metrics import Metrics
 from streams.namespace import namespace_of
 from streams.published_workers import CARDS, card_fields, card_key
@@ -134,7 +134,7 @@ def test_topics_are_made_for_all_and_everything_of_one_is_taken_away(
     for settings in (acme, other):
         metrics = Metrics()
         metrics.lag.set(1234, topic_names(settings).product_events, 0)
-        card = make_card("worker-7", "", metrics, [(QUOTA_CHECK, True, "held to its quota of 500 messages/s")], 1e9)
+        card = make_card("worker-7", "", metrics, [(CHECK, True, "held to its quota of 500 messages/s")], 1e9)
         client.hset(settings.redis.prefix + card_key("worker-7"), mapping=card_fields(card))
         client.zadd(settings.redis.prefix + CARDS, {"worker-7": 1e9})
         client.set(settings.redis.prefix + "[x]*", "1")
