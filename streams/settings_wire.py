@@ -107,8 +107,8 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
             le=1073741824,
             description="To how many bytes a record batch may unpack. One that is compressed and would become more is "
             "skipped: one dead letter, `batch_too_big`, names its offsets. Brokers limit batches as they are sent, "
-            "compressed, so they don't do this. A worker may need 30 times as many bytes for each such batch, and holds up "
-            "to five of each partition at once.",
+            "compressed, so they don't do this. A worker may need 30 times as many bytes for each such batch, and "
+            "holds up to five of each partition at once.",
         ),
     ] = 8388608
     request_timeout_seconds: Annotated[

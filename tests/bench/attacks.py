@@ -22,93 +22,53 @@ def _now_ms() -> int:
     return int(time.time() * 1000)
 
 
+def _sent(settings: Settings, topic: str, n: int, **fields: object) -> Sendable:
+    """Return message number *n* of an attack, of *fields*, without a key."""
+    return settings.kafka.prefix + topic, n, None, orjson.dumps(fields)
+
+
+def _syslog(settings: Settings, n: int, id_: str, org: str, user: str, action: str = "update") -> Sendable:
+    created = _now_ms() // 1000
+    return _sent(settings, "syslog-activities", n, id=id_, org=org, userid=user, created=created, action=action)
+
+
 def labels(settings: Settings, size: int) -> Iterator[Sendable]:
     """Yield events whose every text is another one: org, user, event name, action, channel, team, kind of sample."""
-    prefix, now = settings.kafka.prefix, _now_ms()
+    product, chat, now = "product-events", "chat-messages", _now_ms()
     for n in range(size):
+        user, org = f"lu{n}", f"lo{n}"
         match n % 3:
             case 0:
-                yield (
-                    prefix + "syslog-activities",
-                    n,
-                    None,
-                    orjson.dumps(
-                        {"id": f"l{n}", "org": f"lo{n}", "userid": f"lu{n}", "created": now // 1000, "action": f"a{n}"}
-                    ),
-                )
+                yield _syslog(settings, n, f"l{n}", org, user, f"a{n}")
             case 1:
-                yield (
-                    prefix + "chat-messages",
-                    n,
-                    None,
-                    orjson.dumps(
-                        {"message_id": f"l{n}", "author": f"lu{n}", "time": now, "channel": f"lc{n}", "org_id": "lall"}
-                    ),
-                )
+                said = {"message_id": f"l{n}", "author": user, "time": now, "channel": f"lc{n}", "org_id": "lall"}
+                yield _sent(settings, chat, n, **said)
             case _:
-                yield (
-                    prefix + "product-events",
-                    n,
-                    None,
-                    orjson.dumps(
-                        {
-                            "event_id": f"l{n}",
-                            "name": f"ln{n}",
-                            "distinct_id": f"lu{n}",
-                            "time": now,
-                            "org_id": f"lo{n}",
-                        }
-                    ),
-                )
+                done = {"event_id": f"l{n}", "name": f"ln{n}", "distinct_id": user, "time": now, "org_id": org}
+                yield _sent(settings, product, n, **done)
 
 
 def ids(settings: Settings, size: int) -> Iterator[Sendable]:
     """Yield events of one org with an id, a user, an alias, a message or a parent that nobody has heard of, each."""
-    prefix, now = settings.kafka.prefix, _now_ms()
+    product, chat, now = "product-events", "chat-messages", _now_ms()
     for n in range(size):
         match n % 4:
             case 0:
-                yield (
-                    prefix + "syslog-activities",
-                    n,
-                    None,
-                    orjson.dumps(
-                        {"id": f"i{n}", "org": "ids", "userid": f"iu{n}", "created": now // 1000, "action": "update"}
-                    ),
-                )
+                yield _syslog(settings, n, f"i{n}", "ids", f"iu{n}")
             case 1:
-                yield prefix + "chat-messages", n, None, orjson.dumps(
-                    {"message_id": f"i{n}", "author": "iu0", "time": now, "channel": "c", "org_id": "idchat",
-                     "in_reply_to": f"nobody{n}"}
-                )  # fmt: skip
+                said = {"message_id": f"i{n}", "author": "iu0", "time": now, "channel": "c", "org_id": "idchat"}
+                yield _sent(settings, chat, n, **said, in_reply_to=f"nobody{n}")
             case 2:
-                yield (
-                    prefix + "product-events",
-                    n,
-                    None,
-                    orjson.dumps({"event_id": f"i{n}", "name": "Search", "distinct_id": f"stranger{n}", "time": now}),
-                )
+                yield _sent(settings, product, n, event_id=f"i{n}", name="Search", distinct_id=f"stranger{n}", time=now)
             case _:
-                yield (
-                    prefix + "chat-messages",
-                    n,
-                    None,
-                    orjson.dumps(
-                        {"type": "presence", "server": f"is{n}", "time": now // 1000, "online": 1, "org_id": "idchat"}
-                    ),
-                )
+                sample = {"server": f"is{n}", "time": now // 1000, "online": 1, "org_id": "idchat"}
+                yield _sent(settings, chat, n, type="presence", **sample)
 
 
 def orgs(settings: Settings, size: int) -> Iterator[Sendable]:
     """Yield events each of which is of another org."""
-    prefix, now = settings.kafka.prefix, _now_ms()
     for n in range(size):
-        yield (
-            prefix + "syslog-activities",
-            n,
-            None,
-            orjson.dumps({"id": "x", "org": f"org{n}", "userid": "u", "created": now // 1000, "action": "update"}),
-        )
+        yield _syslog(settings, n, "x", f"org{n}", "u")
 
 
 def directory(settings: Settings, size: int) -> Iterator[Sendable]:
@@ -124,17 +84,9 @@ def directory(settings: Settings, size: int) -> Iterator[Sendable]:
 
 def hot(settings: Settings, size: int) -> Iterator[Sendable]:
     """Yield the events of one org, of five hundred people; it is in the twins' own partition."""
-    prefix, now = settings.kafka.prefix, _now_ms()
     (org,) = names_in(0, settings.kafka.partitions, "hot", 1)
     for n in range(size):
-        yield (
-            prefix + "syslog-activities",
-            n,
-            None,
-            orjson.dumps(
-                {"id": f"h{n}", "org": org, "userid": f"hu{n % 500}", "created": now // 1000, "action": "update"}
-            ),
-        )
+        yield _syslog(settings, n, f"h{n}", org, f"hu{n % 500}")
 
 
 def huge(settings: Settings, size: int) -> Iterator[Sendable]:
@@ -192,12 +144,8 @@ def clock(settings: Settings, size: int) -> Iterator[Sendable]:
                 moment = b"%d" % (_now_ms() + later)
             case _:
                 moment = b"%d" % (_now_ms() - (n * 7919 % 50) * 86_400_000)
-        yield (
-            topic,
-            n,
-            None,
-            (b'{"id":"c%d","org":"tock","userid":"tick%d","action":"update","created":%s}' % (n, n % 5, moment)),
-        )
+        value = b'{"id":"c%d","org":"tock","userid":"tick%d","action":"update","created":%s}' % (n, n % 5, moment)
+        yield topic, n, None, value
 
 
 def _bombs(settings: Settings, size: int) -> list[tuple[str, int, bytes, int]]:
