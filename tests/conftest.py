@@ -17,6 +17,7 @@ import pytest
 
 from deploy.local.kafka import LocalKafka
 from deploy.local.redis import LocalRedis
+from streams import redaction
 
 _POLICY = Path(__file__).resolve().parents[1] / "SECURITY.md"
 
@@ -29,6 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         file, _, rest = item.nodeid.partition("::")
         if file in named or f"{file}::{rest.partition('[')[0]}" in named:
             item.add_marker(pytest.mark.security)
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another test made known as a secret is covered in this one's texts no more."""
+    monkeypatch.setattr(redaction, "_known", {})
 
 
 @dataclass(frozen=True)
