@@ -29,7 +29,7 @@ test: check ## Check everything, then run all tests but the benchmarks, three fi
 	@$(PYTEST) tests --ignore=tests/bench -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: env ## The long form of everything that goes wrong on purpose (N=10: ten times as much), then the mutation check
-	@ORGPULSE_FAULTS_N=$(N) $(PYTEST) $(wildcard tests/faults tests/sinks tests/fuzz tests/simulation tests/end_to_end) -s -p no:logging $(ARGS)
+	@ORGPULSE_FAULTS_N=$(N) $(PYTEST) $(wildcard tests/state tests/faults tests/sinks tests/fuzz tests/simulation tests/end_to_end) -s -p no:logging $(ARGS)
 	@$(BIN)/python -m tests.faults.mutations
 
 security: check ## Run the security suite, long form

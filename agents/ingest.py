@@ -119,23 +119,31 @@ class Ingest:
         self._ledger.show(partition, self._source.name)
 
     def _read_all(self, chunk: Chunk, work: _Work, watermark_ms: int) -> int:
-        """Read every record of *chunk* into *work*; return the newest event time (ms)."""
+        """Read every record of *chunk* into *work*; return the newest event time (ms).
+
+        The usual way of a message, a known person's activity, is written out here: it is gone for each of them.
+        """
         read, first, suppressed = self._source.read, chunk.first_offset, self._suppressed
         ceiling = int(self._now() * 1000) + self._max_ahead_ms
         floor, newest = watermark_ms - self._lateness_ms, watermark_ms
+        watching, person_of, packer = bool(suppressed), self._directory.people.get, work.packer
+        number_of, measure_of = packer.subjects.setdefault, packer.measures.setdefault
+        subjects, measures = packer.subjects, packer.measures
+        put_subject, put_measure, put_time = packer.subject.append, packer.measure.append, packer.time_ms.append
+        put_id, put_at = packer.id.append, packer.at.append
         for record in chunk.records:
             value = record.value
             try:
                 if value is None:
                     check_unpacked(record)
-                    if suppressed and suppressed.is_named_in(record.key):
+                    if watching and suppressed.is_named_in(record.key):
                         work.counts["suppressed"] += 1  # the end of what a compacted topic held of them
                         continue
                     raise Rejected("not_json", "no value")
                 if len(value) > self._max_value_bytes:
                     raise Rejected("too_big", f"{len(value)} bytes, at most {self._max_value_bytes}")
                 found = read(value)
-                if suppressed and (suppressed.has(found.who) or suppressed.has(found.link)):
+                if watching and (suppressed.has(found.who) or suppressed.has(found.link)):
                     work.counts["suppressed"] += 1
                     continue
                 time_ms = found.time_ms
@@ -149,53 +157,54 @@ class Ingest:
             if time_ms > newest:
                 newest = time_ms
                 floor = newest - self._lateness_ms
-            self._resolve(found, record.offset - first, chunk, work)
+            at, org, person = record.offset - first, found.org, person_of(found.who)
+            if person is None or person.bot or found.apart or found.link or (org and org != person.org):
+                subject = self._subject_of(found, at, chunk, work)
+            else:
+                subject = person.named_subject if org else person.subject or self._subject_of(found, at, chunk, work)
+                org = person.org
+            if not subject:
+                continue
+            id_, ref = ids_of(org or subject.partition(SEPARATOR)[0], found)
+            if ref or found.amount or found.place:
+                packer.put(found.amount, ref, found.place)
+            put_subject(number_of(subject, len(subjects)))
+            put_measure(measure_of(found.measure, len(measures)))
+            put_time(time_ms)
+            put_id(id_)
+            put_at(at)
         return newest
 
-    def _resolve(self, found: Reading, at: int, chunk: Chunk, work: _Work) -> None:
-        """Find out whose activity it is, and pack, park or set it apart."""
+    def _subject_of(self, found: Reading, at: int, chunk: Chunk, work: _Work) -> str:
+        """Find out whose activity it is; park it or set it apart if it is to count for nobody now (empty)."""
+        org = found.org
         if found.apart:
             work.counts[found.apart] += 1
-            return
+            return ""
         if found.link:
             work.counts["identity"] += 1
             self._link(found.who, found.link, work)
-            return
-        org = found.org
+            return ""
         if not found.who:
             if self._source.unknown == PARK and org not in self._directory.orgs:
                 self._park(found, org_alias(org), at, chunk, work)
-                return
-            subject = org + SEPARATOR
-        else:
-            person = self._directory.people.get(found.who) or self._directory.find(found.who)
-            if person is None:
-                if not org or self._source.unknown == PARK:
-                    self._park(found, self._directory.waiting_alias(found.who), at, chunk, work)
-                    return
-                subject = subject_of(org, spelled(found.who), named=True)
-            elif person.bot:
-                work.counts["bot"] += 1
-                return
-            elif org:
-                subject = person.subject_in(org)
-            elif subject := person.subject_at(found.time_ms):
-                org = person.org or subject.partition(SEPARATOR)[0]
-            else:  # of no org at that time
-                self._park(found, spelled(found.who), at, chunk, work)
-                return
-        packer = work.packer
-        id_, ref = ids_of(org, found)
-        subjects, measures = packer.subjects, packer.measures
-        packer.subject.append(subjects.setdefault(subject, len(subjects)))
-        packer.measure.append(measures.setdefault(found.measure, len(measures)))
-        packer.time_ms.append(found.time_ms)
-        packer.amount.append(found.amount)
-        packer.id.append(id_)
-        packer.ref.append(ref)
-        packer.at.append(at)
-        if found.place:
-            packer.put(found.place)
+                return ""
+            return org + SEPARATOR
+        person = self._directory.find(found.who)
+        if person is None:
+            if not org or self._source.unknown == PARK:
+                self._park(found, self._directory.waiting_alias(found.who), at, chunk, work)
+                return ""
+            return subject_of(org, spelled(found.who), named=True)
+        if person.bot:
+            work.counts["bot"] += 1
+            return ""
+        if org:
+            return person.subject_in(org)
+        subject = person.subject_at(found.time_ms)
+        if not subject:  # of no org at that time
+            self._park(found, spelled(found.who), at, chunk, work)
+        return subject
 
     def _link(self, who: str, alias: str, work: _Work) -> None:
         """Link two aliases that an event says are one person, if just one of them is known.

@@ -203,9 +203,8 @@ class Park:
                 packer = by_org.setdefault(org, Packer())
                 packer.add(
                     subject, parked.measure, parked.time_ms, parked.amount, *ids_of(org, parked),
-                    min(parked.offset - first, 2**32 - 1),
+                    min(parked.offset - first, 2**32 - 1), parked.place,
                 )  # fmt: skip
-                packer.put(parked.place)
             for org, packer in by_org.items():
                 work.out += self._router.packed(self._router.partition(org), packer.rows(*source, first))
 

@@ -6,6 +6,7 @@ it was dealt out to.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -86,42 +87,51 @@ def only_used(places: list[str], place: NDArray[Any]) -> tuple[list[str], NDArra
     return [places[at] for at in used.tolist()], np.searchsorted(used, place).astype("<u2")
 
 
-_SPARSE = ("amount", "ref", "place")  # left out when all zero
+_SPARSE = {"amount": "<i8", "ref": "<u8", "place": "<u2"}  # mostly zero, and left out when all are
 MAX_ROWS = 65_535
 """Most rows (and subjects) one `Rows` may hold: its subject index has 16 bits."""
 
 
 @dataclass(slots=True)
 class Packer:
-    """Collects the activities of one source chunk; `split` deals them out to partitions."""
+    """Collects the activities of one source chunk; `split` deals them out to partitions.
+
+    Whoever packs many appends to the columns as `add` does.
+    """
 
     subjects: dict[str, int] = field(default_factory=dict)
     measures: dict[str, int] = field(default_factory=dict)
-    subject: list[int] = field(default_factory=list)
-    measure: list[int] = field(default_factory=list)
-    time_ms: list[int] = field(default_factory=list)
-    amount: list[int] = field(default_factory=list)
-    id: list[int] = field(default_factory=list)
-    ref: list[int] = field(default_factory=list)
-    at: list[int] = field(default_factory=list)
+    subject: array[int] = field(default_factory=lambda: array("H"))
+    measure: array[int] = field(default_factory=lambda: array("B"))
+    time_ms: array[int] = field(default_factory=lambda: array("q"))
+    id: array[int] = field(default_factory=lambda: array("Q"))
+    at: array[int] = field(default_factory=lambda: array("I"))
     places: dict[str, int] = field(default_factory=lambda: {"": 0})
-    placed: list[tuple[int, int]] = field(default_factory=list)
-    """Rows with a place, and their index into `places`."""
+    sparse: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: {name: [] for name in _SPARSE})
+    """Amounts, references and indices into `places` that are not zero, with their rows."""
 
-    def put(self, place: str) -> None:
-        """Say of the last activity where it was: a channel or team."""
-        if place:
-            self.placed.append((len(self.at) - 1, self.places.setdefault(place, len(self.places))))
-
-    def add(self, subject: str, measure: str, time_ms: int, amount: int, id_: int, ref: int, at: int) -> None:
-        """Append one activity. *id_* and *ref* are unsigned 64-bit, *amount* signed 64-bit."""
+    def add(
+        self, subject: str, measure: str, time_ms: int, amount: int, id_: int, ref: int, at: int, place: str = ""
+    ) -> None:
+        """Append one activity. *id_* and *ref* are unsigned 64-bit, *amount* signed 64-bit; *place* is where a
+        message was written, a channel or team."""
+        if amount or ref or place:
+            self.put(amount, ref, place)
         self.subject.append(self.subjects.setdefault(subject, len(self.subjects)))
         self.measure.append(self.measures.setdefault(measure, len(self.measures)))
         self.time_ms.append(time_ms)
-        self.amount.append(amount)
         self.id.append(id_)
-        self.ref.append(ref)
         self.at.append(at)
+
+    def put(self, amount: int, ref: int, place: str) -> None:
+        """Say of the activity that is appended next what most have none of."""
+        row = len(self.at)
+        if amount:
+            self.sparse["amount"].append((row, amount))
+        if ref:
+            self.sparse["ref"].append((row, ref))
+        if place:
+            self.sparse["place"].append((row, self.places.setdefault(place, len(self.places))))
 
     def rows(self, topic: str, partition: int, first_offset: int, arrived: float = 0.0) -> Rows:
         """Return everything collected, packed into one."""
@@ -135,17 +145,16 @@ class Packer:
         names = list(self.subjects)
         targets = np.array([target_of(name) for name in names], np.int64)
         subject = np.array(self.subject, np.int64)
-        columns = {
+        columns: dict[str, NDArray[Any]] = {
             "measure": np.array(self.measure, "u1"),
             "time_ms": np.array(self.time_ms, "<i8"),
-            "amount": np.array(self.amount, "<i8"),
             "id": np.array(self.id, "<u8"),
-            "ref": np.array(self.ref, "<u8"),
             "at": np.array(self.at, "<u4"),
-            "place": np.zeros(len(self.at), "<u2"),
         }
-        for row, place in self.placed:
-            columns["place"][row] = place
+        for name, kind in _SPARSE.items():
+            columns[name] = np.zeros(len(self.at), kind)
+            for row, value in self.sparse[name]:
+                columns[name][row] = value
         measures, places = list(self.measures), list(self.places)
         of_row = targets[subject] if len(subject) else subject
         found = {}

@@ -13,11 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from deploy.local.kafka import LocalKafka
 from deploy.local.redis import LocalRedis
 from streams import redaction
+from tests.faults.extent import N
+
+# The short form takes the same examples at every run, the long form others each time.
+hypothesis.settings.register_profile("orgpulse", derandomize=N == 0, deadline=None)
+hypothesis.settings.load_profile("orgpulse")
 
 _POLICY = Path(__file__).resolve().parents[1] / "SECURITY.md"
 

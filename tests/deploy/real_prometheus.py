@@ -52,7 +52,8 @@ class Prometheus:
             with urlopen(f"{self.url}/api/v1/{path}?{urlencode(arguments)}", timeout=20) as reply:
                 data: dict[str, Any] = json.load(reply)["data"]
         except HTTPError as error:
-            raise QueryError(f"{json.load(error)['error']}: {arguments['query']}") from error
+            text = error.read().decode("utf-8", "replace")  # JSON, but for a page that it has before it is ready
+            raise QueryError(f"{text}: {arguments['query']}") from error
         return data
 
 

@@ -21,9 +21,10 @@ from agents.routing import Router
 from streams.reader import Reader
 from streams.topic_specs import topic_names
 from tests.end_to_end.life import LONG, ORGS, PARTITIONS, Life, three_weeks
+from tests.faults.extent import long_form
 from tests.faults.system import wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [long_form, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(500)]
 
 
 def test_a_fall_is_told_once_everywhere_whatever_dies_and_a_missing_source_is_none(

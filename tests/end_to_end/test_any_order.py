@@ -117,7 +117,7 @@ def read_somehow(house: House, raw: tuple[Raw, ...], chance: random.Random, *, e
             house.tick(new_round=chance.random() < 0.5)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(more, marks=long_form) for more in (3, 4))])
 def test_documents_do_not_depend_on_the_order_of_reading(seed: int) -> None:
     raw, found = world(3 + seed % 2)
     house = house_of()
@@ -162,7 +162,8 @@ def test_rows_of_closed_weeks_are_those_of_the_recount_by_the_cut_points_they_na
     assert not evenly or len(named) > 2, "weeks were closed by cut points of the population"
 
 
-@pytest.mark.parametrize(("seed", "evenly"), [(1, False), pytest.param(2, True, marks=long_form)])
+@long_form
+@pytest.mark.parametrize(("seed", "evenly"), [(1, False), (2, True)])
 def test_every_kind_and_what_is_carried_are_those_of_the_recount(seed: int, evenly: bool) -> None:
     model, raw = build_model(EVERY_KIND), without_most_of_the_last_week(world(3)[0])
     assert {a.kind for a in model.attributes} == set(KINDS)

@@ -178,6 +178,7 @@ def test_a_week_computed_from_the_topics_is_the_published_one(played: Played) ->
     assert {row["calibration"] for row in played.rows.values()} == {GENERATION} or not N
 
 
+@long_form
 def test_from_saved_files_too_after_a_run_that_was_killed_and_the_live_system_is_as_it_was(played: Played) -> None:
     archive = played.folder / "archive"
     played.run("backfill", "save", str(archive))

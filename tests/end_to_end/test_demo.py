@@ -69,12 +69,11 @@ def test_a_demo_played_once_is_equal_to_its_recount_and_leaves_no_process(tmp_pa
     assert processes_of(tmp_path) == []
 
 
+@long_form
 @pytest.mark.kafka
 @pytest.mark.slow
 @pytest.mark.timeout(480)
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=long_form)], ids=lambda number: number.name
-)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_live_demo_restarts_a_killed_worker_and_ends_without_a_trace(tmp_path: Path, number: signal.Signals) -> None:
     log = tmp_path / "said.txt"
     with log.open("w") as said:

@@ -19,9 +19,10 @@ from agents.simulate import Message, directory
 from agents.simulate_base import SimulatedUser, user_message
 from tests.faults import proof
 from tests.faults.commands import orgpulse
+from tests.faults.extent import long_form
 from tests.faults.system import Size, System
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [long_form, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def speakers(messages: list[Message]) -> Counter[str]:

@@ -23,6 +23,7 @@ from streams.published import LatencyMap
 from streams.reader import Ranking, Reader
 from tests.agents.page.filled import Made, make, put
 from tests.agents.page.served import Served
+from tests.faults.extent import long_form
 from tests.faults.system import Size, System, wait_until
 from tests.reports.browsing import Browser, Visitor, browser
 
@@ -141,7 +142,7 @@ def _consumed(card: dict[str, Any]) -> int:
     return sum(counts.get("consumed", 0) for counts in card["ledger"].values())
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=long_form)])
 def test_no_page_has_a_fault_of_accessibility(chrome: Browser, served: Served, scheme: str) -> None:
     found = {}
     rules = () if scheme == "light" else ("color-contrast", "link-in-text-block")  # the rest does not depend on it

@@ -26,6 +26,7 @@ from tests.bench.peers import check, install, measure, table, topic
 from tests.bench.peers.engines import ENGINES, Engine
 from tests.bench.peers.measure import Run, Source
 from tests.bench.small_job import generate
+from tests.faults.extent import long_form
 
 EVENTS = 3_000
 
@@ -105,6 +106,7 @@ def test_one_dropped_event_makes_a_result_wrong(source: Source, monkeypatch: pyt
     assert found.rate == 0
 
 
+@long_form
 @pytest.mark.kafka
 def test_an_engine_that_hangs_is_ended_with_all_its_children(source: Source, tmp_path: Path) -> None:
     pids = tmp_path / "pids"

@@ -86,7 +86,7 @@ class Browser:
             yield visitor
         finally:
             context.close()
-        assert visitor.complaints == []
+        assert visitor.complaints == [], visitor.complaints  # said here: pytest does not look into this file
 
 
 @contextmanager
