@@ -156,7 +156,7 @@ class Player(threading.Thread):
     def run(self) -> None:
         """Send everything."""
         step = -(-len(self._messages) // self._steps)
-        with Sender(self._brokers.split(",")) as sender:
+        with Sender(self._brokers.split(","), patience_seconds=600.0) as sender:  # the broker may be asleep
             for first in range(0, len(self._messages), step):
                 send_all(sender, self._prefix, self._messages[first : first + step])
                 self.acknowledged = sender.acknowledged
