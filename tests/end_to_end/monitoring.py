@@ -125,13 +125,13 @@ class _Server:
         assert self._process is not None
         if not self._process.running:
             pytest.fail(self._log.read_text("utf-8", "replace"))
-        with urllib.request.urlopen(self.url + self._ready, timeout=2) as reply:
+        with urllib.request.urlopen(self.url + self._ready, timeout=60) as reply:
             return "" if reply.status == 200 else f"{self._ready}: {reply.status}"
 
     def get(self, path: str, **parameters: str) -> Any:
         """Return the JSON of a page."""
         query = "?" + urllib.parse.urlencode(parameters) if parameters else ""
-        with urllib.request.urlopen(self.url + path + query, timeout=10) as reply:
+        with urllib.request.urlopen(self.url + path + query, timeout=60) as reply:
             return json.load(reply)
 
 
@@ -229,7 +229,7 @@ class Alertmanager(_Server):
         request = urllib.request.Request(
             self.url + "/api/v2/alerts", json.dumps(alerts).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=5) as reply:
+        with urllib.request.urlopen(request, timeout=60) as reply:
             assert reply.status == 200
 
 

@@ -93,7 +93,7 @@ def test_what_real_workers_counted_is_what_the_browser_shows(
         redis, (url, other) = system.settings.redis, [each.removesuffix("/metrics") for each in system.workers.urls]
 
         def cards() -> str:
-            with urllib.request.urlopen(url + "/api/v1/health", timeout=5) as reply:
+            with urllib.request.urlopen(url + "/api/v1/health", timeout=60) as reply:
                 found = json.load(reply)
             marks = [mark for each in [found["worker"], *found["others"]] for mark in each["watermarks"]]
             consumed = sum(_consumed(each) for each in [found["worker"], *found["others"]])

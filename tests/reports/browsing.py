@@ -79,7 +79,7 @@ class Browser:
     def visitor(self, **options: Any) -> Iterator[Visitor]:
         """Give a visitor; what their pages complain of fails the test."""
         context = self._browser.new_context(**options)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)
         page = context.new_page()
         visitor = Visitor(page)
         page.on("pageerror", lambda error: visitor.complaints.append(str(error)))

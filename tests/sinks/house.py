@@ -128,7 +128,7 @@ class House:
     def page(self, path: str, number: int = 0) -> str:
         """Return a page of a sink."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._ports[number]}/{path}", timeout=5) as reply:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._ports[number]}/{path}", timeout=60) as reply:
                 return str(reply.read().decode())
         except urllib.error.HTTPError as error:
             return error.read().decode()
