@@ -62,19 +62,16 @@ def syslog_reader(
     clock_zone = ZoneInfo(zone)
     measure_of = catalogue.by_action.get
 
-    def reading(words: Mapping[str, str | int | None], time_ms: int, content: bytes) -> Reading:
-        org = checked_org(words.get("org"), "org", max_id)
-        who = checked_id(words.get("userid"), "userid", max_id)
-        ghost = str(words.get("ghost", 0) or 0) != "0"
-        id_ = words.get("id")
-        known = xxhash.xxh3_128_hexdigest(content) if id_ is None else checked_id(id_, "id", max_id)
-        apart = "system" if org == "0" else "ghost" if ghost else ""
-        return Reading(org, who, measure_of(str(words.get("action")), "syslog"), time_ms, 0, "s" + known, "", apart)
+    def reading(said: Activity, time_ms: int, content: bytes) -> Reading:
+        org = checked_org(said.org, "org", max_id)
+        who = checked_id(said.userid, "userid", max_id)
+        known = xxhash.xxh3_128_hexdigest(content) if said.id is None else checked_id(said.id, "id", max_id)
+        apart = "system" if org == "0" else "ghost" if said.ghost else ""
+        return Reading(org, who, measure_of(said.action or "", "syslog"), time_ms, 0, "s" + known, "", apart)
 
     def from_json(value: bytes) -> Reading:
-        found = decoded(_activity, value)
-        words = {"org": found.org, "userid": found.userid, "ghost": found.ghost, "id": found.id, "action": found.action}
-        return reading(words, time_ms_of(found.created, "created"), value)
+        said = decoded(_activity, value)
+        return reading(said, time_ms_of(said.created, "created"), value)
 
     def from_line(value: bytes) -> Reading:
         line = value.decode("utf-8", "replace").rstrip("\r\n")
@@ -91,10 +88,12 @@ def syslog_reader(
         if "userid" not in words:
             named = {"org": hosts.get(host, host), "userid": program}
             words = {key: None if word == _NIL else word for key, word in named.items()}
-        return reading(words, time_ms, value)
+        ghost = int((words.get("ghost") or "0") != "0")
+        said = Activity(words.get("id"), words.get("org"), words.get("userid"), None, ghost, words.get("action"))
+        return reading(said, time_ms, value)
 
     def read(value: bytes) -> Reading:
-        return from_json(value) if value.lstrip()[:1] == b"{" else from_line(value)
+        return from_json(value) if value.startswith(b"{") or value.lstrip().startswith(b"{") else from_line(value)
 
     return read
 
