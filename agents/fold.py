@@ -131,7 +131,7 @@ class FoldAgent:
             self.replayed += 1
         shard.position = max(shard.position, committed)
         self.shards[partition] = shard
-        self._counted[partition] = {source: list(counts) for source, counts in shard.outcomes.items()}
+        self._counted[partition] = {source: list(counts) for source, counts in shard.reception.outcomes.items()}
         self.last_rows_at[partition] = self._clock.now()  # nothing is known to wait yet; look for a while
         self._tell_all(shard)
         _log.info("shard restored", partition=partition, checkpoint=start, committed=committed)
@@ -245,7 +245,7 @@ class FoldAgent:
         if self._checkpoints.is_due(shard.partition):
             out += self._checkpoints.make(shard)
         arrivals = self._arrivals.pop(shard.partition, [])
-        outcomes = {source: list(counts) for source, counts in shard.outcomes.items()}
+        outcomes = {source: list(counts) for source, counts in shard.reception.outcomes.items()}
 
         def publish() -> None:
             if self.sink is not None:
@@ -359,5 +359,5 @@ def _refusals(late: Late, shard: Shard) -> Iterator[Refused]:
 
 def shares_of(shard: Shard) -> Shares:
     """Return what became of each source's activities in *shard*, in the order of SHARD_OUTCOMES."""
-    gaps = shard.receipts.gaps
-    return {source: [*counts, *gaps.get(source, (0, 0))] for source, counts in shard.outcomes.items()}
+    gaps = shard.reception.receipts.gaps
+    return {source: [*counts, *gaps.get(source, (0, 0))] for source, counts in shard.reception.outcomes.items()}

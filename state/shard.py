@@ -26,7 +26,7 @@ from state.chat import Chat
 from state.closed_week import users_of
 from state.closing import Closing
 from state.dedupe import Dedupe
-from state.effects import TOO_LATE, TOO_MANY, Effect, Gap, Gone, Late, LatencyMap, LatencyMonth, WeekRow
+from state.effects import Effect, Gone, LatencyMap, LatencyMonth, WeekRow
 from state.fold import Folder
 from state.forgetting import forget, without_forgotten
 from state.health import Matrix, Model
@@ -34,9 +34,9 @@ from state.history import History
 from state.kinds import single_measures
 from state.latency import Latency
 from state.limits import Limits
-from state.packing import Columns, joined, unpack
+from state.packing import Columns, joined
 from state.periods import month_name, months_up_to
-from state.receipts import Receipts
+from state.reception import Reception
 from state.replies import Replies
 from state.ring import RollingWeek, Slots
 from state.scoreboard import Scoreboard
@@ -55,7 +55,6 @@ READABLE_BY = 3
 OLDEST_READ = 3
 """The oldest version that this one reads; an older one needs a rebuild."""
 
-Outcomes = dict[tuple[str, int], list[int]]  # source (topic, partition) → [accepted, duplicate, late]
 # How often what changes with nearly every tick is said when ticks do not say it themselves.
 _MAPS_EVERY_TICKS = 120
 _ORGS_EVERY_TICKS = 4
@@ -93,8 +92,7 @@ class Shard:
         self.board.past = self._past
         self.alerts = Alerts(model, self.board, self.subjects)
         self.board.alert_since = self.alerts.open_since
-        self.outcomes: Outcomes = {}
-        self.receipts = Receipts()
+        self.reception = Reception(model.catalogue, self.subjects, self.dedupe, self.alerts.inflow, limits)
         self.said: list[Effect] = []
         """What is told at the next tick."""
         self._restless_maps: set[str] = set()  # orgs whose map changes for another reason than what came
@@ -240,8 +238,7 @@ class Shard:
         if self.shadow is not None:
             self.shadow.restore(parts.get("shadow", {}))
         self.position, self.watermark_ms = position, meta["watermark"]
-        self.outcomes = {(t, p): o for t, p, o in meta["outcomes"]}
-        self.receipts.load(meta.get("receipts"))
+        self.reception.restore(meta)
         self.chat.restore(parts.get("chat", {}), self.watermark_ms)
         self.closed_until, self._restless_maps = meta["closed"], set(meta["maps"])
         same_model = self.closing.restore(parts["closing"], self.watermark_ms)
@@ -257,8 +254,7 @@ class Shard:
             "readable_by": READABLE_BY,
             "measures": self.model.catalogue.names,
             "watermark": self.watermark_ms,
-            "outcomes": [[t, p, o] for (t, p), o in sorted(self.outcomes.items())],
-            "receipts": self.receipts.dump(),
+            **self.reception.segments(),
             "closed": self.closed_until,
             "maps": sorted(self._restless_maps),
             "ticks": [self._round, self._ticks, self._scored_hour, self._population_changed],
@@ -272,71 +268,12 @@ class Shard:
 
     def _take_rows(self, bundle: Sequence[Rows]) -> Steps[None]:
         """Fold packed chunks as one: each row is accepted, a duplicate, or late."""
-        on_time = []
-        for at, rows in enumerate(bundle := list(bundle)):
-            bundle[at], columns = self._with_room(rows, self._on_time(rows))
-            on_time.append(columns)
-        ids, times = (np.concatenate([getattr(part, name) for part in on_time]) for name in ("id", "time_ms"))
-        new = np.split(self.dedupe.learn(ids, times), np.cumsum([len(part.at) for part in on_time])[:-1])
-        accepted = []
-        for rows, columns, fresh in zip(bundle, on_time, new, strict=True):
-            outcome = self.outcomes[rows.topic, rows.partition]
-            outcome[0] += (number := int(fresh.sum()))
-            outcome[1] += len(fresh) - number
-            if number:
-                accepted.append((rows, columns if number == len(fresh) else columns.take(fresh)))
-        placed = self._placed(accepted)
+        placed, said = self.reception.take(bundle)
+        self.said += said
         self.grow()
         if placed:
             self._population_changed = True
             yield from self._fold_until(joined(placed))
-
-    def _on_time(self, rows: Rows) -> Columns:
-        """Return what is not late in *rows*, and note what is, and what is missing before them."""
-        columns, source = unpack(rows), (rows.topic, rows.partition)
-        self.outcomes.setdefault(source, [0, 0, 0])
-        missing = self.receipts.take(source, rows.before, len(columns.at))
-        if missing:
-            self.said.append(Gap(*source, rows.first_offset, missing))
-        return self._refuse(rows, columns, columns.time_ms < self.dedupe.floor_ms, TOO_LATE)
-
-    def _with_room(self, rows: Rows, columns: Columns) -> tuple[Rows, Columns]:
-        """Return *rows* and *columns* without the subjects for which there is no room, and note what they did."""
-        limits = self._limits
-        refused = self.subjects.refused(rows.subjects, limits.max_created_per_org, limits.max_created)
-        if not refused:
-            return rows, columns
-        columns = self._refuse(rows, columns, np.isin(columns.subject, refused), TOO_MANY)
-        stays = np.ones(len(rows.subjects), bool)
-        stays[refused] = False
-        columns.subject = (np.cumsum(stays) - 1)[columns.subject]
-        names = [name for name, stay in zip(rows.subjects, stays.tolist(), strict=True) if stay]
-        return msgspec.structs.replace(rows, subjects=names), columns
-
-    def _refuse(self, rows: Rows, columns: Columns, those: NDArray[np.bool_], reason: str) -> Columns:
-        """Return *columns* of *rows* without *those*, which are counted and told."""
-        if not those.any():
-            return columns
-        refused = columns.take(those)
-        self.outcomes[rows.topic, rows.partition][2] += len(refused.at)
-        self.said.append(Late(rows.topic, rows.partition, (refused.at + rows.first_offset).tolist(), reason))
-        return columns.take(~those)
-
-    def _placed(self, accepted: Sequence[tuple[Rows, Columns]]) -> list[Columns]:
-        """Return the columns of each with slots and this model's measures, but for those who were forgotten."""
-        # All at once: to look up sixty names takes hardly longer than to look up three.
-        slots = self.subjects.slots([name for rows, _ in accepted for name in rows.subjects])
-        catalogue, found, begin = self.model.catalogue, list[Columns](), 0
-        for rows, columns in accepted:
-            mine, begin = slots[begin : begin + len(rows.subjects)], begin + len(rows.subjects)
-            measures = np.array([catalogue.index(name) for name in rows.measures], np.int64)
-            columns.subject, columns.measure = mine[columns.subject], measures[columns.measure]
-            if forgotten := self.subjects.forgotten:  # they were under way when somebody was forgotten
-                columns = columns.take(~np.isin(columns.subject, forgotten))
-            if len(columns.at):
-                self.alerts.inflow.add(rows.topic, columns.time_ms // HOUR_MS)
-                found.append(columns)
-        return found
 
     def _take_correction(self, record: Correction) -> Steps[None]:
         """Count what turned out to be otherwise than it was counted."""

@@ -72,7 +72,7 @@ def measure(users: int, events_of_user: int, weeks: int = 1) -> Size:
     gc.collect()
     resident = resident_bytes() - before
     stored = sum(len(raw) for raw in shard.checkpoint().values())
-    assert sum(outcome[0] for outcome in shard.outcomes.values()) == users * events_of_user * weeks
+    assert sum(outcome[0] for outcome in shard.reception.outcomes.values()) == users * events_of_user * weeks
     return Size(users, users * events_of_user * weeks, weeks, seconds, resident, stored)
 
 

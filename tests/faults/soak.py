@@ -10,6 +10,7 @@ compared with the independent recount.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from deploy.local.kafka import LocalKafka
+from reports.collect import read_metrics
 from tests.faults import proof
 from tests.faults.every_fault import Faults
 from tests.faults.redis_faults import HarmedRedis, broken_chains
@@ -30,6 +32,13 @@ from tests.faults.system import Size, System
 WEEKS = 5
 MESSAGES_OF_A_USER = 80
 """About so many does the simulation send in `WEEKS` weeks."""
+PACE = {
+    "kafka.session_timeout_seconds": 10.0,
+    "kafka.transaction_timeout_seconds": 10.0,
+    "calibration.every_seconds": 60.0,
+    "checkpoint.every_seconds": 60.0,
+}
+"""As shipped, but for cut points and checkpoints, which come oftener: tests that are soon over hurry far more."""
 SURVIVOR = 2
 SETTLED_SHARE = 0.4
 """Of the run: before that, tables and caches fill."""
@@ -51,7 +60,8 @@ class Watch(threading.Thread):
         while not self._over.wait(_LOOK_SECONDS):
             at = time.monotonic() - self.began
             for name, pid in self._pids.items():
-                self.seen[name].append((at, _resident_bytes(pid), len(list(Path(f"/proc/{pid}/fd").iterdir()))))
+                with contextlib.suppress(FileNotFoundError):  # it has ended, which `survived` tells
+                    self.seen[name].append((at, _resident_bytes(pid), len(list(Path(f"/proc/{pid}/fd").iterdir()))))
 
     def end(self) -> None:
         """Stop looking."""
@@ -71,6 +81,15 @@ class Watch(threading.Thread):
         }
 
 
+def anew(system: System) -> float:
+    """Return how often the survivor has begun anew by itself; -1 while it does not answer."""
+    try:
+        page = read_metrics(f"http://127.0.0.1:{system.workers.port(SURVIVOR)}/metrics", ("orgpulse_restarts",))
+    except OSError:
+        return -1.0
+    return sum(page.get("orgpulse_restarts_total", {}).values())
+
+
 def _resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
 
@@ -83,7 +102,7 @@ def soak(directory: Path, minutes: float, rate: float, fault_seconds: float) -> 
     with ExitStack() as stack:
         kafka = stack.enter_context(LocalKafka(directory / "kafka", heap_mb=1024))
         harmed = stack.enter_context(HarmedRedis(directory, persistent=False))
-        changes = {"redis.timeout_seconds": 1.0}
+        changes = {"redis.timeout_seconds": 1.0, **PACE}
         system = stack.enter_context(
             System(kafka.bootstrap, harmed.server.url, directory, workers=3, size=size, changes=changes)
         )
@@ -105,17 +124,19 @@ def soak(directory: Path, minutes: float, rate: float, fault_seconds: float) -> 
                 done.append(kinds[number].__name__.replace("<lambda>", "redis"))
                 next_at = began + fault_seconds
                 sent = f"{player.acknowledged:,} of {player.total:,} sent, {watch.slopes('worker')['mb']} MB"
+                sent += f", begun anew {anew(system):g} times"
                 print(f"{time.monotonic() - watch.began:7.0f} s  fault {len(done)}: {done[-1]}, {sent}", flush=True)
         watch.end()
         system.wait_recovered()
         system.rest()
         differences = proof.differences(system)
         chains = broken_chains(harmed.client, system.settings.redis.prefix)
-        survived = system.workers.pid(SURVIVOR) == watch._pids["worker"]
+        begun_anew = anew(system)
+        survived = system.workers.pid(SURVIVOR) == watch._pids["worker"] and begun_anew == 0
     return {
         "messages": player.total, "seconds": round(seconds), "faults": len(done), "kinds": sorted(set(done)),
         "differences": len(differences), "first": differences[:10], "broken_chains": len(chains),
-        "survived": survived, **{name: watch.slopes(name) for name in watch.seen},
+        "survived": survived, "begun_anew": begun_anew, **{name: watch.slopes(name) for name in watch.seen},
     }  # fmt: skip
 
 

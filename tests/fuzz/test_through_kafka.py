@@ -151,8 +151,8 @@ def check_ledger(settings: Settings, raw: list[Raw], letters: dict[Place, dict[s
     ledger, shards = ledger_of(settings), folded_shards(settings)
     for source, row in ledger.items():  # what was not read yet when the worker stopped is in the shards alone
         for at, name in enumerate(("accepted", "duplicate", "late")):
-            row[name] = sum(shard.outcomes.get(source, [0, 0, 0])[at] for shard in shards)
-    assert not any(shard.receipts.gaps for shard in shards)
+            row[name] = sum(shard.reception.outcomes.get(source, [0, 0, 0])[at] for shard in shards)
+    assert not any(shard.reception.receipts.gaps for shard in shards)
     assert not [account for account in asyncio.run(accounts_of(settings, 0.0)) if account.gap]
     dead = Counter(place[:2] for place in letters)
     assert {source: row["consumed"] for source, row in ledger.items()} == Counter(record[:2] for record in raw)

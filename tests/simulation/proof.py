@@ -105,7 +105,7 @@ def ledger(world: World, replayed: list[Replayed]) -> list[str]:
                 for parked in msgspec.msgpack.decode(raw, type=list[Parked]):
                     found[parked.topic]["in the park"] += 1
     for one in replayed:
-        for (topic, _), (accepted, *_) in one.shard.outcomes.items():
+        for (topic, _), (accepted, *_) in one.shard.reception.outcomes.items():
             found[topic]["accepted by replay"] += accepted
     wrong = []
     for topic, counts in found.items():
@@ -223,7 +223,9 @@ def changes(world: World) -> list[str]:
 def watermarks(world: World, replayed: list[Replayed]) -> list[str]:
     """Look at the watermarks: the present, wherever anything happened, whatever other partitions do."""
     marks = [
-        (f"shard {one.shard.partition}", one.shard.watermark_ms, world.now_ms) for one in replayed if one.shard.outcomes
+        (f"shard {one.shard.partition}", one.shard.watermark_ms, world.now_ms)
+        for one in replayed
+        if one.shard.reception.outcomes
     ]
     return [f"watermark of {name}: {mark} instead of {expected}" for name, mark, expected in marks if mark != expected]
 

@@ -85,7 +85,7 @@ def test_who_reads_the_log_beside_the_shard_sees_the_same(found: list[list[tuple
             accepted, late = accepted + int(taken.new.sum()), late + int((~taken.on_time).sum())
             duplicate += int((taken.on_time & ~taken.new).sum())
         assert intake.watermark_ms == shard.watermark_ms
-    assert np.sum(list(shard.outcomes.values()), axis=0).tolist() == [accepted, duplicate, late]
+    assert np.sum(list(shard.reception.outcomes.values()), axis=0).tolist() == [accepted, duplicate, late]
     assert sum(len(batch.columns.at) for log in scan.logs.values() for batch in log.batches) == accepted
 
 
@@ -96,7 +96,7 @@ def test_each_chunk_of_a_bundle_has_its_own_account() -> None:
     again = rows_of([Act("a", "x", "search", START_MS, 1), Act("a", "x", "search", START_MS, 4)], 5, "chat-messages", 2)
     said = shard.apply(decode_record(encode_bundle([encode_record(fresh), encode_record(again)])), 1)
     assert said is None
-    assert shard.outcomes == {("product-events", 0): [2, 0, 1], ("chat-messages", 2): [1, 1, 0]}
+    assert shard.reception.outcomes == {("product-events", 0): [2, 0, 1], ("chat-messages", 2): [1, 1, 0]}
     effects = shard.apply(Tick(START_MS, 1), 2) or []
     assert [e for e in effects if isinstance(e, Late | Gap)] == [Late("product-events", 0, [71])]
 

@@ -37,7 +37,7 @@ def test_an_org_has_room_for_so_many_and_the_others_are_refused_by_name() -> Non
     acts = [created(f"u{n}", n) for n in range(4)] + [created("u0", 9), created("v", 10, "b"), listed("ann", 11)]
     (late,) = refusals(play(shard, [rows_of(acts, 100), Tick(MONDAY, 0)]))
     assert late == Late("product-events", 0, [102, 103], TOO_MANY)
-    assert shard.outcomes == {("product-events", 0): [5, 0, 2]}
+    assert shard.reception.outcomes == {("product-events", 0): [5, 0, 2]}
     assert shard.subjects.find("a", "u2") is None and shard.subjects.find("a", "ann") is not None
 
 
@@ -46,7 +46,7 @@ def test_a_refused_event_counts_once_there_is_room() -> None:
     play(shard, [rows_of([created("u0", 0), created("u1", 1)])])
     play(shard, [Member("a", "u0", True, "")], 1)  # the directory knows them: no longer made
     play(shard, [rows_of([created("u1", 1)], 5)], 2)
-    assert shard.outcomes == {("product-events", 0): [2, 0, 1]}  # no duplicate
+    assert shard.reception.outcomes == {("product-events", 0): [2, 0, 1]}  # no duplicate
 
 
 def test_a_partition_has_room_for_so_many_of_all_orgs_and_known_ones_need_none() -> None:
@@ -54,7 +54,8 @@ def test_a_partition_has_room_for_so_many_of_all_orgs_and_known_ones_need_none()
     play(shard, [Org("known", "Known", "UTC", ""), Member("known", "ann", True, "")])
     million = [created("one", n, f"org{n}") for n in range(50)]
     play(shard, [rows_of([*million, created("ann", 60, "known"), listed("bob", 61, "known")], 0)], 2)
-    assert shard.outcomes["product-events", 0] == [7, 0, 45]  # five orgs with one user each, and those of the known
+    # five orgs with one user each, and those of the known
+    assert shard.reception.outcomes["product-events", 0] == [7, 0, 45]
     assert len(shard.subjects.orgs) == 6
 
 
@@ -64,7 +65,7 @@ def test_how_rows_are_bundled_makes_no_difference() -> None:
     play(one_by_one, list[Record](parts))
     at_once = shard_of(max_created=20, max_created_per_org=7)
     play(at_once, [Bundle(parts)])
-    assert one_by_one.outcomes == at_once.outcomes
+    assert one_by_one.reception.outcomes == at_once.reception.outcomes
     assert one_by_one.subjects.names == at_once.subjects.names
 
 
@@ -97,5 +98,5 @@ def test_nobody_else_becomes_late_by_more_than_what_one_is_let_ahead() -> None:
     honest = [Act("a", "ann", "search", edge + n, 1000 + n) for n in (0, 1)]
     too_old = [Act("a", "ann", "search", edge - 1, 2000)]
     play(shard, [rows_of([*honest, *too_old], 500, "chat-messages")], 300)
-    assert shard.outcomes["chat-messages", 0] == [2, 0, 1]
+    assert shard.reception.outcomes["chat-messages", 0] == [2, 0, 1]
     assert all(b.time_ms - a.time_ms == 60_000 for a, b in pairwise(attacks))

@@ -51,7 +51,7 @@ def test_any_lost_record_before_the_last_is_a_gap_of_its_size(found: list[int], 
     lost = data.draw(st.sets(st.integers(0, len(records) - 2), min_size=1))
     shard = received([record for n, record in enumerate(records) if n not in lost])
     assert sum(gaps(shard)) == sum(found[n] for n in lost)
-    assert shard.receipts.gaps == {SOURCE: [sum(found[n] for n in lost), 0]}
+    assert shard.reception.receipts.gaps == {SOURCE: [sum(found[n] for n in lost), 0]}
 
 
 @examples(60)
@@ -60,8 +60,8 @@ def test_any_record_that_comes_twice_is_a_gap_although_its_ids_are_known(found: 
     records, again = sent(found), data.draw(st.integers(0, len(found) - 1))
     shard = received([*records[: again + 1], *records[again:]])
     assert gaps(shard) == [-found[again]]
-    assert shard.receipts.gaps == {SOURCE: [0, found[again]]}
-    assert shard.outcomes[SOURCE] == [sum(found), found[again], 0]
+    assert shard.reception.receipts.gaps == {SOURCE: [0, found[again]]}
+    assert shard.reception.outcomes[SOURCE] == [sum(found), found[again], 0]
 
 
 @examples(30)
@@ -69,8 +69,8 @@ def test_any_record_that_comes_twice_is_a_gap_although_its_ids_are_known(found: 
 def test_without_a_fault_there_is_no_gap_however_records_are_halved(found: list[int]) -> None:
     parts = [half for record in sent(found) for half in (halves(record) if len(record.measure) > 1 else (record,))]
     shard = received(parts)
-    assert gaps(shard) == [] and shard.receipts.gaps == {}
-    assert shard.receipts.received == {SOURCE: sum(found)}
+    assert gaps(shard) == [] and shard.reception.receipts.gaps == {}
+    assert shard.reception.receipts.received == {SOURCE: sum(found)}
 
 
 def test_a_gap_is_told_once_and_survives_a_checkpoint() -> None:
@@ -82,7 +82,7 @@ def test_a_gap_is_told_once_and_survives_a_checkpoint() -> None:
     assert again.checkpoint() == saved
     assert gaps(again) == [4]  # it was not told before the checkpoint
     assert gaps(received([records[3]], again)) == []
-    assert again.receipts.gaps == {SOURCE: [4, 0]}
+    assert again.reception.receipts.gaps == {SOURCE: [4, 0]}
 
 
 @pytest.mark.parametrize("before", [0, 500])

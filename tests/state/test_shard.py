@@ -193,7 +193,7 @@ def test_a_late_row_is_counted_and_told_but_not_applied() -> None:
         ],
     )
     assert of(Late, effects) == [Late("chat-messages", 3, [201])]
-    assert shard.outcomes == {("product-events", 0): [1, 0, 0], ("chat-messages", 3): [1, 0, 1]}
+    assert shard.reception.outcomes == {("product-events", 0): [1, 0, 0], ("chat-messages", 3): [1, 0, 1]}
     assert int(shard.week.counts_of(np.arange(len(shard.subjects))).sum()) == 2
 
 
@@ -201,7 +201,7 @@ def test_a_row_that_comes_twice_counts_once() -> None:
     shard = shard_of()
     twice = [search("ann", MONDAY, 1), search("ann", MONDAY, 1), search("ann", MONDAY, 2)]
     play(shard, [rows_of(twice), rows_of(twice, 10), Tick(0, 0)])
-    assert shard.outcomes == {("product-events", 0): [2, 4, 0]}
+    assert shard.reception.outcomes == {("product-events", 0): [2, 4, 0]}
     assert int(shard.week.counts_of(np.arange(len(shard.subjects))).sum()) == 2
 
 
@@ -210,7 +210,7 @@ def test_a_tick_before_the_first_event_does_nothing() -> None:
     assert play(shard, [Tick(at("2030-01-01"), 0), Tick(at("2030-01-02"), 1)]) == [[], []]
     assert shard.watermark_ms == 0
     play(shard, [rows_of([search("ann", MONDAY, 1)])], 2)
-    assert shard.outcomes["product-events", 0] == [1, 0, 0]
+    assert shard.reception.outcomes["product-events", 0] == [1, 0, 0]
 
 
 def test_a_tick_with_nothing_new_says_nothing() -> None:
@@ -228,7 +228,7 @@ def test_every_row_is_accepted_duplicate_or_late() -> None:
         for record in log:
             if isinstance(record, Rows):
                 sent[record.topic, record.partition] += len(record.measure)
-        assert {source: sum(o) for source, o in shard.outcomes.items()} == sent, f"seed {seed}"
+        assert {source: sum(o) for source, o in shard.reception.outcomes.items()} == sent, f"seed {seed}"
 
 
 # --- cut points ---

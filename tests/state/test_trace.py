@@ -36,7 +36,7 @@ def test_events_are_accepted_doubled_or_late_like_in_their_shard() -> None:
     shard = shard_of(allowed_lateness_hours=24)
     for number, record in enumerate(records):
         shard.apply(record, number)
-    assert shard.outcomes["product-events", 0] == [3, 1, 1]
+    assert shard.reception.outcomes["product-events", 0] == [3, 1, 1]
 
 
 def test_an_event_has_the_same_key_in_another_org() -> None:
