@@ -142,11 +142,9 @@ def test_documents_do_not_depend_on_the_order_of_reading(seed: int) -> None:
     assert {p: row for p, row in told.items() if any(row)} == {p: row for p, row in expected.items() if any(row)}
 
 
-# Read unevenly, the rows are compared in the short form too, of a model of every kind: see the test below.
-@pytest.mark.parametrize(
-    ("seed", "evenly"),
-    [pytest.param(1, False, marks=long_form), pytest.param(2, True, marks=long_form), (3, True)],
-)
+# Rows are compared in the short form too, read unevenly and of a model of every kind: see the test below.
+@long_form
+@pytest.mark.parametrize(("seed", "evenly"), [(1, False), (2, True), (3, True)])
 def test_rows_of_closed_weeks_are_those_of_the_recount_by_the_cut_points_they_name(seed: int, evenly: bool) -> None:
     raw, found = world(3 + seed % 2)
     house = house_of()
@@ -162,8 +160,7 @@ def test_rows_of_closed_weeks_are_those_of_the_recount_by_the_cut_points_they_na
     assert not evenly or len(named) > 2, "weeks were closed by cut points of the population"
 
 
-@long_form
-@pytest.mark.parametrize(("seed", "evenly"), [(1, False), (2, True)])
+@pytest.mark.parametrize(("seed", "evenly"), [(1, False), pytest.param(2, True, marks=long_form)])
 def test_every_kind_and_what_is_carried_are_those_of_the_recount(seed: int, evenly: bool) -> None:
     model, raw = build_model(EVERY_KIND), without_most_of_the_last_week(world(3)[0])
     assert {a.kind for a in model.attributes} == set(KINDS)
