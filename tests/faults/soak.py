@@ -1,8 +1,8 @@
 """Hours of load with a fault every few minutes: memory and file descriptors stay flat, and every figure is right.
 
 Three workers: two are killed, renewed and cut off from Redis and Kafka, the third lives through it all, and its memory
-and file descriptors are looked at. Messages come at a steady rate; in the end everything that is shown and kept is
-compared with the independent recount.
+and file descriptors are looked at. Messages come at a steady rate, half a year of them; in the end everything that is
+shown and kept is compared with the independent recount.
 
     python -m tests.faults.soak --minutes 45 --rate 1000
 """
@@ -29,16 +29,20 @@ from tests.faults.every_fault import Faults
 from tests.faults.redis_faults import HarmedRedis, broken_chains
 from tests.faults.system import Size, System
 
-WEEKS = 5
-MESSAGES_OF_A_USER = 80
+WEEKS = 24
+"""So many that everything has reached its horizon before memory is looked at: ids and late data are kept for eight
+weeks, closing scores for nine, messages that wait for a reply for four."""
+MESSAGES_OF_A_USER = 384
 """About so many does the simulation send in `WEEKS` weeks."""
 PACE = {
     "kafka.session_timeout_seconds": 10.0,
     "kafka.transaction_timeout_seconds": 10.0,
     "calibration.every_seconds": 60.0,
     "checkpoint.every_seconds": 60.0,
+    "latency.reply_horizon_days": 28,
 }
-"""As shipped, but for cut points and checkpoints, which come oftener: tests that are soon over hurry far more."""
+"""As shipped, but for cut points and checkpoints, which come oftener (tests that are soon over hurry far more), and for
+the horizon of replies, which is two years."""
 SURVIVOR = 2
 SETTLED_SHARE = 0.4
 """Of the run: before that, tables and caches fill."""
