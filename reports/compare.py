@@ -181,7 +181,8 @@ def _latency_documents(found: Recount, quantile: float, min_count: int) -> Docum
             document["timezone"] = found.entries[org].zone
         name = "all" if hour == WHOLE_WEEK else f"{_DAYS[hour // 24]}-{hour % 24:02}"
         document |= {f"{name}:n": str(cell["replies"]), f"{name}:messages": str(cell["messages"]),
-                     f"{name}:answered": str(cell["answered"]), f"{name}:within": str(cell["within"])}  # fmt: skip
+                     f"{name}:answered": str(cell["answered"]),
+                     f"{name}:within": (cell["within"], cell["within_tolerance"])}  # fmt: skip
         for shown, figure in ((name, "latency"), (f"{name}:first", "first_latency")):
             if cell["replies"] >= min_count and cell["replies" if shown == name else "answered"]:
                 tolerance = cell[figure.replace("latency", "tolerance") + "_ms"]

@@ -68,9 +68,11 @@ def latency_cells(
 
     `messages`, `replies`, `answered` (messages with a reply), `within` (those with one within the target), and the
     quantile over all and over first replies with how far off the system may be: `latency_ms`, `tolerance_ms`,
-    `first_latency_ms`, `first_tolerance_ms`. Give frames of some lines alone to have their figures.
+    `first_latency_ms`, `first_tolerance_ms`; so may `within` (`within_tolerance`), by the waits close to the
+    target. Give frames of some lines alone to have their figures.
     """
     rough = _rough_orgs(replies)
+    everybody = {ALL} if rough or len(_entries(replies, [])) > EXACT_WAITS else set[str]()
     written = _placed(messages, "time_ms", zones, months)
     waited = _placed(replies, "parent_ms", zones, months)
     tables = []
@@ -78,7 +80,7 @@ def latency_cells(
         own, answers = (t if hours is _EVERY else t.assign(hour=WHOLE_WEEK) for t in (written, waited))
         tables.append(_cells(own, answers, rough, options))
         if len(written):
-            tables.append(_cells(own.assign(org=ALL), answers.assign(org=ALL), {ALL} if rough else (), options))
+            tables.append(_cells(own.assign(org=ALL), answers.assign(org=ALL), everybody, options))
     return pd.concat(tables)
 
 
@@ -130,9 +132,14 @@ def _places(table: pd.DataFrame, column: str) -> pd.Series:
 
 def _rough_orgs(replies: pd.DataFrame) -> set[str]:
     """Return the orgs of which at least one line has more entries than the system keeps exactly."""
-    entries = replies[["org", "line", "first", "latency_ms"]].assign(quarter=replies["parent_ms"] // _QUARTER_MS)
-    sizes = entries.drop_duplicates().groupby(["org", "line"]).size()
+    sizes = _entries(replies, ["org", "line"]).groupby(["org", "line"]).size()
     return {str(org) for org, _ in sizes.index[sizes > EXACT_WAITS]}
+
+
+def _entries(replies: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Return the different waits, each of *by* for itself, which the system may have to keep."""
+    entries = replies[[*by, "first", "latency_ms"]].assign(quarter=replies["parent_ms"] // _QUARTER_MS)
+    return entries.drop_duplicates()
 
 
 def _placed(table: pd.DataFrame, column: str, zones: Mapping[str, str], months: range | None) -> pd.DataFrame:
@@ -158,6 +165,8 @@ def _cells(written: pd.DataFrame, waited: pd.DataFrame, rough: Collection[str], 
     found = pd.DataFrame({name: table.groupby(by).size() for name, table in counts.items()})
     found = found.fillna(0).astype("int64")
     off = found.index.get_level_values("org").isin(list(rough)) / 256
+    near = firsts[(firsts["latency_ms"] - options.target_seconds * 1000).abs() <= options.target_seconds * 1000 / 256]
+    found["within_tolerance"] = near.groupby(by).size().reindex(found.index).fillna(0) * (off > 0)
     for name, table in (("", waited), ("first_", firsts)):
         figures = {key: _quantile(sorted(own), options.quantile) for key, own in table.groupby(by)["latency_ms"]}
         found[name + "latency_ms"] = pd.Series(figures, dtype="float64").reindex(found.index)

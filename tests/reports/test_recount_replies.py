@@ -196,3 +196,18 @@ def test_many_replies_still_lie_between_neighbours() -> None:
         world.chat(f"r{number}", "bob", at.isoformat(), f"m{number}")
     figures = world.count().latency.loc[("acme", 33)]
     assert (figures["latency_ms"], figures["tolerance_ms"]) == (pytest.approx(299 * 0.8 * 10_000), 0)
+
+
+def test_all_orgs_together_may_be_rounded_where_none_of_them_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The target is 240 minutes: of Acme one wait is just there, and rounding may take it to the other side.
+    talk = Talk().say("m", "ann", "08:00").say("a", "bob", "12:00", "m")
+    talk.say("n", "ann", "08:00").say("b", "cy", "09:01", "n")
+    talk.say("o", "ann", "08:00", org_id="other").say("c", "bob", "08:31", "o", org_id="other")
+    monkeypatch.setattr(module, "EXACT_WAITS", 2)
+    latency = talk.count(target_seconds=14_400).latency
+    tolerances = ["tolerance_ms", "first_tolerance_ms", "within_tolerance"]
+    assert latency.loc[("acme", 32), tolerances].tolist() == [0, 0, 0]
+    together = latency.loc[("all", 32)]
+    assert together["tolerance_ms"] == together["latency_ms"] / 256 > 0 and together["within_tolerance"] == 1
+    monkeypatch.setattr(module, "EXACT_WAITS", 3)
+    assert talk.count(target_seconds=14_400).latency.loc[("all", 32), tolerances].tolist() == [0, 0, 0]
