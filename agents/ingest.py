@@ -121,16 +121,12 @@ class Ingest:
     def _read_all(self, chunk: Chunk, work: _Work, watermark_ms: int) -> int:
         """Read every record of *chunk* into *work*; return the newest event time (ms).
 
-        The usual way of a message, a known person's activity, is written out here: it is gone for each of them.
+        Whose an activity of a known person is, the usual case, is found out here without a call.
         """
         read, first, suppressed = self._source.read, chunk.first_offset, self._suppressed
         ceiling = int(self._now() * 1000) + self._max_ahead_ms
         floor, newest = watermark_ms - self._lateness_ms, watermark_ms
-        watching, person_of, packer = bool(suppressed), self._directory.people.get, work.packer
-        number_of, measure_of = packer.subjects.setdefault, packer.measures.setdefault
-        subjects, measures = packer.subjects, packer.measures
-        put_subject, put_measure, put_time = packer.subject.append, packer.measure.append, packer.time_ms.append
-        put_id, put_at = packer.id.append, packer.at.append
+        watching, person_of, add = bool(suppressed), self._directory.people.get, work.packer.add
         for record in chunk.records:
             value = record.value
             try:
@@ -166,13 +162,7 @@ class Ingest:
             if not subject:
                 continue
             id_, ref = ids_of(org or subject.partition(SEPARATOR)[0], found)
-            if ref or found.amount or found.place:
-                packer.put(found.amount, ref, found.place)
-            put_subject(number_of(subject, len(subjects)))
-            put_measure(measure_of(found.measure, len(measures)))
-            put_time(time_ms)
-            put_id(id_)
-            put_at(at)
+            add(subject, found.measure, time_ms, found.amount, id_, ref, at, found.place)
         return newest
 
     def _subject_of(self, found: Reading, at: int, chunk: Chunk, work: _Work) -> str:

@@ -1,7 +1,7 @@
 """What a shard took in, told from its log alone: which activities were late, and which had come before.
 
-Owns the same two steps that `state.shard` makes, for those who read a log beside it. Invariant: after the same records
-both know the same ids and the same time.
+Owns the same two steps that `state.reception` makes, for those who read a log beside it. Invariant: after the same
+records both know the same ids and the same time.
 """
 
 from __future__ import annotations

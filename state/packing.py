@@ -94,10 +94,7 @@ MAX_ROWS = 65_535
 
 @dataclass(slots=True)
 class Packer:
-    """Collects the activities of one source chunk; `split` deals them out to partitions.
-
-    Whoever packs many appends to the columns as `add` does.
-    """
+    """Collects the activities of one source chunk; `split` deals them out to partitions."""
 
     subjects: dict[str, int] = field(default_factory=dict)
     measures: dict[str, int] = field(default_factory=dict)
@@ -116,14 +113,14 @@ class Packer:
         """Append one activity. *id_* and *ref* are unsigned 64-bit, *amount* signed 64-bit; *place* is where a
         message was written, a channel or team."""
         if amount or ref or place:
-            self.put(amount, ref, place)
+            self._put(amount, ref, place)
         self.subject.append(self.subjects.setdefault(subject, len(self.subjects)))
         self.measure.append(self.measures.setdefault(measure, len(self.measures)))
         self.time_ms.append(time_ms)
         self.id.append(id_)
         self.at.append(at)
 
-    def put(self, amount: int, ref: int, place: str) -> None:
+    def _put(self, amount: int, ref: int, place: str) -> None:
         """Say of the activity that is appended next what most have none of."""
         row = len(self.at)
         if amount:

@@ -12,22 +12,12 @@ import xxhash
 from state.identity import spelled
 from state.measures import Catalogue
 from streams.read_amount import amounts_of
-from streams.reading import (
-    UNREADABLE,
-    Reader,
-    Reading,
-    Rejected,
-    checked_id,
-    checked_integer,
-    checked_org,
-    decoded,
-    refused,
-    time_ms_of,
-)
+from streams.reading import Reader, Reading, Rejected, checked_id, checked_integer, checked_org, decoded, time_ms_of
 
 
-class PlainEvent(msgspec.Struct, gc=False):
-    """A product event as it comes in, but for its properties."""
+class ProductEvent(msgspec.Struct, gc=False):
+    """A product event as it comes in, but for its properties; the Mixpanel export form has `event` and everything else
+    in these."""
 
     name: str | None = None
     event: str | None = None
@@ -39,8 +29,8 @@ class PlainEvent(msgspec.Struct, gc=False):
     unit: str | None = None
 
 
-class ProductEvent(PlainEvent, gc=False):
-    """All of it; the Mixpanel export form has `event` and everything in `properties`."""
+class Properties(msgspec.Struct, gc=False):
+    """What few are asked for."""
 
     properties: msgspec.Raw = msgspec.Raw(b"")
 
@@ -61,8 +51,8 @@ class ExportProperties(msgspec.Struct, gc=False):
 LINKS = ("$identify", "$create_alias")
 """Events of the export form that only say that two aliases are one person."""
 
-_plain = msgspec.json.Decoder(PlainEvent)
 _event = msgspec.json.Decoder(ProductEvent)
+_rest = msgspec.json.Decoder(Properties)
 _properties = msgspec.json.Decoder(ExportProperties)
 
 
@@ -71,31 +61,13 @@ def product_reader(catalogue: Catalogue, max_id: int) -> Reader:
 
     The amount is the quantity, or what `amounts_of` makes of it.
     """
-    measure_of, amounts, decode = catalogue.by_event.get, amounts_of(catalogue), _plain.decode
+    measure_of, amounts = catalogue.by_event.get, amounts_of(catalogue)
 
     def read(value: bytes) -> Reading:
-        try:
-            event = decode(value)
-        except UNREADABLE as error:
-            raise refused(error) from None
-        measure = measure_of(event.name or "")
-        if measure is None or event.event_id is None or measure in amounts:
-            return read_all(value)
-        return Reading(
-            "" if event.org_id is None else checked_org(event.org_id, "org_id", max_id),
-            checked_id(event.distinct_id, "distinct_id", max_id),
-            measure,
-            time_ms_of(event.time),
-            0 if event.quantity is None else checked_integer(event.quantity, "quantity"),
-            "p" + checked_id(event.event_id, "event_id", max_id),
-            "",
-        )
-
-    def read_all(value: bytes) -> Reading:
         event = decoded(_event, value)
         name, event_id = event.name, event.event_id
         if name is None and event.event is not None:
-            inner = decoded(_properties, bytes(event.properties) or b"{}")
+            inner = decoded(_properties, bytes(decoded(_rest, value).properties) or b"{}")
             name, event_id = event.event, inner.insert_id if inner.insert_id is not None else event_id
             if name in LINKS:
                 return _link(name, inner, max_id)
@@ -121,7 +93,7 @@ def product_reader(catalogue: Catalogue, max_id: int) -> Reader:
             "",
         )
         if measure in amounts:
-            found.amount = amounts[measure](event.properties, event.quantity, found.time_ms)
+            found.amount = amounts[measure](decoded(_rest, value).properties, event.quantity, found.time_ms)
         return found
 
     return read

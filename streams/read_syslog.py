@@ -93,7 +93,7 @@ def syslog_reader(
         return reading(said, time_ms, value)
 
     def read(value: bytes) -> Reading:
-        return from_json(value) if value.startswith(b"{") or value.lstrip().startswith(b"{") else from_line(value)
+        return from_json(value) if value.lstrip()[:1] == b"{" else from_line(value)
 
     return read
 

@@ -90,10 +90,6 @@ def check_unpacked(record: Any) -> None:
         raise Rejected("batch_too_big", record.detail, record.messages)
 
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What a strict msgspec JSON decoder raises; see `refused`."""
-
-
 def decoded(decoder: Any, value: bytes, *time_places: str) -> Any:
     """Return *value* decoded by a strict msgspec JSON decoder; *time_places* are further places of times.
 
@@ -102,22 +98,19 @@ def decoded(decoder: Any, value: bytes, *time_places: str) -> Any:
     """
     try:
         return decoder.decode(value)
-    except UNREADABLE as error:
-        raise refused(error, *time_places) from None
-
-
-def refused(error: Exception, *time_places: str) -> Rejected:
-    """Return why a value was refused that a decoder raised *error* for, one of UNREADABLE."""
-    text = str(error)
-    if isinstance(error, RecursionError):
-        return Rejected("too_deep", "nested deeper than can be read")
-    if not isinstance(error, msgspec.ValidationError):
-        return Rejected("not_json", text)
-    if "missing required" in text:
-        return Rejected("missing_field", text)
-    if "out of range" in text and text.endswith((*_TIME_PLACES, *time_places)):
-        return Rejected("bad_time", text)
-    return Rejected("wrong_type", text)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        if "missing required" in text:
+            reason = "missing_field"
+        elif "out of range" in text and text.endswith((*_TIME_PLACES, *time_places)):
+            reason = "bad_time"
+        else:
+            reason = "wrong_type"
+        raise Rejected(reason, text) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Rejected("not_json", str(error)) from None
+    except RecursionError:
+        raise Rejected("too_deep", "nested deeper than can be read") from None
 
 
 def checked_id(value: str | int | None, field: str, longest: int) -> str:
