@@ -3,8 +3,8 @@
 Invariant: a key never goes back. A write whose fence is older than the stored one changes nothing. A change entry is
 appended only when its fence is newer than the stored one and the hash does not show its outcome already, so telling
 again appends nothing twice; and where the hash shows an older band than what is told again, the entry that got lost
-on its way (with a worker that died, or beyond a limit) is appended from `missed`. So each entry of a subject leads
-from where the one before led to.
+on its way (with a worker that died, or beyond a limit) is appended from `missed`, unless the hash is newer than that.
+So each entry of a subject leads from where the one before led to.
 
 The script uses only commands and libraries that Redis 6.2+ and Valkey share. Values cross as text, because Lua
 returns truncate floats. Several writes share one call: the cost of a call is then paid once per batch.
@@ -16,14 +16,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 CHANGES = "changes"  # the stream of score and band changes, key without prefix
 
 
-Missed: TypeAlias = Mapping[str, Mapping[str, str]]  # by the band that is shown, the entry that it lacks
+Entry: TypeAlias = Mapping[str, str]  # one of the `changes` stream
+Missed: TypeAlias = Mapping[str, Entry]  # by the band that is shown, the entry that it lacks
 
 
 class Write(msgspec.Struct, frozen=True):
@@ -39,21 +40,26 @@ class Write(msgspec.Struct, frozen=True):
         partition: The activities partition it came from; -1 = none.
         missed: For what is told again: by the band that the hash may show still ("" = no hash), the entry that it
             then lacks.
-        missed_before: The same of a write of the key that this one replaced: it comes before all changes.
     """
 
     key: str
     fields: Mapping[str, str]
     fence: str
     ranks: tuple[tuple[str, str, float | None], ...] = ()
-    change: Mapping[str, str] | None = None
+    change: Entry | None = None
     partition: int = -1
     missed: Missed | None = None
-    missed_before: Missed | None = None
 
 
-Stamped: TypeAlias = tuple[str, Mapping[str, str]]  # a change entry with the fence of the write it came with
-Queued: TypeAlias = tuple[Write, tuple[Stamped, ...]]  # a write, and the changes of writes it replaced on its way
+class Told(NamedTuple):
+    """What a write says of its change: its fence, and the entry or, of what is told again, what may be missed."""
+
+    fence: str
+    change: Entry | None
+    missed: Missed | None = None
+
+
+Queued: TypeAlias = tuple[Write, tuple[Told, ...]]  # a write, and what those it replaced on its way said, by fence
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +116,11 @@ local function apply(write)
     return
   end
   for i = 1, #changes do
-    local since, to, entry = changes[i][1], changes[i][2], changes[i][3]
+    local since, to, entry, missed = changes[i][1], changes[i][2], changes[i][3], changes[i][4]
     local due = not stored or since > stored
-    if since == '' then -- by the band that is shown, the entry that got lost
-      entry = to ~= band and entry[band or ''] -- '' = there is no hash yet
-      due = entry
+    if missed then -- by the band that is shown, the entry that got lost; '' = there is no hash yet
+      entry = entry[band or '']
+      due = entry and (due or since == stored)
     end
     if due and to ~= band then
       if band then lead_from(entry, band, to) end
@@ -178,14 +184,13 @@ def pack(batch: Sequence[Queued], prefix: str) -> tuple[list[str], bytes]:
     place = index.setdefault
     rows = []
     for write, earlier in batch:
-        changes: list[tuple[str, str, object]] = []
-        if write.missed_before:
-            changes.append(_missed(write.missed_before))
-        changes += [(fence, change.get("to", ""), _flat(change)) for fence, change in earlier]
-        if write.change:
-            changes.append((write.fence, write.change.get("to", ""), _flat(write.change)))
-        if write.missed:
-            changes.append(_missed(write.missed))
+        changes: list[Any] = []
+        for fence, change, missed in (*earlier, Told(write.fence, write.change, write.missed)):
+            if change:
+                changes.append((fence, change.get("to", ""), _flat(change), False))
+            if missed:
+                to = next(iter(missed.values())).get("to", "")  # all of them lead to the same
+                changes.append((fence, to, {band: _flat(entry) for band, entry in missed.items()}, True))
         rows.append(
             (
                 place(write.key, len(index) + 1),
@@ -199,11 +204,6 @@ def pack(batch: Sequence[Queued], prefix: str) -> tuple[list[str], bytes]:
             )
         )
     return [prefix + key for key in index], _encode(rows)
-
-
-def _missed(found: Missed) -> tuple[str, str, object]:
-    outcome = next(iter(found.values())).get("to", "")  # all of them lead to the same
-    return "", outcome, {band: _flat(entry) for band, entry in found.items()}
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:

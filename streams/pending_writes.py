@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-from streams.fenced_write import Queued, Stamped, Write
+from msgspec import structs
+
+from streams.fenced_write import Queued, Told, Write
 
 
 class PendingWrites:
@@ -19,7 +21,7 @@ class PendingWrites:
         """Hold at most *limit* writes and replaced changes together."""
         self.limit = limit
         self._held: OrderedDict[str, Write] = OrderedDict()
-        self._earlier: dict[str, list[Stamped]] = {}
+        self._earlier: dict[str, list[Told]] = {}
         self._earlier_count = 0
 
     def __len__(self) -> int:
@@ -80,25 +82,27 @@ class PendingWrites:
 
     def _replace(self, old: Write, new: Write) -> Write:
         """Return *new* with the ranks of *old* it does not name; an older change is remembered on the side."""
-        change = new.change
-        if old.change is not None:
-            if old.fence != new.fence:
-                self._remember(old.key, ((old.fence, old.change),))
-            elif change is None:
-                change = old.change
-        before = old.missed_before or old.missed or new.missed_before
-        if change is new.change and before is new.missed_before and (not old.ranks or _names(old) <= _names(new)):
+        change, missed = new.change, new.missed
+        if old.fence == new.fence:
+            change, missed = change or old.change, missed or old.missed
+        elif old.change is not None or old.missed is not None:
+            self._remember(old.key, (Told(old.fence, old.change, old.missed),))
+        if change is new.change and missed is new.missed and (not old.ranks or _names(old) <= _names(new)):
             return new
         ranks = {(key, member): score for key, member, score in (*old.ranks, *new.ranks)}
         merged = tuple((key, member, score) for (key, member), score in ranks.items())
-        return Write(new.key, new.fields, new.fence, merged, change, new.partition, new.missed, before)
+        return structs.replace(new, ranks=merged, change=change, missed=missed)
 
-    def _remember(self, key: str, changes: Iterable[Stamped]) -> None:
-        kept = self._earlier.setdefault(key, [])
-        before = len(kept)
-        kept.extend(changes)
-        kept.sort(key=lambda stamped: stamped[0])
-        self._earlier_count += len(kept) - before
+    def _remember(self, key: str, told: Iterable[Told]) -> None:
+        """Keep *told* by its fence; of what may be missed twice without a change in between, the later says enough."""
+        kept = self._earlier.get(key, [])
+        found = list[Told]()
+        for each in sorted((*kept, *told), key=lambda each: each.fence):
+            if found and not each.change and not found[-1].change:
+                found.pop()
+            found.append(each)
+        self._earlier[key] = found
+        self._earlier_count += len(found) - len(kept)
 
 
 def _names(write: Write) -> set[tuple[str, str]]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
-from streams.fenced_write import Queued, Stamped, Write
+from streams.fenced_write import Entry, Queued, Told, Write
 from streams.pending_writes import PendingWrites
 
 
@@ -67,25 +67,28 @@ class FakeRedis:
         for write, earlier in queued:
             self._apply(write, earlier)
 
-    def _apply(self, write: Write, earlier: Iterable[Stamped]) -> None:
+    def _apply(self, write: Write, earlier: Iterable[Told]) -> None:
         held = self.hashes.get(write.key, {})
         stored, band = held.get("fence"), held.get("band")
         if stored is not None and stored > write.fence and self.fences:
             return
-        changes = [*earlier, *([(write.fence, write.change)] if write.change else [])]
-        due = [change for fence, change in changes if stored is None or fence > stored]
-        said: list[Mapping[str, Any]] = [write.missed_before or {}, *due, write.missed or {}]
-        for each in said:
-            entry = each if "to" in each else each.get(band or "")
-            if entry is not None and entry["to"] != band:
-                self.changes.append((write.key, _leading_from(entry, band)))
-                band = entry["to"]
+        for fence, change, missed in (*earlier, Told(write.fence, write.change, write.missed)):
+            band = self._changed(write.key, change if stored is None or fence > stored else None, band)
+            if missed and (stored is None or fence >= stored):
+                band = self._changed(write.key, missed.get(band or ""), band)
         self.hashes[write.key] = {**(write.fields or {"deleted": "1"}), "fence": write.fence}
         for ranking, member, score in write.ranks:
             if score is None:
                 self.ranks.get(ranking, {}).pop(member, None)
             else:
                 self.ranks.setdefault(ranking, {})[member] = score
+
+    def _changed(self, key: str, entry: Entry | None, band: str | None) -> str | None:
+        """Append *entry* unless the hash shows its outcome; return which band it shows then."""
+        if entry is None or entry["to"] == band:
+            return band
+        self.changes.append((key, _leading_from(entry, band)))
+        return entry["to"]
 
     def content(self) -> dict[str, dict[str, object]]:
         """Return hashes and rankings by key."""

@@ -10,7 +10,7 @@ import redis
 from faust.types import TP
 
 from deploy.local.redis import LocalRedis
-from streams.fenced_write import SCRIPT, Queued, Write, pack
+from streams.fenced_write import SCRIPT, Queued, Told, Write, pack
 from streams.transactions import Outgoing
 from tests.simulation.broker import Broker, FencedError
 from tests.simulation.fake_redis import FakeRedis
@@ -26,11 +26,16 @@ def some_write(chance: random.Random, step: int) -> Queued:
     fields = {"band": band, chance.choice("xyz"): str(number)} if chance.random() < 0.9 else {}
     change = {"from": chance.choice(others), "to": band} if fields and chance.random() < 0.4 else None
     missed = {o: {"from": o, "to": band} for o in others} if fields and not change and chance.random() < 0.5 else None
-    other = chance.choice(BANDS)
-    before = {o: {"from": o, "to": other} for o in BANDS if o != other} if missed and chance.random() < 0.5 else None
     ranks = (("rank", user, float(number) if chance.random() < 0.8 else None),)
-    earlier = ((f"{number - 1:04d}", {"from": band, "to": others[0]}),) if number and chance.random() < 0.2 else ()
-    return Write(user, fields, f"{number:04d}", ranks, change, missed=missed, missed_before=before), earlier
+    earlier = [
+        Told(f"{max(0, number - ago):04d}", *said)
+        for ago in (3, 2, 1)
+        if chance.random() < 0.2
+        for to in [chance.choice(BANDS)]
+        for said in [({"from": band, "to": to}, None), (None, {o: {"from": o, "to": to} for o in BANDS if o != to})]
+        if chance.random() < 0.7
+    ]
+    return Write(user, fields, f"{number:04d}", ranks, change, missed=missed), tuple(earlier)
 
 
 @pytest.mark.parametrize("seed", range(20))
