@@ -140,6 +140,7 @@ def soak(directory: Path, minutes: float, rate: float, fault_seconds: float) -> 
     return {
         "messages": player.total, "seconds": round(seconds), "faults": len(done), "kinds": sorted(set(done)),
         "differences": len(differences), "first": differences[:10], "broken_chains": len(chains),
+        "first_chains": chains[:10],
         "survived": survived, "begun_anew": begun_anew, **{name: watch.slopes(name) for name in watch.seen},
     }  # fmt: skip
 
