@@ -44,6 +44,7 @@ _POLL_SECONDS = 0.2
 _BUSY_MACHINE = 3
 """So many times longer than on a quiet machine may things take that are only waited for."""
 _LOOKS_IN_A_ROW = 10
+_WEEKS_IN_ANY_ORDER = 5
 _WATERMARK = "orgpulse_watermark_timestamp_seconds"
 
 
@@ -123,10 +124,16 @@ class System:
         return self.play_messages(self.load(time.time(), self.size.weeks), seconds)
 
     def load(self, end: float, weeks: int) -> list[Message]:
-        """Return the history of *weeks* weeks up to *end* (epoch seconds), with hard talk in it."""
-        talk = hard_talk(self.base, round(end * 1000), weeks, self.chance)
+        """Return the history of *weeks* weeks up to *end* (epoch seconds), with hard talk in it.
+
+        The talk is sent in any order of time, so it is about weeks that none of it makes too late.
+        """
+        about = min(weeks, _WEEKS_IN_ANY_ORDER)
+        talk = hard_talk(self.base, round(end * 1000), about, self.chance)
         self.talks |= bool(talk)
-        return mixed_in(list(history(self.base, end, weeks)), talk, self.chance)
+        found = list(history(self.base, end, weeks))
+        begin = len(found) * (weeks - about) // weeks
+        return found[:begin] + mixed_in(found[begin:], talk, self.chance)
 
     def play_messages(self, messages: Sequence[Message], seconds: float) -> Player:
         """Send *messages* over about *seconds*, in the background."""
