@@ -18,6 +18,7 @@ from agents.cli_errors import EXIT_FAILED
 from agents.doctor import Finding, machine_findings
 from agents.doctor_kafka import kafka_findings
 from agents.doctor_redis import redis_findings
+from agents.doctor_tenants import tenant_findings
 from streams.clock import WallClock
 from streams.kafka_rights import ROLES, Role
 from streams.redis_rights import ROLES as REDIS_ROLES
@@ -63,6 +64,7 @@ def doctor(ctx: click.Context, as_json: bool, wait_seconds: float, role: Role) -
     config = config_in_use(ctx.find_root().params.get("config"))
     findings = [
         *machine_findings(settings, config),
+        *tenant_findings(config),
         *kafka_findings(settings, clock, wait_seconds=wait_seconds, role=role),
         *_redis(settings, clock, wait_seconds, role),
     ]

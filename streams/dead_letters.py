@@ -16,7 +16,7 @@ import orjson
 from streams.errors import OperatorError
 from streams.reading import Rejected
 from streams.redaction import cover
-from streams.source_bytes import Found, Place, SourceBytes
+from streams.source_bytes import Place, SourceBytes
 from streams.transactions import Outgoing
 
 MAX_KEY_BYTES = 4096
@@ -27,6 +27,7 @@ MAX_DETAIL_CHARS = 1000
 """What a letter keeps of them at most: with the value, it must fit in a record, or it could never leave."""
 
 
+_NO_OFFSET = -(1 << 62)  # a number that stands for one
 _ELSEWHERE = "read the bytes at this offset of the source topic"
 
 
@@ -86,17 +87,33 @@ class DeadLetters:
         """Return the dead letters of events that were refused when only their places were known."""
         wanted = [one.place for one in refused if one.with_bytes]
         found = await self._sources.of(wanted) if wanted and self._sources is not None else {}
-        letters, size = list[Outgoing](), 0
+        letters, size, of_place = list[Outgoing](), 0, self._without_bytes()
         for one in refused:
-            detail, record = one.error.detail, found.get(one.place)
+            record = found.get(one.place)
             if record is None:
-                detail += f"; {_ELSEWHERE}"
-                record = Found(one.place.offset, None, None)
+                letters.append(of_place(one))
+                continue
             place = one.place
-            letter = self.letter(Rejected(one.error.reason, detail), place.topic, place.partition, record, size)
+            letter = self.letter(one.error, place.topic, place.partition, record, size)
             letters.append(letter._replace(partition=one.home))
             size += len(letter.value or b"")
         return letters
+
+    def _without_bytes(self) -> Callable[[Refused], Outgoing]:
+        """Return what makes letters that name the place alone: they come in floods and differ in their offset only."""
+        topic, ends = self._topic, dict[tuple[str, str, str, int], tuple[bytes, bytes]]()
+
+        def letter(one: Refused) -> Outgoing:
+            of = one.error.reason, one.error.detail, one.place.topic, one.place.partition
+            if of not in ends:
+                detail = f"{cover(one.error.detail)[:MAX_DETAIL_CHARS]}; {_ELSEWHERE}"
+                whole = self._made(of[0], detail, *of[2:], _NO_OFFSET, None, None).value or b""
+                head, _, tail = whole.rpartition(b"%d" % _NO_OFFSET)
+                ends[of] = head, tail
+            head, tail = ends[of]
+            return Outgoing(topic, one.home, None, b"%b%d%b" % (head, one.place.offset, tail))
+
+        return letter
 
     def _made(
         self, reason: str, detail: str, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from streams import web_logins
+from streams.settings import load_settings
 from tests.faults.system import wait_until
 from tests.streams.web_house import PATIENCE_SECONDS, House, Reply, ask, basic, hashed, sign
 
@@ -86,6 +87,18 @@ def test_users_and_tokens_read_and_only_admins_see_the_status_and_change_somethi
     assert status["web"]["roles"] == {"ann": "admin", "reader": "read", "ci": "read"}
     assert "$2" not in json.dumps(status) and "sha256" not in json.dumps(status)
     assert house.get("/change", "POST", headers=ann).status == 200
+
+
+def test_a_tenants_passwords_open_its_own_pages_and_nobody_elses(tmp_path: Path) -> None:
+    tenants, file = ("acme", "globex"), tmp_path / "orgpulse.toml"
+    for name in tenants:
+        (tmp_path / f"{name}.yml").write_text(f"basic_auth_users:\n  ann: {hashed(name)}\n", "utf-8")
+    file.write_text("".join(f"[tenants.{t}.web]\nconfig_file = '{tmp_path / t}.yml'\n" for t in tenants), "utf-8")
+    for name in tenants:
+        web_settings = load_settings(file, {}, tenant=name).web
+        with House(Path(web_settings.config_file), extend=changing) as house:
+            seen = {other: house.get("/", headers=basic("ann", other)).status for other in (*tenants, name)}
+            assert seen == {other: 200 if other == name else 401 for other in tenants}
 
 
 @pytest.mark.parametrize(
