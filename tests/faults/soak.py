@@ -46,6 +46,8 @@ the horizon of replies, which is two years."""
 SURVIVOR = 2
 SETTLED_SHARE = 0.4
 """Of the run: before that, tables and caches fill."""
+MINUTES_TO_SETTLE = 30.0
+"""A shorter run says nothing of what memory does in the long run."""
 _LOOK_SECONDS = 2.0
 _MB = 1 << 20
 
@@ -156,18 +158,21 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="orgpulse-soak-") as place:
         found = soak(Path(place), wanted.minutes, wanted.rate, wanted.fault_seconds)
     print(json.dumps(found, indent=2))
+    settled = wanted.minutes >= MINUTES_TO_SETTLE
+    if not settled:
+        print(f"slopes are of the way there: tables and caches fill for {MINUTES_TO_SETTLE:g} minutes", file=sys.stderr)
     wrong = [
         text
         for text, is_so in (
             ("figures differ from the recount", found["differences"] or found["broken_chains"]),
             ("the third worker did not live through it", not found["survived"]),
             ("no fault happened", not found["faults"]),
-            ("memory grows", found["worker"]["mb_an_hour"] > wanted.most_mb_an_hour),
-            ("open files grow", found["worker"]["files_an_hour"] > 10),
+            ("memory grows", settled and found["worker"]["mb_an_hour"] > wanted.most_mb_an_hour),
+            ("open files grow", settled and found["worker"]["files_an_hour"] > 10),
         )
         if is_so
     ]
-    print("; ".join(wrong) or "flat, and every figure is right")
+    print("; ".join(wrong) or f"{'flat, and ' if settled else ''}every figure is right")
     return 1 if wrong else 0
 
 
