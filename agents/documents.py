@@ -66,7 +66,7 @@ class _Reasons(dict[tuple[int, int | None], str]):
     There are thousands a second, few different ones, and the names need no escaping but once.
     """
 
-    MOST = 10_000
+    MOST = 3_000
 
     def __init__(self, name: str, most: str) -> None:
         self._head = f'{{"attribute":{orjson.dumps(name).decode()},"points":"'
@@ -307,14 +307,14 @@ def _past(found: UserScore | OrgScore) -> dict[str, str]:
     }
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 13)
 def _split(parts: tuple[int, ...]) -> str:
     """Return the parts of a change as JSON; most users have one part, and few different ones."""
     causes = zip(CAUSES, parts, strict=False)
     return "{" + ",".join([f'"{cause}":"{percent(part)}"' for cause, part in causes]) + "}"
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 14)
 def _weeks(scores: tuple[int, ...]) -> str:
     """Return closing scores as JSON; a subject's are the same for a week."""
     return "[" + ",".join(["null" if score < 0 else f'"{percent(score)}"' for score in scores]) + "]"

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from agents.collector import Settled, collector_paused
+from agents.collector import FreedMemory, Settled, collector_paused
 from agents.count_people import PARTITION as CENSUS_PARTITION
 from agents.directory import DirectoryReader, directory_limits_of
 from agents.generation_watch import GenerationWatch
@@ -132,7 +132,7 @@ class Worker:
         stalls = StallWatch(
             app, lambda: self.kafka.check()[1], lambda: app.tables.recovery.restored_records + fold.replayed, self.fail
         )
-        services = [*waiting, *redis, status, self.ticker, stalls]
+        services = [*waiting, *redis, status, self.ticker, stalls, FreedMemory()]
         return run_worker(self.pipeline.app, services, self.restarts if self.settings.worker.restart else None)
 
     def fail(self, error: BaseException) -> None:

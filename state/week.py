@@ -44,7 +44,7 @@ def zone_of(name: str) -> ZoneInfo:
         raise UnknownZoneError(f"no such time zone: {name!r}") from error
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 14)
 def _offset_of_quarter(zone: str, quarter: int) -> int:
     """Return the zone's offset in ms; zones only change at whole quarters of an hour."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=quarter * QUARTER_MS)
