@@ -141,7 +141,8 @@ def soak(directory: Path, minutes: float, rate: float, fault_seconds: float) -> 
         survived = system.workers.pid(SURVIVOR) == watch._pids["worker"] and begun_anew == 0
     return {
         "messages": player.total, "seconds": round(seconds), "faults": len(done), "kinds": sorted(set(done)),
-        "differences": len(differences), "first": differences[:10], "broken_chains": len(chains),
+        "differences": len(differences), "first": [each[:300] for each in differences[:40]],
+        "broken_chains": len(chains),
         "first_chains": chains[:10],
         "survived": survived, "begun_anew": begun_anew, **{name: watch.slopes(name) for name in watch.seen},
     }  # fmt: skip
