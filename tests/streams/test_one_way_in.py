@@ -26,8 +26,10 @@ MAKES_REDIS = {
 SAYS_BROKERS = {
     "streams/kafka_access.py", "streams/settings.py",
     "agents/demo_run.py", "agents/demo_system.py",  # shown on the demo's screen; from its options to settings
+    "agents/doctor_tenants.py",  # compared with those of other tenants
 }  # fmt: skip
 SAYS_URL = {
+    "agents/doctor_tenants.py",  # compared with those of other tenants
     "streams/redis_access.py", "streams/settings_access.py",
     "agents/run_worker.py", "agents/page/asking.py",  # beside `connect_of`
     "agents/doctor_redis.py", "agents/demo_run.py", "streams/redis_trouble.py",  # covered, to be shown
