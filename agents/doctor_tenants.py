@@ -1,6 +1,7 @@
 """Owns what `orgpulse doctor` says of tenants: whether one's password opens what is another's.
 
-Invariant: it looks at the settings of every tenant of the file as a process of that tenant would load them.
+Invariant: it looks at the settings of every tenant of the file as a process of that tenant would load them. Whose can't
+be loaded here, where only another's secrets may lie, is named and is no failure.
 """
 
 from __future__ import annotations
@@ -22,13 +23,20 @@ def tenant_findings(config: Path | None, environ: Mapping[str, str] | None = Non
         environ: Variables that stand over it, the process's own when None.
     """
     try:
-        each = {name: load_settings(config, environ, tenant=name) for name in tenant_names(config)}
+        names = tenant_names(config)
     except SettingsError as error:
         yield Finding(check="tenants", state="failed", found=error.message, remedy=error.remedy)
         return
-    shared = [finding for what in _WAYS_IN for finding in _shared(each, *what)] if len(each) > 1 else []
+    each = dict[str, Settings]()
+    for name in names:
+        try:
+            each[name] = load_settings(config, environ, tenant=name)
+        except SettingsError as error:
+            found = f"{name} is not compared with the others: {error.message}"
+            yield Finding(check="tenants", state="warning", found=found, remedy=error.remedy)
+    shared = [finding for what in _WAYS_IN for finding in _shared(each, *what)]
     yield from shared
-    if each and not shared:
+    if len(each) > 1 and not shared:
         yield Finding(check="tenants", state="ok", found=f"{', '.join(each)}: each has ways in of its own")
 
 

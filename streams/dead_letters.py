@@ -89,12 +89,11 @@ class DeadLetters:
         found = await self._sources.of(wanted) if wanted and self._sources is not None else {}
         letters, size, of_place = list[Outgoing](), 0, self._without_bytes()
         for one in refused:
-            record = found.get(one.place)
+            place, record = one.place, found.get(one.place)
             if record is None:
-                letters.append(of_place(one))
-                continue
-            place = one.place
-            letter = self.letter(one.error, place.topic, place.partition, record, size)
+                letter = of_place(one)
+            else:
+                letter = self.letter(one.error, place.topic, place.partition, record, size)
             letters.append(letter._replace(partition=one.home))
             size += len(letter.value or b"")
         return letters
@@ -106,12 +105,12 @@ class DeadLetters:
         def letter(one: Refused) -> Outgoing:
             of = one.error.reason, one.error.detail, one.place.topic, one.place.partition
             if of not in ends:
-                detail = f"{cover(one.error.detail)[:MAX_DETAIL_CHARS]}; {_ELSEWHERE}"
+                detail = cover(f"{one.error.detail}; {_ELSEWHERE}")[:MAX_DETAIL_CHARS]
                 whole = self._made(of[0], detail, *of[2:], _NO_OFFSET, None, None).value or b""
                 head, _, tail = whole.rpartition(b"%d" % _NO_OFFSET)
                 ends[of] = head, tail
             head, tail = ends[of]
-            return Outgoing(topic, one.home, None, b"%b%d%b" % (head, one.place.offset, tail))
+            return Outgoing(topic, of[3], None, b"%b%d%b" % (head, one.place.offset, tail))
 
         return letter
 

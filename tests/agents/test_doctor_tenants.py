@@ -71,3 +71,10 @@ def test_without_tenants_nothing_is_said_and_a_file_that_can_not_be_meant_fails(
     assert said(tmp_path, "[kafka]\nbrokers = 'kafka:9092'\n") == []
     assert said(tmp_path, "[tenants.acme]\n[tenants.acme.kafka]\nprefix = 'x'\n")[0][0] == "failed"
     assert list(tenant_findings(None, {})) == []
+
+
+def test_a_tenant_whose_secrets_are_not_here_is_named_and_the_others_are_compared(tmp_path: Path) -> None:
+    elsewhere = '[tenants.initech.kafka]\nusername = "t.initech.worker"\nca_file = "/nowhere/ca.pem"\n'
+    (state, found), *others = said(tmp_path, APART.replace("globex-web.yml", "acme-web.yml") + elsewhere)
+    assert state == "warning" and found.startswith("initech is not compared") and "/nowhere/ca.pem" in found
+    assert others == [("warning", "acme, globex: the passwords of one open the pages of all")]
